@@ -1,0 +1,70 @@
+"""The contrast transfer function.
+
+CTF(s) = sin(χ(s) + asin(w) + phase shift), χ = π λ Δf s² - (π/2) Cs λ³ s⁴: RELION's sign, +w at zero
+frequency, so that image = CTF x projection of a positive density shows white particles. cryoDRGN's
+function is the negative of it.
+Source: Rohou & Grigorieff, J. Struct. Biol. 192 (2015) 216, equations 2-5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Optics:
+    """What all particles of a stack share: voltage (kV), spherical aberration (mm), amplitude contrast."""
+
+    voltage_kV: float
+    spherical_aberration_mm: float
+    amplitude_contrast: float
+
+
+@dataclass(frozen=True)
+class Defocus:
+    """Per particle, each (N,): defocus U and V in Å, angle of U from x in degrees, phase shift in degrees."""
+
+    u_A: np.ndarray
+    v_A: np.ndarray
+    angle_deg: np.ndarray
+    phase_shift_deg: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.u_A)
+
+    def take(self, indices: np.ndarray) -> Defocus:
+        return Defocus(*(a[indices] for a in (self.u_A, self.v_A, self.angle_deg, self.phase_shift_deg)))
+
+
+def electron_wavelength_A(voltage_kV: float) -> float:
+    """Relativistic electron wavelength in Å (0.0197 Å at 300 kV)."""
+    volts = voltage_kV * 1e3
+    return 12.2642596 / np.sqrt(volts * (1 + 0.978475598e-6 * volts))
+
+
+def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optics) -> torch.Tensor:
+    """CTF of B particles at P frequencies.
+
+    Parameters
+    ----------
+    frequencies : (P, 2) or (P, 3), (kx, ky[, 0]) in 1/Å.
+
+    Returns
+    -------
+    (B, P) float32, dimensionless, in [-1, 1].
+    """
+    wavelength = electron_wavelength_A(optics.voltage_kV)
+    kx, ky = frequencies[:, 0].double(), frequencies[:, 1].double()
+    s2 = kx.square() + ky.square()
+    azimuth = torch.atan2(ky, kx)
+    u, v, angle, phase = (
+        torch.as_tensor(np.asarray(a, dtype=np.float64), device=frequencies.device)[:, None]
+        for a in (defocus.u_A, defocus.v_A, np.radians(defocus.angle_deg), np.radians(defocus.phase_shift_deg))
+    )
+    local_defocus = 0.5 * (u + v + (u - v) * torch.cos(2 * (azimuth - angle)))
+    aberration = 0.5 * torch.pi * optics.spherical_aberration_mm * 1e7 * wavelength**3 * s2.square()
+    chi = torch.pi * wavelength * local_defocus * s2 - aberration
+    return torch.sin(chi + np.arcsin(optics.amplitude_contrast) + phase).float()

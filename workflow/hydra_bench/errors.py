@@ -1,0 +1,9 @@
+"""The one exception a user is meant to see."""
+
+
+class InputError(Exception):
+    """Something in the user's input is wrong.
+
+    The message is one line that names the file or key and what is allowed; the command line prints
+    it without a traceback and exits with code 2.
+    """

@@ -1,0 +1,97 @@
+"""Fourier and Hartley transforms of images and maps: the conventions, once.
+
+Images are (..., y, x), maps (..., z, y, x), and the origin is the voxel D//2 in both the real and the
+Fourier picture ("centred"). Frequencies k are integers in cycles per box. Transforms are unnormalised
+forwards, so that the 2-D transform of a projection is a central slice of the 3-D transform.
+
+The Hartley transform is H = Re F - Im F = sum x (cos + sin): real, and its own inverse up to D^n.
+A translation by t px moves F by exp(-2πi k·t / D), which in Hartley form is
+H'(k) = cos(2πk·t/D) H(k) + sin(2πk·t/D) H(-k)  (Bracewell, The Hartley Transform, 1986).
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def fft_centred(x: torch.Tensor, n_dims: int) -> torch.Tensor:
+    """Transform the last n_dims axes, origin at D//2 on both sides."""
+    dims = tuple(range(-n_dims, 0))
+    return torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(x, dim=dims), dim=dims), dim=dims)
+
+
+def ifft_centred(x: torch.Tensor, n_dims: int) -> torch.Tensor:
+    """The inverse of `fft_centred`."""
+    dims = tuple(range(-n_dims, 0))
+    return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(x, dim=dims), dim=dims), dim=dims)
+
+
+def hartley(x: torch.Tensor, n_dims: int) -> torch.Tensor:
+    """Hartley transform of the last n_dims axes, centred, unnormalised."""
+    f = fft_centred(x, n_dims)
+    return f.real - f.imag
+
+
+def real_from_hartley(h: torch.Tensor, n_dims: int) -> torch.Tensor:
+    """The inverse of `hartley`."""
+    return hartley(h, n_dims) / h[(0,) * (h.ndim - n_dims)].numel()
+
+
+def centre_crop(x: torch.Tensor, box: int, n_dims: int) -> torch.Tensor:
+    """Cut the last n_dims axes to `box` around the origin voxel."""
+    start = x.shape[-1] // 2 - box // 2
+    for dim in range(-n_dims, 0):
+        x = x.narrow(dim, start, box)
+    return x
+
+
+def centre_pad(x: torch.Tensor, box: int, n_dims: int) -> torch.Tensor:
+    """Pad the last n_dims axes with zeros to `box`, keeping the origin voxel the origin."""
+    before = box // 2 - x.shape[-1] // 2
+    after = box - x.shape[-1] - before
+    return torch.nn.functional.pad(x, [before, after] * n_dims)
+
+
+def fourier_crop(x: torch.Tensor, box: int, n_dims: int) -> torch.Tensor:
+    """Downsample real images or maps to `box` by cutting their transform; mean values are kept.
+
+    The Nyquist line of an even box has no partner after the cut; taking the real part halves it, as
+    every Fourier crop does.
+    """
+    if box == x.shape[-1]:
+        return x
+    scale = (box / x.shape[-1]) ** n_dims
+    return ifft_centred(centre_crop(fft_centred(x, n_dims), box, n_dims), n_dims).real * scale
+
+
+def frequency_plane(box: int) -> torch.Tensor:
+    """Frequencies of an image (box², 3) as (kx, ky, 0), float32, row by row."""
+    k = torch.arange(box, dtype=torch.float32) - box // 2
+    ky, kx = torch.meshgrid(k, k, indexing="ij")
+    return torch.stack([kx, ky, torch.zeros_like(kx)], -1).reshape(-1, 3)
+
+
+def frequency_radius(box: int, n_dims: int) -> torch.Tensor:
+    """|k| of every voxel of a centred transform, (box,) * n_dims, float32."""
+    k = torch.arange(box, dtype=torch.float32) - box // 2
+    return torch.stack(torch.meshgrid(*[k] * n_dims, indexing="ij")).square().sum(0).sqrt()
+
+
+def slice_volume(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Trilinear values of a centred volume at points.
+
+    Parameters
+    ----------
+    volume : (channels, P, P, P), z, y, x, origin at P//2.
+    points : (..., 3) positions (x, y, z) in voxels from the origin.
+
+    Returns
+    -------
+    (channels, ...), zero outside the volume.
+    """
+    size = volume.shape[-1]
+    normalised = 2 * (points + size // 2) / (size - 1) - 1
+    sampled = torch.nn.functional.grid_sample(
+        volume[None], normalised.reshape(1, 1, 1, -1, 3), mode="bilinear", padding_mode="zeros", align_corners=True
+    )
+    return sampled.reshape(volume.shape[0], *points.shape[:-1])

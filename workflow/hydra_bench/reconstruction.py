@@ -1,0 +1,137 @@
+"""Contract 3, the reconstruction: what every method gives back.
+
+particles.star   in the order of the stack: class, posterior of each class, pose, shift, latents
+volumes/         class_<k>.mrc, k = 1..K, at the stack's box and pixel size
+samples/         <particle>.mrc, the method's own volume for each particle of the evaluation list
+history.csv      what was seen on the way (optional; columns are the method's own)
+run.json         what ran, how it ended, what it cost
+
+A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hydra_bench.errors import InputError
+from hydra_bench.files import read_json, read_star, write_json, write_star
+from hydra_bench.truth import pose_table, poses_from_table
+
+STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
+POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run cost; the only fields that differ between two runs of the same seed."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mb: float
+    gpu_memory_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """run.json. `parameters` are all that the method was given, `images_seen` counts repeats."""
+
+    method: str
+    program: str
+    version: str
+    seed: int
+    parameters: dict[str, Any]
+    device: str
+    state: str  # "ok" or "failed"
+    reason: str
+    images_seen: int
+    cost: Cost
+    reads_truth: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """What a method says of every particle.
+
+    classes (N,), 0-based; posteriors (N, K), rows sum to 1; rotations (N, 3, 3), map to view; shifts_A
+    (N, 2); latents (N, d), d may be 0, in the latent space of the particle's own class.
+    """
+
+    classes: np.ndarray
+    posteriors: np.ndarray
+    rotations: np.ndarray
+    shifts_A: np.ndarray
+    latents: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+def class_volume_path(folder: Path, k: int) -> Path:
+    """Path of the map of class k (0-based; the file's number is 1-based, as RELION's)."""
+    return folder / "volumes" / f"class_{k + 1}.mrc"
+
+
+def sample_path(folder: Path, particle: int) -> Path:
+    """Path of the method's own volume for a particle (0-based number)."""
+    return folder / "samples" / f"{particle:06d}.mrc"
+
+
+def write_run(folder: Path, run: Run) -> None:
+    write_json(folder / RUN_NAME, asdict(run))
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read run.json. Raises InputError if it is missing or a field is."""
+    path = Path(folder) / RUN_NAME
+    content = read_json(path)
+    try:
+        run = Run(**{**content, "cost": Cost(**content["cost"])})
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{path}: not a run of this version ({error})") from None
+    if run.state not in ("ok", "failed"):
+        raise InputError(f"{path}: state is {run.state!r}; ok or failed is expected")
+    return run
+
+
+def write_assignments(folder: Path, assignments: Assignments, star_name: str = STAR_NAME) -> None:
+    table = pose_table(assignments.rotations, assignments.shifts_A)
+    table.insert(0, "rlnClassNumber", assignments.classes + 1)
+    extra = {f"{POSTERIOR_COLUMN}{k + 1}": assignments.posteriors[:, k] for k in range(assignments.posteriors.shape[1])}
+    extra |= {f"{LATENT_COLUMN}{j + 1}": assignments.latents[:, j] for j in range(assignments.latents.shape[1])}
+    table = pd.concat([table, pd.DataFrame(extra).round(6) + 0.0], axis=1)
+    write_star(folder / star_name, {"particles": table})
+
+
+def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
+    """Read a method's particles.star. Raises InputError if it does not cover the stack's particles."""
+    path = Path(folder) / STAR_NAME
+    tables = read_star(path)
+    if "particles" not in tables:
+        raise InputError(f"{path}: no data_particles table")
+    table = tables["particles"]
+    if len(table) != n_particles:
+        raise InputError(f"{path}: {len(table)} particles; the stack has {n_particles}")
+    posterior_columns = [c for c in table if c.startswith(POSTERIOR_COLUMN)]
+    latent_columns = [c for c in table if c.startswith(LATENT_COLUMN)]
+    if "rlnClassNumber" not in table or not posterior_columns:
+        raise InputError(f"{path}: lacks rlnClassNumber or {POSTERIOR_COLUMN}1")
+    classes = table["rlnClassNumber"].to_numpy(np.int64) - 1
+    if classes.min() < 0 or classes.max() >= len(posterior_columns):
+        raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(posterior_columns)}")
+    try:
+        rotations, shifts = poses_from_table(table)
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]}") from None
+    return Assignments(
+        classes=classes,
+        posteriors=table[posterior_columns].to_numpy(np.float64),
+        rotations=rotations,
+        shifts_A=shifts,
+        latents=table[latent_columns].to_numpy(np.float64),
+    )
