@@ -1,0 +1,84 @@
+"""Our conventions against a program not written here: RELION back-projects a simulated stack with its true poses.
+
+Pose, shift, CTF sign, defocus, astigmatism, hand and contrast must all be right for the map to come out.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hydra_bench.files import read_map, read_star, write_star
+from hydra_bench.fourier import fft_centred, frequency_radius
+from hydra_bench.simulate import simulate
+
+RELION = shutil.which("relion_reconstruct")
+STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
+
+pytestmark = pytest.mark.skipif(RELION is None, reason="relion_reconstruct is missing: apt-get install relion")
+
+DEFINITION = {
+    "seed": 3,
+    "species": {"small_subunit": {"entry": "6zu5", "chains": ["S*"], "assembly": None, "model": 1, "images": 400}},
+    "simulation": {
+        "box_px": 96,
+        "pixel_size_A": 4.4,
+        "delivered_box_px": 48,
+        "snr": 0.5,
+        "shift_px": 6,
+        "b_factor_A2": 100,
+        "ctf": {
+            "voltage_kV": 300,
+            "spherical_aberration_mm": 2.7,
+            "amplitude_contrast": 0.1,
+            "defocus_A": [10000, 25000],
+            "astigmatism_A": [0, 4000],
+            "phase_shift_deg": 0,
+        },
+    },
+    "evaluation_particles_per_class": 1,
+}
+
+
+def shell_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """FSC of two maps, written out here so that the check leans on nothing of the evaluation."""
+    fa, fb = (fft_centred(torch.from_numpy(x).double(), 3).flatten() for x in (a, b))
+    shells = frequency_radius(a.shape[0], 3).round().long().flatten()
+    cross = torch.bincount(shells, weights=(fa * fb.conj()).real)
+    power = torch.bincount(shells, weights=fa.abs() ** 2) * torch.bincount(shells, weights=fb.abs() ** 2)
+    return (cross / power.sqrt())[: a.shape[0] // 2].numpy()
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
+    folder = tmp_path_factory.mktemp("relion")
+    stack, truth = folder / "stack", folder / "truth"
+    simulate(DEFINITION, STRUCTURES, stack, truth)
+    tables, poses = read_star(stack / "particles.star"), read_star(truth / "truth.star")["particles"]
+    tables["particles"] = tables["particles"].join(poses)
+    write_star(stack / "with_poses.star", tables)
+    command = [RELION, "--i", "with_poses.star", "--o", "map.mrc", "--ctf", "--angpix", "8.8"]
+    subprocess.run(command, cwd=stack, check=True, capture_output=True, timeout=300)
+    return read_map(stack / "map.mrc")[0], read_map(truth / "volumes" / "class_1.mrc")[0]
+
+
+def test_relion_finds_the_true_map(maps: tuple[np.ndarray, np.ndarray]) -> None:
+    fsc = shell_correlation(*maps)
+    print("FSC", fsc.round(3))
+    assert (fsc[1 : len(fsc) // 2 + 1] >= 0.9).all()
+
+
+def test_the_other_hand_does_not_fit(maps: tuple[np.ndarray, np.ndarray]) -> None:
+    found, true = maps
+    other = np.roll(found[::-1], 1, axis=0)
+    half = found.shape[0] // 4
+    assert shell_correlation(other, true)[4:half].mean() < 0.6 * shell_correlation(found, true)[4:half].mean()
+
+
+def test_the_density_is_positive(maps: tuple[np.ndarray, np.ndarray]) -> None:
+    found, true = maps
+    inside = true > 0.5 * true.max()
+    assert found[inside].mean() > 3 * found.std()
