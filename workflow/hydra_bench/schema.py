@@ -1,0 +1,157 @@
+"""JSON schemas with defaults: checking, filling in, and saying in words what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from difflib import get_close_matches
+from typing import Any
+
+import jsonschema
+import yaml
+
+Schema = dict[str, Any]
+KeyPath = tuple[str | int, ...]
+
+
+class KeyPathError(Exception):
+    """Something is wrong at a key. Becomes an InputError where the file that holds the key is known."""
+
+    def __init__(self, path: KeyPath, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"{key_text(self.path)}: {self.problem}"
+
+
+def key_text(path: KeyPath) -> str:
+    """A key's path as text: dataset_definitions.demo.simulation.snr, seeds[0]."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "the configuration"
+
+
+def filled(schema: Schema, content: Any, at: KeyPath = ()) -> Any:
+    """A copy of the content with the schema's defaults, checked. Raises KeyPathError for the first thing wrong."""
+    content = _with_defaults(schema, deepcopy(content), at)
+    # Misspelt keys come first, since they are also why a required one is missing.
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(content)
+    errors = sorted(errors, key=lambda e: (e.validator != "additionalProperties", [str(part) for part in e.path]))
+    if errors:
+        raise _explained(errors[0], at)
+    return content
+
+
+def _with_defaults(schema: Schema, content: Any, at: KeyPath) -> Any:
+    if isinstance(content, float):
+        if not math.isfinite(content):
+            raise KeyPathError(at, f"{content} is not allowed; {allowed_text(schema)} is expected")
+        # JSON schema takes 64.0 for an integer, Python's range does not.
+        return int(content) if schema.get("type") == "integer" and content.is_integer() else content
+    if isinstance(content, list):
+        return [_with_defaults(schema.get("items", {}), item, (*at, i)) for i, item in enumerate(content)]
+    if not isinstance(content, dict):
+        return content
+    for key, value in schema.get("properties", {}).items():
+        if "default" in value:
+            content.setdefault(key, deepcopy(value["default"]))
+    return {key: _with_defaults(_inner(schema, key), value, (*at, key)) for key, value in content.items()}
+
+
+def _inner(schema: Schema, key: str) -> Schema:
+    """The schema of a key of a mapping; empty if the mapping has no such key."""
+    others = schema.get("additionalProperties")
+    return schema.get("properties", {}).get(key, others if isinstance(others, dict) else {})
+
+
+def _explained(error: jsonschema.ValidationError, at: KeyPath) -> KeyPathError:
+    path, schema, value = (*at, *error.path), error.schema, error.instance
+    if error.validator == "additionalProperties":
+        known = list(schema.get("properties", {}))
+        unknown = next(key for key in value if key not in known)
+        allowed = f"allowed are {', '.join(known)}{nearest(str(unknown), known)}"
+        return KeyPathError((*path, unknown), f"unknown key; {allowed}")
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in value)
+        return KeyPathError((*path, missing), f"is missing; {allowed_text(schema['properties'][missing])} is expected")
+    return KeyPathError(path, f"{_shown(value)} is not allowed; {allowed_text(schema)} is expected")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known name that was probably meant, if one is near."""
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def allowed_text(schema: Schema) -> str:
+    """What a schema allows, in words."""
+    if "allowed" in schema:
+        return schema["allowed"]
+    if "enum" in schema:
+        return "one of " + ", ".join(map(_shown, schema["enum"]))
+    if "const" in schema:
+        return _shown(schema["const"])
+    if "oneOf" in schema:
+        return " or ".join(map(allowed_text, schema["oneOf"]))
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return " or ".join(_KINDS[kind](schema) for kind in kinds)
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML writes it, on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
+
+
+def _number_text(noun: str, schema: Schema) -> str:
+    bounds = (("exclusiveMinimum", "above {}"), ("minimum", "at least {}"), ("maximum", "at most {}"))
+    limits = [text.format(schema[key]) for key, text in bounds if key in schema]
+    even = "an even integer" if schema.get("multipleOf") == 2 else noun
+    return f"{even} {' and '.join(limits)}".strip()
+
+
+def _list_text(schema: Schema) -> str:
+    fewest, most = schema.get("minItems", 0), schema.get("maxItems")
+    length = f" of {fewest}" if fewest == most else f" of {fewest} or more" if fewest else ""
+    different = " and all different" if schema.get("uniqueItems") else ""
+    return f"a list{length}, each {allowed_text(schema['items'])}{different}"
+
+
+def _mapping_text(schema: Schema) -> str:
+    keys = ", ".join(schema.get("properties", {}))
+    if keys:
+        return f"a mapping with the keys {keys}"
+    return "a mapping of names to definitions" if "additionalProperties" in schema else "a mapping"
+
+
+_KINDS = {
+    "integer": lambda schema: _number_text("an integer", schema),
+    "number": lambda schema: _number_text("a number", schema),
+    "string": lambda schema: "a text",
+    "null": lambda schema: "null",
+    "array": _list_text,
+    "object": _mapping_text,
+}
+
+
+def keys(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema, bool]]:
+    """Every key below a schema as (path, its schema, whether it is required); <name> stands for a free name."""
+    inner = [(key, value, key in schema.get("required", [])) for key, value in schema.get("properties", {}).items()]
+    if isinstance(schema.get("additionalProperties"), dict):
+        inner.append(("<name>", schema["additionalProperties"], False))
+    inner += [("", choice, False) for choice in schema.get("oneOf", [])]
+    for key, value, required in inner:
+        below = ".".join(filter(None, (path, key)))
+        if key not in ("", "<name>"):
+            yield below, value, required
+        yield from keys(value, below)
+
+
+def markdown_table(schema: Schema, path: str = "") -> str:
+    """A table of every key of a schema: what is allowed, its default, what it is."""
+    lines = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
+    for key, value, required in keys(schema, path):
+        default = "required" if required else f"`{_shown(value['default'])}`" if "default" in value else ""
+        text = " | ".join((f"`{key}`", allowed_text(value), default, value["description"]))
+        lines.append(f"| {text} |")
+    return "\n".join(lines) + "\n"
