@@ -34,7 +34,7 @@ def key_text(path: KeyPath) -> str:
 
 def filled(schema: Schema, content: Any, at: KeyPath = ()) -> Any:
     """A copy of the content with the schema's defaults, checked. Raises KeyPathError for the first thing wrong."""
-    content = _with_defaults(schema, deepcopy(content), at)
+    content = _with_defaults(schema, content, at)
     # Misspelt keys come first, since they are also why a required one is missing.
     errors = jsonschema.Draft202012Validator(schema).iter_errors(content)
     errors = sorted(errors, key=lambda e: (e.validator != "additionalProperties", [str(part) for part in e.path]))
@@ -53,10 +53,12 @@ def _with_defaults(schema: Schema, content: Any, at: KeyPath) -> Any:
         return [_with_defaults(schema.get("items", {}), item, (*at, i)) for i, item in enumerate(content)]
     if not isinstance(content, dict):
         return content
-    for key, value in schema.get("properties", {}).items():
-        if "default" in value:
-            content.setdefault(key, deepcopy(value["default"]))
-    return {key: _with_defaults(_inner(schema, key), value, (*at, key)) for key, value in content.items()}
+    defaults = {key: value["default"] for key, value in schema.get("properties", {}).items() if "default" in value}
+    content = deepcopy(defaults) | content
+    # In the schema's order, so that the same definition written in another order is the same text as JSON.
+    order = [key for key in schema.get("properties", {}) if key in content]
+    order += [key for key in content if key not in order]
+    return {key: _with_defaults(_inner(schema, key), content[key], (*at, key)) for key in order}
 
 
 def _inner(schema: Schema, key: str) -> Schema:

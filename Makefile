@@ -1,0 +1,63 @@
+# `make demo` runs the benchmark on the embedded structures, `make test` checks everything. Both set up .venv
+# first, from locks of exact versions, and need nothing but python3 (3.11 or newer, with venv) and a package index.
+
+PYTHON ?= python3
+# One version, without a hash: its CPU and CUDA builds differ, and an index may hold either. Without the pin
+# pip takes the newest, which comes with gigabytes of CUDA libraries.
+TORCH := torch==2.13.0
+# Snakemake's source cache stays in the clone.
+RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.PHONY: demo test lint lock config-table clean
+
+demo: .venv/installed
+	$(RUN) snakemake
+	@echo
+	@cat results/tables/table1.md
+	@echo
+	@echo "Report: results/report/index.html"
+
+test: lint
+	$(RUN) pytest tests/unit tests/workflow
+
+lint: .venv/installed-dev
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+# The table of keys in config/README.md, from the schemas.
+config-table: .venv/installed
+	$(RUN) python -m hydra_bench.config config/README.md
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is older than 3.11; name a newer one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "make: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Stamp files: an environment is set up again only when its lock changes.
+.venv/installed: requirements.lock pyproject.toml | .venv/bin/python
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock .venv/installed
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock
+	@touch $@
+
+# Newest versions that pyproject.toml allows, resolved in an empty environment. The first lock is what running
+# takes, the second adds what testing takes. Local labels (+cpu) go: they are not on every index.
+FREEZE := build/lock/bin/pip freeze --all --exclude pip --exclude hydra-bench | sed 's/+cpu$$//'
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet --upgrade --editable . $(TORCH) 'setuptools>=77'
+	$(FREEZE) > requirements.lock
+	build/lock/bin/pip install --quiet --editable '.[dev]' $(TORCH)
+	{ echo '--requirement requirements.lock'; $(FREEZE) | grep -vxFf requirements.lock; } > requirements-dev.lock
+	rm -rf build/lock
+
+clean:
+	rm -rf .venv .snakemake .pytest_cache .ruff_cache build results

@@ -1,0 +1,13 @@
+# The door: `snakemake` at the root. A bare `include:` here would make the first rule that it brings in the
+# default target of nothing; a module keeps the default target of workflow/Snakefile.
+configfile: "config/config.yaml"
+
+
+module hydra_bench:
+    snakefile:
+        "workflow/Snakefile"
+    config:
+        config
+
+
+use rule * from hydra_bench

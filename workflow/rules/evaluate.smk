@@ -1,0 +1,30 @@
+# A reconstruction against its truth. No method's rule depends on anything here.
+rule evaluate:
+    input:
+        particles=f"{STACK}/particles.star",
+        images=f"{STACK}/particles.mrcs",
+        truth=TRUTH,
+        reconstruction=RECONSTRUCTION,
+    output:
+        metrics=f"{METRICS}.json",
+        aligned=directory(f"{METRICS}_aligned"),
+    log:
+        f"{LOGS}/evaluate/{{dataset}}/{{method}}/{{seed}}.log",
+    benchmark:
+        f"{LOGS}/evaluate/{{dataset}}/{{method}}/{{seed}}.benchmark.tsv"
+    conda:
+        "../../envs/hydra-bench.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        definition=lambda wildcards: json.dumps(settings["evaluation"]),
+        label=lambda wildcards: settings["method_definitions"][wildcards.method][
+            "label"
+        ],
+    shell:
+        "hydra-bench evaluate --definition {params.definition:q} --dataset {wildcards.dataset:q}"
+        " --method {wildcards.method:q} --label {params.label:q} --particles {input.particles:q}"
+        " --truth {input.truth:q} --reconstruction {input.reconstruction:q}"
+        " --out {output.metrics:q} --aligned {output.aligned:q} > {log:q} 2>&1"
