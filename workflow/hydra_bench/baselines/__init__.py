@@ -1,0 +1,1 @@
+"""Methods that are not Hydra: adapters of other programs, and the bounds."""

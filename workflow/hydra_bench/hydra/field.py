@@ -1,0 +1,50 @@
+"""One neural field: a map in the Hartley domain, with conformations."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+class Field(nn.Module):
+    """V(k; z), the Hartley transform of a map at frequency k (cycles per box) in conformation z.
+
+    Gaussian random Fourier features of k, a residual MLP, and one output scaled by the signal envelope,
+    so that the network's own output is of order one at all resolutions. A feature cos(2π b·k) is the
+    transform of a point at b boxes from the origin: `feature_sigma`, the standard deviation of b along
+    each axis, is the size of the region in which density is expected.
+
+    Source: paper, section 3; Tancik et al., NeurIPS 2020, for the features.
+    """
+
+    def __init__(
+        self, n_features: int, width: int, depth: int, latent_dim: int, feature_sigma: float, envelope: torch.Tensor
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.register_buffer("features", 2 * math.pi * feature_sigma * torch.randn(3, n_features))
+        self.register_buffer("envelope", envelope.clone())
+        self.first = nn.Linear(2 * n_features, width)
+        self.latent = nn.Linear(latent_dim, width, bias=False) if latent_dim else None
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.last = nn.Linear(width, 1)
+
+    def forward(self, points: torch.Tensor, latents: torch.Tensor | None = None) -> torch.Tensor:
+        """Values (B, n) at points (B, n, 3) for latents (B, d); no latents is the latent space's origin."""
+        phase = points @ self.features
+        h = self.first(torch.cat([phase.sin(), phase.cos()], -1))
+        if self.latent is not None and latents is not None:
+            h = h + self.latent(latents)[:, None]
+        h = torch.relu(h)
+        for layer in self.hidden:
+            h = torch.relu(layer(h) + h)
+        return self.last(h)[..., 0] * self._scale(points)
+
+    def _scale(self, points: torch.Tensor) -> torch.Tensor:
+        """The envelope at |k|, linear between integers."""
+        radius = points.detach().norm(dim=-1).clamp(max=len(self.envelope) - 1)
+        low = radius.floor().long().clamp(max=len(self.envelope) - 2)
+        fraction = radius - low
+        return (1 - fraction) * self.envelope[low] + fraction * self.envelope[low + 1]

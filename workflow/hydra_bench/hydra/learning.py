@@ -1,0 +1,110 @@
+"""Gradient steps: fields, latents and, in auto-decoding, poses and class scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from hydra_bench.hydra.field import Field
+from hydra_bench.hydra.frequencies import Frequencies, shift_phases
+from hydra_bench.hydra.images import ImageBatch
+from hydra_bench.hydra.mixture import mixture_loss
+from hydra_bench.hydra.settings import Settings
+from hydra_bench.hydra.tables import ParticleTables
+
+
+@dataclass
+class Model:
+    """K fields, the particle tables, and their optimisers."""
+
+    fields: nn.ModuleList
+    tables: ParticleTables
+    field_optimiser: torch.optim.Optimizer
+    table_optimisers: list[torch.optim.Optimizer]
+
+    @classmethod
+    def create(cls, settings: Settings, n: int, envelope: torch.Tensor, device: torch.device) -> Model:
+        s = settings
+        fields = nn.ModuleList(
+            Field(s.features, s.width, s.depth, s.latent_dim, s.feature_sigma, envelope) for _ in range(s.classes)
+        ).to(device)
+        tables = ParticleTables(n, s.classes, s.latent_dim).to(device)
+        rates = [
+            (tables.latents, s.latent_learning_rate),
+            (tables.scores, s.score_learning_rate),
+            (tables.corrections, s.pose_learning_rate),
+        ]
+        sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
+        return cls(fields, tables, torch.optim.Adam(fields.parameters(), lr=s.learning_rate), sparse)
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self.field_optimiser.param_groups:
+            group["lr"] = rate
+
+
+def class_errors(
+    field: Field,
+    batch: ImageBatch,
+    frequencies: Frequencies,
+    subset: torch.Tensor,
+    rotations: torch.Tensor,
+    shifts: torch.Tensor,
+    latents: torch.Tensor | None,
+) -> torch.Tensor:
+    """½ mean over the subset (m,) of |C·V(Rᵀk; z) - Y(t)|² for B particles: (B,)."""
+    plane = frequencies.plane[subset]
+    predicted = batch.ctf[:, subset] * field(plane @ rotations, latents)
+    phase = shift_phases(shifts, plane, frequencies.box_px)
+    y, negative = batch.hartley[:, subset], batch.hartley[:, subset ^ 1]
+    return 0.5 * (predicted - torch.cos(phase) * y + torch.sin(phase) * negative).square().mean(1)
+
+
+def learning_step(
+    model: Model,
+    batch: ImageBatch,
+    particles: torch.Tensor,
+    frequencies: Frequencies,
+    settings: Settings,
+    softening: float | None,
+    generator: torch.Generator,
+) -> float:
+    """One step of all optimisers on a minibatch of B particles; returns the loss.
+
+    With a softening, poses and class scores are learned too (auto-decoding); without one, the posteriors that the
+    search left are held fixed.
+    """
+    n, tables = batch.hartley.shape[1], model.tables
+    subset = torch.randperm(n, generator=generator)[: settings.frequencies_per_step].to(particles.device)
+    weights = tables.posteriors[particles]
+    columns, prior = [], particles.new_zeros((), dtype=torch.float32)
+    for k, field in enumerate(model.fields):
+        rows = (weights[:, k] > settings.negligible).nonzero()[:, 0]
+        column = weights.new_full((len(particles),), torch.inf)
+        if len(rows):
+            members = particles[rows]
+            rotations, shifts = tables.pose(members, k)
+            if softening is None:
+                rotations, shifts = rotations.detach(), shifts.detach()
+            latents = tables.latent(members, k)
+            errors = class_errors(field, batch.take(rows), frequencies, subset, rotations, shifts, latents)
+            column = column.index_put((rows,), errors)
+            if latents is not None:
+                prior = prior + (weights[rows, k] * latents.square().sum(1)).sum() / len(particles)
+        columns.append(column)
+    errors = torch.stack(columns, 1)
+    if softening is None:
+        data_term = torch.where(errors.isfinite(), weights * errors, 0.0).sum(1).mean()
+    else:
+        data_term = mixture_loss(errors, tables.scores(particles), softening / n)
+    loss = data_term + (0.5 * settings.latent_prior / n) * prior
+    model.field_optimiser.zero_grad()
+    for optimiser in model.table_optimisers:
+        optimiser.zero_grad()
+    loss.backward()
+    model.field_optimiser.step()
+    for optimiser in model.table_optimisers:
+        if any(p.grad is not None for group in optimiser.param_groups for p in group["params"]):
+            optimiser.step()
+    return float(data_term.detach())

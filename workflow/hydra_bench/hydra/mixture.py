@@ -1,0 +1,32 @@
+"""The likelihood of the mixture: errors of the classes in, posteriors and loss out."""
+
+from __future__ import annotations
+
+import torch
+
+
+def temperature(errors: torch.Tensor, sharpness: float) -> float:
+    """The softening 2σ²n of the likelihood, from errors (B, K) = ½‖Y - Ŷ‖² of searched particles.
+
+    The paper's σ is a free parameter. Here it follows the data: the differences between classes, in units of
+    their own standard deviation, are multiplied by `sharpness`. Soft posteriors at the start stall in
+    states where two fields share two species; sharp ones from the first pass do not.
+    """
+    differences = errors - errors.mean(1, keepdim=True)
+    return max(float(differences.std()), 1e-6) / sharpness
+
+
+def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor | None = None) -> torch.Tensor:
+    """r_ik ∝ p_ik exp(-e_ik / T), (B, K), rows sum to 1."""
+    logits = -errors / softening
+    return torch.softmax(logits if log_prior is None else logits + log_prior, 1)
+
+
+def mixture_loss(errors: torch.Tensor, scores: torch.Tensor, softening: float) -> torch.Tensor:
+    """-T mean_i log Σ_k softmax(s_i)_k exp(-e_ik / T); classes left out have infinite error.
+
+    The factor T makes the gradient by e_ik the posterior r_ik itself, whatever the softening.
+    Source: the paper's loss, with T = 2σ²n.
+    """
+    joint = torch.log_softmax(scores, 1) - errors / softening
+    return -softening * torch.logsumexp(joint, 1).mean()

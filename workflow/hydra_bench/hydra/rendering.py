@@ -1,0 +1,45 @@
+"""Fields on grids: what the pose search slices, and the maps that are written."""
+
+from __future__ import annotations
+
+import torch
+
+from hydra_bench.fourier import centre_pad, frequency_radius, hartley, real_from_hartley, slice_volume
+from hydra_bench.hydra.field import Field
+from hydra_bench.projection import PADDING, interpolation_falloff
+
+_CHUNK = 1 << 15
+
+
+@torch.no_grad()
+def render_hartley(field: Field, l: int, latent: torch.Tensor | None) -> torch.Tensor:  # noqa: E741
+    """Hartley transform of a field on the grid of box 2l+2, zero beyond |k| = l: (2l+2,)*3, z, y, x."""
+    box = 2 * l + 2
+    device = field.envelope.device
+    k = torch.arange(box, dtype=torch.float32, device=device) - box // 2
+    inside = (frequency_radius(box, 3) <= l).flatten().to(device)
+    points = torch.stack(torch.meshgrid(k, k, k, indexing="ij"), -1).flip(-1).reshape(-1, 3)[inside]
+    z = None if latent is None else latent[None]
+    values = torch.cat([field(part[None], z)[0] for part in points.split(_CHUNK)])
+    grid = torch.zeros(box**3, device=device)
+    grid[inside] = values
+    return grid.reshape(box, box, box)
+
+
+def slicing_grid(grid: torch.Tensor) -> torch.Tensor:
+    """The padded Hartley grid (1, P, P, P) that slices are interpolated from; see projection.PADDING."""
+    box = grid.shape[-1]
+    padded = PADDING * box
+    volume = real_from_hartley(grid, 3) / interpolation_falloff(box, padded).to(grid.device)
+    return hartley(centre_pad(volume, padded, 3), 3)[None]
+
+
+def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    """Central slices (..., n) of a slicing grid at rotations (..., 3, 3) and frequencies (n, 3)."""
+    return slice_volume(grid, (PADDING * plane) @ rotations)[0]
+
+
+def render_map(field: Field, box_px: int, latent: torch.Tensor | None) -> torch.Tensor:
+    """The map (D, D, D) of a field in a conformation, in units in which projections are sums over voxels."""
+    rendered = render_hartley(field, box_px // 2 - 1, latent)
+    return real_from_hartley(centre_pad(rendered, box_px, 3), 3) * box_px

@@ -1,0 +1,73 @@
+"""What is kept of every particle, for every class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from hydra_bench.rotations import rotation_from_vector
+
+
+class ParticleTables(nn.Module):
+    """State of N particles in K classes.
+
+    Found by search: rotations (N, K, 3, 3), shifts_px (N, K, 2), errors (N, K), and the posteriors (N, K)
+    that follow. Learned by gradient: latents (N·K, d), scores (N, K), and pose corrections (N·K, 5), a
+    rotation vector in radians that turns the searched rotation and a shift in px that adds to the
+    searched one. Row i·K + k of the flat tables is particle i in class k.
+    """
+
+    def __init__(self, n: int, classes: int, latent_dim: int) -> None:
+        super().__init__()
+        self.n, self.classes, self.latent_dim = n, classes, latent_dim
+        self.register_buffer("rotations", torch.eye(3).repeat(n, classes, 1, 1))
+        self.register_buffer("shifts_px", torch.zeros(n, classes, 2))
+        self.register_buffer("errors", torch.zeros(n, classes))
+        self.register_buffer("posteriors", torch.full((n, classes), 1.0 / classes))
+        self.corrections = nn.Embedding(n * classes, 5, sparse=True)
+        nn.init.zeros_(self.corrections.weight)
+        self.scores = nn.Embedding(n, classes, sparse=True)
+        nn.init.zeros_(self.scores.weight)
+        self.latents = nn.Embedding(n * classes, max(latent_dim, 1), sparse=True)
+        nn.init.normal_(self.latents.weight, std=0.1)
+
+    def rows(self, particles: torch.Tensor, k: int) -> torch.Tensor:
+        return particles * self.classes + k
+
+    def pose(self, particles: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotations (B, 3, 3) and shifts (B, 2) in px of particles in class k, corrections applied."""
+        correction = self.corrections(self.rows(particles, k))
+        rotations = rotation_from_vector(correction[:, :3]) @ self.rotations[particles, k]
+        return rotations, self.shifts_px[particles, k] + correction[:, 3:]
+
+    def latent(self, particles: torch.Tensor, k: int) -> torch.Tensor | None:
+        """Latents (B, d) of particles in class k; None without conformations."""
+        return self.latents(self.rows(particles, k)) if self.latent_dim else None
+
+    @torch.no_grad()
+    def store_poses(
+        self, particles: torch.Tensor, k: int, rotations: torch.Tensor, shifts: torch.Tensor, errors: torch.Tensor
+    ) -> None:
+        """Keep what a search found for particles (B,) in class k; corrections start again from zero."""
+        self.rotations[particles, k], self.shifts_px[particles, k] = rotations, shifts
+        self.errors[particles, k] = errors
+        self.corrections.weight[self.rows(particles, k)] = 0
+
+    @torch.no_grad()
+    def mean_latent(self, k: int) -> torch.Tensor | None:
+        """The posterior-weighted mean latent (d,) of class k."""
+        if not self.latent_dim:
+            return None
+        weights = self.posteriors[:, k : k + 1]
+        z = self.latents.weight.view(self.n, self.classes, -1)[:, k]
+        return (weights * z).sum(0) / weights.sum().clamp(min=1e-6)
+
+    def hard_classes(self) -> np.ndarray:
+        """The most probable class of each particle (N,), 0-based."""
+        return self.posteriors.argmax(1).cpu().numpy()
+
+    def class_sizes(self) -> list[int]:
+        return np.bincount(self.hard_classes(), minlength=self.classes).tolist()
+
+
