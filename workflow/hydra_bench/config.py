@@ -173,7 +173,7 @@ def _check_species(folder: str, dataset: Config, name: str) -> None:
             atoms = load_atoms(folder, **{key: definition[key] for key in _SELECTION})
         except InputError as error:
             key = _blamed(folder, definition)
-            raise KeyPathError((*at, "species", species, key), str(error)) from None
+            raise KeyPathError((*at, "species", species, key), " ".join(str(error).split())) from None
         _check_box(dataset["simulation"], atoms.diameter_A, species, (*at, "simulation", "box_px"))
 
 

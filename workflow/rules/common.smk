@@ -49,8 +49,11 @@ def structure_files(wildcards):
 def method_definition(wildcards):
     """What a method depends on, as JSON; its label is not in it, so renaming reruns no training."""
     method = settings["method_definitions"][wildcards.method]
-    chosen = {key: method[key] for key in ("program", "parameters")}
-    return json.dumps({"name": wildcards.method, **chosen})
+    # null leaves the choice to the program.
+    chosen = {k: v for k, v in method["parameters"].items() if v is not None}
+    return json.dumps(
+        {"name": wildcards.method, "program": method["program"], "parameters": chosen}
+    )
 
 
 def methods_of(program):

@@ -1,0 +1,171 @@
+"""What runs after what, and what reruns after which change. A stand-in makes empty outputs in no time."""
+
+import gzip
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clone import Clone
+
+STAND_IN = Path(__file__).parent
+
+CONFIG: dict[str, Any] = {
+    "datasets": ["one", "two"],
+    "methods": ["k2", "k3", "oracle"],
+    "dataset_definitions": {
+        name: {"species": {"s": {"entry": "3jb9", "images": 50}, "l": {"entry": "6zu5", "images": 50}}}
+        for name in ("one", "two")
+    },
+    "method_definitions": {
+        "k2": {"program": "hydra", "label": "K=2", "parameters": {"classes": 2}},
+        "k3": {"program": "hydra", "label": "K=3", "parameters": {"classes": 3}},
+        "oracle": {"program": "backprojection", "label": "Oracle"},
+    },
+}
+SUMMARIES = {"tables": 1, "figures": 1, "page": 1, "all": 1}
+
+
+def config_with(path: str, value: Any) -> dict[str, Any]:
+    """The configuration with one key changed."""
+    config = content = deepcopy(CONFIG)
+    *parents, last = path.split(".")
+    for key in parents:
+        content = content.setdefault(key, {})
+    content[last] = value
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(make_clone: Callable[[Path], Clone]) -> Clone:
+    """A clone in which all has run."""
+    clone = make_clone(STAND_IN)
+    clone.configure(CONFIG)
+    clone.run()
+    return clone
+
+
+@pytest.fixture
+def changed(finished: Clone) -> Callable[[str, Any], Counter[str]]:
+    """The jobs that a changed configuration would run."""
+
+    def jobs(path: str, value: Any) -> Counter[str]:
+        finished.configure(config_with(path, value))
+        return finished.jobs()
+
+    return jobs
+
+
+def test_a_dry_run_in_a_fresh_clone_lists_the_demos_jobs(make_clone: Callable[[Path], Clone]) -> None:
+    clone = make_clone(STAND_IN)
+    expected = {"simulate": 1, "hydra": 3, "backprojection": 2, "evaluate": 5, **SUMMARIES}
+    assert clone.jobs() == expected
+    assert clone.jobs("--snakefile", "workflow/Snakefile") == expected
+
+
+def test_lint_finds_nothing(make_clone: Callable[[Path], Clone]) -> None:
+    assert "good condition" in make_clone(STAND_IN).run("--lint")
+
+
+def test_a_second_run_does_nothing(finished: Clone) -> None:
+    finished.configure(CONFIG)
+    assert not finished.jobs()
+    assert not finished.jobs("--cores", "1")
+
+
+def test_an_snr_reruns_its_dataset_and_what_follows(changed: Callable[[str, Any], Counter[str]]) -> None:
+    jobs = changed("dataset_definitions.two.simulation.snr", 0.5)
+    assert jobs == {"simulate": 1, "hydra": 2, "backprojection": 1, "evaluate": 3, **SUMMARIES}
+
+
+def test_a_parameter_reruns_its_method(changed: Callable[[str, Any], Counter[str]]) -> None:
+    jobs = changed("method_definitions.k3.parameters.classes", 4)
+    assert jobs == {"hydra": 2, "evaluate": 2, **SUMMARIES}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "evaluations"),
+    [("evaluation.mask", {"radius_A": 150}, 6), ("method_definitions.k3.label", "Three fields", 2)],
+)
+def test_the_evaluation_reruns_no_method(
+    changed: Callable[[str, Any], Counter[str]], path: str, value: Any, evaluations: int
+) -> None:
+    assert changed(path, value) == {"evaluate": evaluations, **SUMMARIES}
+
+
+def test_another_seed_runs_only_that_seed(changed: Callable[[str, Any], Counter[str]]) -> None:
+    assert changed("seeds", [0, 1]) == {"hydra": 4, "backprojection": 2, "evaluate": 6, **SUMMARIES}
+
+
+def test_a_definition_that_does_not_run_changes_nothing(changed: Callable[[str, Any], Counter[str]]) -> None:
+    assert not changed("dataset_definitions.three", {"species": {"x": {"entry": "9xyz", "images": 20}}})
+
+
+def test_a_default_that_is_written_out_changes_nothing(changed: Callable[[str, Any], Counter[str]]) -> None:
+    assert not changed("dataset_definitions.one.simulation", {"snr": 0.1, "box_px": 128})
+
+
+def test_a_changed_structure_reruns_what_is_made_of_it(finished: Clone) -> None:
+    finished.configure({**CONFIG, "structures_folder": "resources/structures"})
+    structure = finished.folder / "resources" / "structures" / "3jb9.cif.gz"
+    structure.chmod(0o644)
+    content = structure.read_bytes()
+    structure.write_bytes(gzip.compress(gzip.decompress(content), compresslevel=1))
+    try:
+        assert finished.jobs()["simulate"] == 2
+    finally:
+        structure.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("sedes", [0], "config/config.yaml: sedes: unknown key"),
+        ("dataset_definitions.one.simulation.snr", 0, "config/config.yaml: dataset_definitions.one.simulation.snr: 0"),
+        ("method_definitions.k2.parameters.classes", 0, "method_definitions.k2.parameters.classes: 0 is not allowed"),
+        ("dataset_definitions.two.species.s.entry", "9xyz", "dataset_definitions.two.species.s.entry: entry '9xyz'"),
+        ("dataset_definitions.one.simulation.box_px", 96, "simulation.box_px: 96 is too small"),
+        ("structures_folder", "nowhere", "structures_folder: nowhere: no such folder"),
+    ],
+)
+def test_a_wrong_configuration_ends_a_dry_run_with_code_2_and_one_line(
+    finished: Clone, path: str, value: Any, expected: str
+) -> None:
+    finished.configure(config_with(path, value))
+    assert expected in refusal(finished.snakemake("--dry-run"))
+
+
+def test_a_wrong_configuration_ends_a_run_before_its_first_job(make_clone: Callable[[Path], Clone]) -> None:
+    clone = make_clone(STAND_IN)
+    clone.configure(config_with("threads", 0))
+    assert "threads: 0 is not allowed" in refusal(clone.snakemake())
+    assert not (clone.folder / "results").exists()
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line with which Snakemake ended."""
+    assert done.returncode == 2
+    assert not done.stdout
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Using workflow specific profile")]
+    assert len(lines) == 1
+    assert lines[0].startswith("hydra-bench: error: ")
+    return lines[0]
+
+
+def test_a_second_file_is_laid_over_the_first(make_clone: Callable[[Path], Clone], tmp_path: Path) -> None:
+    clone = make_clone(STAND_IN)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("methods: [hydra_k3]\nseeds: [4, 5]\n")
+    assert clone.jobs("--configfile", str(mine)) == {"simulate": 1, "hydra": 2, "evaluate": 2, **SUMMARIES}
+
+
+def test_snakemakes_own_report_holds_tables_figures_and_page(finished: Clone, tmp_path: Path) -> None:
+    finished.configure(CONFIG)
+    report = tmp_path / "report.html"
+    finished.run("--report", str(report))
+    text = report.read_text()
+    for name in ("table1.csv", "made.svg", "index.html"):
+        assert name in text

@@ -1,0 +1,101 @@
+"""The whole workflow, small: structures in, a report out, through Snakemake and with nothing replaced."""
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from clone import Clone
+
+TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
+COMMANDS = Path(sys.executable).parent
+COLUMNS = "dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s,peak_rss_mb,state"
+
+
+@pytest.fixture(scope="module")
+def finished(make_clone: Callable[[Path], Clone]) -> Clone:
+    clone = make_clone(COMMANDS)
+    clone.configure(TINY)
+    clone.run()
+    return clone
+
+
+@pytest.fixture(scope="module")
+def rows(finished: Clone) -> dict[str, dict[str, str]]:
+    """The rows of the table by their labels."""
+    lines = (finished.folder / "results" / "tables" / "table1.csv").read_text().splitlines()
+    assert lines[0] == COLUMNS
+    return {row["method"]: row for row in csv.DictReader(lines)}
+
+
+def test_the_table_has_a_row_for_each_method(rows: dict[str, dict[str, str]]) -> None:
+    labels = [method["label"] for method in TINY["method_definitions"].values()]
+    assert set(rows) in ({*labels}, {*TINY["methods"]})
+
+
+def test_the_oracle_is_the_ceiling_and_shuffled_labels_the_floor(finished: Clone) -> None:
+    oracle, shuffled = (metrics(finished.folder, name) for name in ("oracle", "shuffled"))
+    assert oracle["state"] == shuffled["state"] == "ok"
+    assert oracle["clustering"]["ari"] == 1
+    assert abs(shuffled["clustering"]["ari"]) < 0.2
+
+
+def test_a_failed_method_is_a_failed_row_and_stops_nothing(finished: Clone, rows: dict[str, dict[str, str]]) -> None:
+    failed = metrics(finished.folder, "too_many")
+    assert failed["state"] == "failed"
+    assert failed["reason"]
+    assert [row["state"] for row in rows.values()].count("failed") == 1
+
+
+def test_the_report_is_one_page_that_needs_no_other_file(finished: Clone) -> None:
+    page = (finished.folder / "results" / "report" / "index.html").read_text()
+    for method in TINY["method_definitions"].values():
+        assert method["label"] in page
+    for outside in ('src="http', 'href="http', "@import", 'src="../'):
+        assert outside not in page
+
+
+def test_figures_are_there(finished: Clone) -> None:
+    assert list((finished.folder / "results" / "figures").rglob("*.svg"))
+
+
+def test_a_second_run_does_nothing(finished: Clone) -> None:
+    assert not finished.jobs()
+
+
+def test_snakemakes_own_report_is_made(finished: Clone, tmp_path: Path) -> None:
+    finished.run("--report", str(tmp_path / "report.zip"))
+
+
+def test_the_same_seed_gives_the_same_bytes_on_one_core_too(
+    finished: Clone, make_clone: Callable[[Path], Clone]
+) -> None:
+    again = make_clone(COMMANDS)
+    again.configure(TINY)
+    again.run("--cores", "1", "results/metrics/tiny/hydra_k2/0.json", "results/metrics/tiny/oracle/0.json")
+    made = digests(again.folder)
+    assert made
+    assert made == {path: digest for path, digest in digests(finished.folder).items() if path in made}
+
+
+def metrics(folder: Path, method: str) -> dict[str, Any]:
+    return json.loads((folder / "results" / "metrics" / "tiny" / method / "0.json").read_text())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Checksums of all that was computed; of JSON without what the run cost, which alone may differ."""
+    found = {}
+    for kind in ("datasets", "reconstructions", "metrics"):
+        for path in sorted((folder / "results" / kind).rglob("*")):
+            if path.is_dir() or path.name == ".snakemake_timestamp":
+                continue
+            content = path.read_bytes()
+            if path.suffix == ".json":
+                content = json.dumps({**json.loads(content), "cost": None}).encode()
+            found[str(path.relative_to(folder))] = hashlib.sha256(content).hexdigest()
+    return found
