@@ -1,0 +1,128 @@
+"""What went in and how it went: particle images, and a run's progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
+
+from hydra_bench.report.runs import Metrics, dataset_folder
+from hydra_bench.report.style import EXTRA_COLOUR, Picture, species_colour
+
+_EXAMPLES = 6
+_MOST_SPECIES = 12
+_SMOOTHING_A = 10.0
+_GREY_PERCENTILES = (0.3, 99.7)
+
+
+def particle_gallery(run: Metrics, results: Path) -> Picture | None:
+    """A few images of each species, raw and smoothed. None where the stack is missing."""
+    path = dataset_folder(results, run.dataset) / "stack" / "particles.mrcs"
+    if not path.is_file():
+        return None
+    pixel, names = run["pixel_size_A"], run["class_names"][:_MOST_SPECIES]
+    truth = np.array(run["true_classes"])
+    with mrcfile.mmap(path, mode="r", permissive=False) as mrc:
+        chosen = [np.array(mrc.data[np.flatnonzero(truth == k)[:_EXAMPLES]]) for k in range(len(names))]
+    figure = Figure(figsize=(7.2, 2.15 * len(names)), layout="constrained")
+    axes = figure.subplots(2 * len(names), _EXAMPLES, squeeze=False)
+    for k, (images, name) in enumerate(zip(chosen, names, strict=True)):
+        smooth = [gaussian_filter(image, _SMOOTHING_A / pixel) for image in images]
+        _strip(axes[2 * k], list(images), f"{name}\nraw")
+        _strip(axes[2 * k + 1], smooth, "smoothed")
+    _scale_bar(axes[0][0], run["box_px"], pixel)
+    caption = (
+        f"The first {_EXAMPLES} particle images of each species as methods see them, and smoothed by a Gaussian of "
+        f"σ = {_SMOOTHING_A:g} Å to show the particle. Grey scale: percentiles {_GREY_PERCENTILES[0]:g} to "
+        f"{_GREY_PERCENTILES[1]:g} of each image. Box {run['box_px']} px of "
+        f"{pixel:g} Å."
+    )
+    return Picture("particles", "Particle images", caption, figure)
+
+
+def _strip(axes: np.ndarray, images: list[np.ndarray], name: str) -> None:
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    for ax, image in zip(axes, images, strict=False):
+        low, high = np.percentile(image, _GREY_PERCENTILES)
+        ax.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
+    axes[0].set_ylabel(name, fontsize=8.5)
+
+
+def _scale_bar(ax: Axes, box: int, pixel: float) -> None:
+    length = next(step for step in (500, 200, 100, 50, 20, 10) if 2.5 * step <= box * pixel or step == 10)
+    start, y = 0.05 * box, 0.06 * box
+    ax.plot([start, start + length / pixel], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")
+    text = {"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0}
+    ax.text(start, y + 0.06 * box, f"{length} Å", color="white", fontsize=7, va="bottom", bbox=text)
+
+
+def convergence(run: Metrics, results: Path) -> Picture | None:
+    """Loss, resolution and class sizes against images seen. None where the method left no history."""
+    path = results / "reconstructions" / run.dataset / run.method / str(run.seed) / "history.csv"
+    if not path.is_file():
+        return None
+    history = pd.read_csv(path)
+    sizes = [column for column in history if column.startswith("size_")]
+    wanted = [("loss", "loss"), ("l", "resolution l\n(cycles per box)")]
+    panels = [(column, name) for column, name in wanted if column in history and history[column].notna().any()]
+    if "images_seen" not in history or not (panels or sizes):
+        return None
+    n_panels = len(panels) + bool(sizes)
+    figure = Figure(figsize=(7.2, 1.45 * n_panels + 0.8), layout="constrained")
+    axes = figure.subplots(n_panels, 1, sharex=True, squeeze=False)[:, 0]
+    seen = history["images_seen"] / 1e3
+    for ax, (column, name) in zip(axes, panels, strict=False):
+        ax.plot(seen, history[column], color="#333333", linewidth=1.2, marker=".", markersize=4)
+        ax.set_ylabel(name)
+    if sizes:
+        _size_lines(axes[-1], run, seen, history[sizes])
+    _phases(axes, history, seen)
+    axes[-1].set_xlabel("images seen (thousands, repeats counted)")
+    figure.align_ylabels(axes)
+    caption = (
+        f"How {run.label} went: loss (comparable within a phase and resolution only), the resolution used, and the "
+        f"number of particles in each predicted class. Seed {run.seed}."
+    )
+    return Picture(f"convergence_{run.method}", f"Convergence: {run.label}", caption, figure, run.method)
+
+
+def _size_lines(ax: Axes, run: Metrics, seen: pd.Series, sizes: pd.DataFrame) -> None:
+    matched = run["clustering"]["matched_class"] if run["clustering"]["labels_from"] == "classes" else []
+    for j, column in enumerate(sizes):
+        species = matched[j] if j < len(matched) else None
+        colour = EXTRA_COLOUR if species is None else species_colour(species)
+        name = f"class {j + 1}" + ("" if species is None else f" ({run['class_names'][species]})")
+        ax.plot(
+            seen, sizes[column], color=colour, linewidth=1.5, linestyle="--" if species is None else "-", label=name
+        )
+    ax.set_ylabel("particles")
+    ax.set_ylim(bottom=0)
+    ax.figure.legend(loc="outside lower center", ncols=min(sizes.shape[1], 3))
+
+
+def _phases(axes: np.ndarray, history: pd.DataFrame, seen: pd.Series) -> None:
+    """Shade every second phase and name them all above the first panel, short ones aslant of the next."""
+    if "phase" not in history:
+        return
+    starts = np.flatnonzero(history["phase"].ne(history["phase"].shift()).to_numpy())
+    end = float(seen.iloc[-1])
+    edges = [float(seen.iloc[max(i - 1, 0)]) if i else 0.0 for i in starts] + [end]
+    last_text = -np.inf
+    for n, i in enumerate(starts):
+        left, right = edges[n], edges[n + 1]
+        if n % 2:
+            for ax in axes:
+                ax.axvspan(left, right, color="#000000", alpha=0.05, linewidth=0)
+        name = str(history["phase"].iloc[i])
+        # A phase too short for its name goes without rather than print over its neighbour's.
+        if left >= last_text and end > 0:
+            axes[0].annotate(name, (left, 1.02), xycoords=("data", "axes fraction"), fontsize=8, color="#555555")
+            last_text = left + end * 0.016 * len(name)
+    axes[0].set_xlim(0, end or 1)

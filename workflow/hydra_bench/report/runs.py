@@ -1,0 +1,135 @@
+"""The metrics of every run, as the report reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra_bench.errors import InputError
+from hydra_bench.files import read_json
+
+_IDENTITY = ("dataset", "method", "label", "seed", "state", "reason", "reads_truth", "cost")
+_RESULTS_OF_A_RUN = ("clustering", "fsc", "labels", "true_classes", "class_names")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One metrics file: results/metrics/<dataset>/<method>/<seed>.json and the folders beside it."""
+
+    path: Path
+    content: dict[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.content[key]
+
+    def get(self, key: str) -> Any:
+        """The value, or None where this run has none."""
+        return self.content.get(key)
+
+    @property
+    def dataset(self) -> str:
+        return str(self.content["dataset"])
+
+    @property
+    def method(self) -> str:
+        return str(self.content["method"])
+
+    @property
+    def label(self) -> str:
+        return str(self.content["label"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.content["seed"])
+
+    @property
+    def ok(self) -> bool:
+        return self.content["state"] == "ok"
+
+    @property
+    def is_bound(self) -> bool:
+        """A bound knows the truth: it is shown apart and not ranked."""
+        return bool(self.content["reads_truth"])
+
+    def aligned_map(self, label: int) -> Path:
+        """Path of the map of a label (1-based), aligned to its truth; an empty label has none."""
+        return self.path.with_name(f"{self.seed}_aligned") / f"label_{label}.mrc"
+
+
+def read_metrics(path: Path | str) -> Metrics:
+    """Read a metrics file. Raises InputError that names the file and the field it lacks."""
+    path = Path(path)
+    content = read_json(path)
+    wanted = _IDENTITY + (_RESULTS_OF_A_RUN if content.get("state") == "ok" else ())
+    missing = [key for key in wanted if content.get(key) is None and key != "reason"]
+    if missing:
+        raise InputError(f"{path}: lacks {missing[0]!r}; it is not a metrics file of this version")
+    return Metrics(path, content)
+
+
+def read_all(paths: Iterable[Path | str]) -> list[Metrics]:
+    """Read metrics files; order is kept, and says in which order datasets and methods are shown."""
+    runs = [read_metrics(path) for path in paths]
+    if not runs:
+        raise InputError("no metrics files were given; a report needs at least one")
+    return runs
+
+
+def by_dataset(runs: list[Metrics]) -> dict[str, list[Metrics]]:
+    """Runs of each dataset, in order of appearance; bounds after the methods that compete."""
+    groups: dict[str, list[Metrics]] = {}
+    for run in runs:
+        groups.setdefault(run.dataset, []).append(run)
+    return {dataset: sorted(group, key=lambda run: run.is_bound) for dataset, group in groups.items()}
+
+
+def by_method(runs: list[Metrics]) -> dict[str, list[Metrics]]:
+    """Runs of each method of one dataset, the first seed first."""
+    groups: dict[str, list[Metrics]] = {}
+    for run in runs:
+        groups.setdefault(run.method, []).append(run)
+    return {method: sorted(group, key=lambda run: run.seed) for method, group in groups.items()}
+
+
+def first_seeds(runs: list[Metrics]) -> list[Metrics]:
+    """For each method of one dataset the first seed that ended well: what figures show."""
+    good = ([run for run in group if run.ok] for group in by_method(runs).values())
+    return [group[0] for group in good if group]
+
+
+def results_folder(run: Metrics) -> Path:
+    """The results folder that a metrics file lies in."""
+    return run.path.parents[3]
+
+
+def dataset_folder(results: Path, dataset: str) -> Path:
+    """Where a dataset's stack and truth lie."""
+    return results / "datasets" / dataset
+
+
+def definition(results: Path, dataset: str) -> dict[str, Any] | None:
+    """How a simulated dataset was defined, from its provenance; None where there is none."""
+    path = dataset_folder(results, dataset) / "truth" / "provenance.json"
+    return read_json(path).get("definition") if path.is_file() else None
+
+
+def settings(results: Path, runs: list[Metrics]) -> list[tuple[str, str]]:
+    """What the numbers of one dataset depend on, as (name, value), from whatever is known."""
+    facts: list[tuple[str, str]] = []
+    simulation = (definition(results, runs[0].dataset) or {}).get("simulation", {})
+    good = next((run for run in runs if run.ok), None)
+    if good is not None:
+        counts = [good["true_classes"].count(k) for k in range(len(good["class_names"]))]
+        species = ", ".join(f"{name} ({count:,})" for name, count in zip(good["class_names"], counts, strict=True))
+        facts += [("Particles", f"{good['n_particles']:,}"), ("Species (particles)", species)]
+        facts += [("Box", f"{good['box_px']} px"), ("Pixel size", f"{good['pixel_size_A']:g} Å")]
+    if simulation:
+        facts += [
+            ("SNR", f"{simulation['snr']:g} at the full box of {simulation['box_px']} px"),
+            ("Shifts", f"±{simulation['shift_px']:g} px of {simulation['pixel_size_A']:g} Å"),
+        ]
+    if good is not None:
+        facts += [("FSC mask", str(good["fsc"]["mask"]))]
+    return facts

@@ -1,0 +1,98 @@
+"""How figures look, and how they are written: the same bytes for the same content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from hydra_bench.files import atomic
+from hydra_bench.report.runs import Metrics
+
+# Okabe and Ito's colours, told apart by colour-blind readers. Methods and species start at different
+# ends, so that a figure rarely holds one colour with two meanings.
+_SPECIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#B8A800", "#666666")
+_METHODS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BOUNDS = ("#222222", "#777777", "#A0A0A0")
+_BOUND_LINES = ("--", ":", "-.")
+EXTRA_COLOUR = "#999999"
+PNG_DPI = 160
+
+_SETTINGS = {
+    "svg.hashsalt": "hydra-bench",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.dpi": PNG_DPI,
+    "savefig.dpi": PNG_DPI,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one method is drawn everywhere."""
+
+    colour: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and what the page says of it. `method` is the key of the one method that it shows, if one."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    method: str | None = None
+
+
+@contextmanager
+def report_style() -> Iterator[None]:
+    """The settings that figures must be made and written under; the caller's own come back after."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def species_colour(k: int) -> tuple[float, float, float]:
+    """The colour of true class k; from the ninth on the eight come back darker, then lighter."""
+    colour, turn = to_rgb(_SPECIES[k % len(_SPECIES)]), k // len(_SPECIES)
+    if turn == 0:
+        return colour
+    towards, share = (0.0, 0.4) if turn % 2 else (1.0, 0.5)
+    red, green, blue = ((1 - share) * c + share * towards for c in colour)
+    return red, green, blue
+
+
+def method_lines(runs: list[Metrics]) -> dict[str, Line]:
+    """A colour and line style for each method of a report, the same on every dataset; bounds are grey."""
+    competitors = dict.fromkeys(run.method for run in runs if not run.is_bound)
+    bounds = dict.fromkeys(run.method for run in runs if run.is_bound)
+    lines = {
+        method: Line(_METHODS[i % len(_METHODS)], "-" if i < len(_METHODS) else "--")
+        for i, method in enumerate(competitors)
+    }
+    return lines | {
+        method: Line(_BOUNDS[i % len(_BOUNDS)], _BOUND_LINES[i % len(_BOUND_LINES)]) for i, method in enumerate(bounds)
+    }
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write stem.svg and stem.png without a date or a program's name."""
+    for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
+        with atomic(stem.with_name(stem.name + suffix)) as temporary:
+            figure.savefig(temporary, metadata=metadata)
