@@ -33,9 +33,10 @@ rule figures:
     output:
         report(
             directory("results/figures"),
-            patterns=["{figure}.svg", "{figure}.png"],
+            patterns=["{dataset}/{figure}.svg"],
             caption="../report/figures.rst",
             category="Figures",
+            subcategory="{dataset}",
             labels={"figure": "{figure}"},
         ),
     log:
