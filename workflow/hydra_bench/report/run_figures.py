@@ -18,6 +18,7 @@ _EXAMPLES = 6
 _MOST_SPECIES = 12
 _SMOOTHING_A = 10.0
 _GREY_PERCENTILES = (0.3, 99.7)
+_GAP = 0.06
 
 
 def particle_gallery(run: Metrics, results: Path) -> Picture | None:
@@ -29,13 +30,13 @@ def particle_gallery(run: Metrics, results: Path) -> Picture | None:
     truth = np.array(run["true_classes"])
     with mrcfile.mmap(path, mode="r", permissive=False) as mrc:
         chosen = [np.array(mrc.data[np.flatnonzero(truth == k)[:_EXAMPLES]]) for k in range(len(names))]
-    figure = Figure(figsize=(7.2, 2.15 * len(names)), layout="constrained")
-    axes = figure.subplots(2 * len(names), _EXAMPLES, squeeze=False)
+    figure = Figure(figsize=(7.2, 2.35 * len(names)), layout="constrained")
+    axes = figure.subplots(2 * len(names), 1)
     for k, (images, name) in enumerate(zip(chosen, names, strict=True)):
         smooth = [gaussian_filter(image, _SMOOTHING_A / pixel) for image in images]
         _strip(axes[2 * k], list(images), f"{name}\nraw")
         _strip(axes[2 * k + 1], smooth, "smoothed")
-    _scale_bar(axes[0][0], run["box_px"], pixel)
+    _scale_bar(axes[0], run["box_px"], pixel)
     caption = (
         f"The first {_EXAMPLES} particle images of each species as methods see them, and smoothed by a Gaussian of "
         f"σ = {_SMOOTHING_A:g} Å to show the particle. Grey scale: percentiles {_GREY_PERCENTILES[0]:g} to "
@@ -45,14 +46,18 @@ def particle_gallery(run: Metrics, results: Path) -> Picture | None:
     return Picture("particles", "Particle images", caption, figure)
 
 
-def _strip(axes: np.ndarray, images: list[np.ndarray], name: str) -> None:
-    for ax in axes:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    for ax, image in zip(axes, images, strict=False):
+def _strip(ax: Axes, images: list[np.ndarray], name: str) -> None:
+    """Images side by side, each on its own grey scale, as one picture: an axes an image would be slow."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.set_ylabel(name, fontsize=8.5)
+    box = images[0].shape[0]
+    gap = max(round(_GAP * box), 1)
+    montage = np.full((box, _EXAMPLES * (box + gap) - gap), np.nan)
+    for i, image in enumerate(images):
         low, high = np.percentile(image, _GREY_PERCENTILES)
-        ax.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
-    axes[0].set_ylabel(name, fontsize=8.5)
+        montage[:, i * (box + gap) : i * (box + gap) + box] = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    ax.imshow(montage, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
 
 
 def _scale_bar(ax: Axes, box: int, pixel: float) -> None:

@@ -96,3 +96,5 @@ def save(figure: Figure, stem: Path) -> None:
     for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
         with atomic(stem.with_name(stem.name + suffix)) as temporary:
             figure.savefig(temporary, metadata=metadata)
+        # The layout that the first writing found holds for the second.
+        figure.set_layout_engine("none")

@@ -1,0 +1,126 @@
+"""Figures: what is written, that it is the same each time, and that isosurfaces show what they should."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra_bench.files import read_json
+from hydra_bench.report import isosurface
+from hydra_bench.report.figures import write_figures
+from hydra_bench.report.maps_figure import panels
+from hydra_bench.report.runs import read_all, read_metrics
+from hydra_bench.report.style import method_lines, species_colour
+from matplotlib import rcParams
+from scipy.ndimage import center_of_mass
+from test_report_runs import blob, contents, finished, make_results, write_run
+
+COMMON = {"class_maps", "confusion", "fsc", "fsc_auc", "particles", "convergence_hydra_k3"}
+LATENTS = {"latents_hydra_k3", "latents_hydra_k5", "latents_hydra_k1"}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_every_figure_is_written_indexed_and_the_same_twice(tmp_path: Path) -> None:
+    before = {key: value for key, value in rcParams.items() if key != "backend"}
+    paths = [path for path in make_results(tmp_path) if "hydra" in str(path)]
+    write_figures(paths, tmp_path, tmp_path / "a")
+    write_figures(paths, tmp_path, tmp_path / "b")
+    index = read_json(tmp_path / "a" / "index.json")
+    assert {Path(entry["file"]).stem for entry in index} == COMMON | LATENTS
+    for entry in index:
+        assert entry["dataset"] == "demo"
+        assert entry["title"]
+        assert entry["caption"].endswith(".")
+        assert (tmp_path / "a" / entry["file"]).with_suffix(".png").stat().st_size > 2000
+    first, second = files(tmp_path / "a"), files(tmp_path / "b")
+    assert first == second
+    for name, content in first.items():
+        if name.endswith(".svg"):
+            assert b"<dc:date>" not in content
+    assert {key: value for key, value in rcParams.items() if key != "backend"} == before
+
+
+def test_figures_do_with_the_metrics_alone(tmp_path: Path) -> None:
+    labels = [0] * len(contents()[0]["labels"])
+    content = finished("lone", "Lone", 0.0, 0.5, n_labels=1, labels=labels, labels_from="one class", latents=False)
+    path = tmp_path / "metrics" / "demo" / "lone" / "1.json"
+    write_run(tmp_path, content)
+    write_figures([path], tmp_path, tmp_path / "figures")
+    stems = {Path(entry["file"]).stem for entry in read_json(tmp_path / "figures" / "index.json")}
+    assert stems == {"confusion", "fsc", "fsc_auc"}
+
+
+def test_only_failures_give_an_empty_index(tmp_path: Path) -> None:
+    failed = [path for path in make_results(tmp_path) if "other_program" in str(path)]
+    write_figures(failed, tmp_path, tmp_path / "figures")
+    assert read_json(tmp_path / "figures" / "index.json") == []
+
+
+def test_maps_stand_in_their_species_column_and_empty_ones_last(tmp_path: Path) -> None:
+    paths = {path.parent.name: path for path in make_results(tmp_path)}
+    shown = panels(read_metrics(paths["hydra_k5"]))
+    assert [(panel.label, panel.column, panel.species) for panel in shown[:4]] == [
+        (1, 0, 0), (2, 1, 1), (3, 2, 2), (5, 3, 2)
+    ]  # fmt: skip
+    assert (shown[4].column, shown[4].text) == (4, "class 4: empty")
+    (only,) = panels(read_metrics(paths["hydra_k1"]))
+    assert only.text == "one map, 120 particles"
+
+
+def test_a_method_keeps_its_colour_and_bounds_are_grey(tmp_path: Path) -> None:
+    lines = method_lines(read_all(make_results(tmp_path)))
+    competitors = [lines[m].colour for m in ("hydra_k3", "hydra_k5", "hydra_k1", "other_program")]
+    assert len(set(competitors)) == 4
+    assert all(re.fullmatch(r"#(..)\1\1", lines[m].colour) for m in ("oracle", "shuffled"))
+    assert len({species_colour(k) for k in range(24)}) == 24
+
+
+def ball(box: int, centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    """A soft ball centred at (x, y, z) voxels from the origin; it crosses 0.5 at `radius`."""
+    z, y, x = np.meshgrid(*[np.arange(box) - box // 2] * 3, indexing="ij")
+    distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
+    return (1 / (1 + np.exp((distance - radius) * 2))).astype(np.float32)
+
+
+def test_the_picture_of_a_ball_has_its_size_and_place() -> None:
+    image = isosurface.render(ball(48, (6.0, 4.0, 0.0), 8.0), 0.5, np.eye(3), 24.0, (1.0, 0.5, 0.0), 96)
+    cover = image[..., 3]
+    row, column = center_of_mass(cover)
+    per_voxel = 96 / 48
+    assert cover.sum() == pytest.approx(np.pi * (8 * per_voxel) ** 2, rel=0.05)
+    assert column == pytest.approx(47.5 + 6 * per_voxel, abs=0.5)
+    assert row == pytest.approx(47.5 - 4 * per_voxel, abs=0.5)  # y is up
+
+
+def test_a_nearer_ball_hides_a_farther_one_and_a_turn_moves_it() -> None:
+    both = ball(48, (0.0, 0.0, 10.0), 5.0) + ball(48, (0.0, 0.0, -10.0), 7.0)
+    quarter = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # the map's z comes to the right
+    image = isosurface.render(both, 0.5, quarter, 24.0, (0.5, 0.5, 0.5), 96)[..., 3]
+    left, right = image[:, :48].sum(), image[:, 48:].sum()
+    assert right / left == pytest.approx(25 / 49, rel=0.1)
+
+
+def test_levels_enclose_what_they_say() -> None:
+    volume = blob(1, 24)
+    level = isosurface.level_holding(volume, 0.8)
+    held = volume[volume >= level].sum() / volume[volume > 0].sum()
+    assert held == pytest.approx(0.8, abs=0.01)
+    voxels = int((volume >= level).sum())
+    assert isosurface.level_enclosing(volume * 3 + 1, voxels) == pytest.approx(level * 3 + 1, rel=1e-5)
+
+
+def test_upsampling_keeps_values_at_the_old_voxels() -> None:
+    volume = blob(2, 24)
+    assert np.allclose(isosurface.upsample(volume)[::2, ::2, ::2], volume, atol=2e-3)
+
+
+def test_the_broad_view_is_a_rotation_and_turns_with_the_map() -> None:
+    volume = blob(2, 24) + 0.5 * np.roll(blob(0, 24), 3, axis=1)
+    view = isosurface.broad_view(volume)
+    assert np.allclose(view @ view.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(view) == pytest.approx(1.0)

@@ -1,0 +1,128 @@
+"""The page: self-contained, complete, and true to the metrics."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hydra_bench.report.figures import write_figures
+from hydra_bench.report.page import write_page
+from hydra_bench.report.runs import read_metrics
+from hydra_bench.report.tables import number, write_tables
+from test_report_runs import contents, make_results
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Collects tags, text and whether elements nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, self.getpos()
+
+    def handle_data(self, data: str) -> None:
+        if "script" not in self.open and "style" not in self.open:
+            self.words.append(data)
+
+
+def make_page(folder: Path, paths: list[Path]) -> str:
+    write_tables(paths, folder / "tables")
+    write_figures(paths, folder, folder / "figures")
+    write_page(paths, folder / "tables", folder / "figures", folder / "index.html")
+    return (folder / "index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    folder = tmp_path_factory.mktemp("page")
+    return folder, make_results(folder)
+
+
+@pytest.fixture(scope="module")
+def html(results: tuple[Path, list[Path]]) -> str:
+    return make_page(*results)
+
+
+def test_nothing_is_loaded_from_elsewhere(html: str) -> None:
+    for tag, attributes in Page(html).tags:
+        for name in ("src", "href", "srcset", "data", "poster"):
+            value = attributes.get(name)
+            if value is not None and not (tag == "a" and name == "href"):
+                assert value.startswith("data:"), (tag, name, value[:80])
+    assert "@import" not in html
+    assert "url(" not in html
+    assert all(address.startswith("https://arxiv.org/") for address in re.findall(r"https?://[^\"<\s]+", html))
+
+
+def test_elements_nest_and_links_lead_somewhere(html: str) -> None:
+    page = Page(html)
+    assert page.open == []
+    targets = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(targets) == len(set(targets))
+    for tag, attributes in page.tags:
+        if tag == "a" and (attributes.get("href") or "").startswith("#"):
+            assert (attributes["href"] or "")[1:] in targets
+
+
+def test_it_can_be_read_by_machines_and_by_ear(html: str) -> None:
+    page = Page(html)
+    assert ("html", {"lang": "en"}) in page.tags
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+    tables = [tag for tag, _ in page.tags if tag == "table"]
+    assert len(tables) == len([tag for tag, _ in page.tags if tag == "caption"])
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_every_method_and_its_numbers_are_there(html: str) -> None:
+    text = re.sub(r"\s+", " ", " ".join(Page(html).words))
+    for content in contents():
+        assert content["label"] in text
+        if content["state"] == "failed":
+            continue
+        for key in ("ari", "ami", "accuracy"):
+            assert number(content["clustering"][key]) in text
+        for key in ("auc", "cryobench_auc"):
+            assert f"{number(content['fsc'][f'{key}_mean'])} ± {number(content['fsc'][f'{key}_sd'])}" in text
+    assert "failed: out of memory" in text
+    assert "Empty: class 4." in text
+    assert "0.1 at the full box of 32 px" in text
+
+
+def test_bounds_stand_apart_and_marks_are_set(html: str) -> None:
+    competitors, bounds = html.split('<tbody class="bounds">')[:2]
+    assert "Oracle" not in competitors[competitors.index("<table") :]
+    assert "Oracle" in bounds
+    assert '<strong title="best"><span class="nowrap">0.990 ± 0.005</span></strong>' in competitors
+    assert '<span class="second" title="second"><span class="nowrap">0.901</span></span>' in competitors
+
+
+def test_the_same_bytes_twice(html: str, results: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    folder, paths = results
+    write_page(paths, folder / "tables", folder / "figures", tmp_path / "index.html")
+    assert (tmp_path / "index.html").read_text() == html
+
+
+def test_text_from_files_is_escaped(tmp_path: Path) -> None:
+    paths = make_results(tmp_path)
+    failed = next(path for path in paths if not read_metrics(path).ok)
+    failed.write_text(failed.read_text().replace("out of memory", "<script>alert(1)</script>"))
+    html = make_page(tmp_path, [failed])
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)" in html
