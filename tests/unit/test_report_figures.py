@@ -55,6 +55,13 @@ def test_figures_do_with_the_metrics_alone(tmp_path: Path) -> None:
     assert stems == {"confusion", "fsc", "fsc_auc"}
 
 
+def test_without_evaluated_particles_there_is_no_fsc(tmp_path: Path) -> None:
+    path = write_run(tmp_path, finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None})
+    write_figures([path], tmp_path, tmp_path / "figures")
+    index = read_json(tmp_path / "figures" / "index.json")
+    assert [Path(entry["file"]).stem for entry in index] == ["confusion"]
+
+
 def test_only_failures_give_an_empty_index(tmp_path: Path) -> None:
     failed = [path for path in make_results(tmp_path) if "other_program" in str(path)]
     write_figures(failed, tmp_path, tmp_path / "figures")
@@ -67,9 +74,8 @@ def test_maps_stand_in_their_species_column_and_empty_ones_last(tmp_path: Path) 
     assert [(panel.label, panel.column, panel.species) for panel in shown[:4]] == [
         (1, 0, 0), (2, 1, 1), (3, 2, 2), (5, 3, 2)
     ]  # fmt: skip
-    assert (shown[4].column, shown[4].text) == (4, "class 4: empty")
-    (only,) = panels(read_metrics(paths["hydra_k1"]))
-    assert only.text == "one map, 120 particles"
+    assert (shown[4].column, shown[4].text) == (4, "class 4: 0 particles")
+    assert panels(read_metrics(paths["hydra_k1"]))[0].text == "cluster 1: 40 particles"
 
 
 def test_a_method_keeps_its_colour_and_bounds_are_grey(tmp_path: Path) -> None:

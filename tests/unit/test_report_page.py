@@ -12,7 +12,7 @@ from hydra_bench.report.figures import write_figures
 from hydra_bench.report.page import write_page
 from hydra_bench.report.runs import read_metrics
 from hydra_bench.report.tables import number, write_tables
-from test_report_runs import contents, make_results
+from test_report_runs import contents, finished, make_results, write_run
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -101,7 +101,7 @@ def test_every_method_and_its_numbers_are_there(html: str) -> None:
         for key in ("auc", "cryobench_auc"):
             assert f"{number(content['fsc'][f'{key}_mean'])} ± {number(content['fsc'][f'{key}_sd'])}" in text
     assert "failed: out of memory" in text
-    assert "Empty: class 4." in text
+    assert "Empty (less than 2% of all particles): class 4." in text
     assert "0.1 at the full box of 32 px" in text
 
 
@@ -117,6 +117,18 @@ def test_the_same_bytes_twice(html: str, results: tuple[Path, list[Path]], tmp_p
     folder, paths = results
     write_page(paths, folder / "tables", folder / "figures", tmp_path / "index.html")
     assert (tmp_path / "index.html").read_text() == html
+
+
+def test_a_run_without_fsc_or_with_conformations_is_shown(tmp_path: Path) -> None:
+    found = {
+        "class_name": "spliceosome",
+        "label": 1,
+        "n_particles": 40,
+        "coordinates": [{"spearman": 0.912, "r2": 0.8}],
+    }
+    content = finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None, "conformation": {"per_class": [found]}}
+    html = make_page(tmp_path, [write_run(tmp_path, content)])
+    assert "<td>0.912</td><td>0.800</td>" in html
 
 
 def test_text_from_files_is_escaped(tmp_path: Path) -> None:

@@ -198,10 +198,10 @@ def test_settings_without_provenance_or_results(tmp_path: Path) -> None:
 
 def test_a_file_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
     content = finished("m", "M", 0.5, 0.5)
-    del content["fsc"]
+    del content["clustering"]
     path = tmp_path / "1.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"1\.json: lacks 'fsc'"):
+    with pytest.raises(InputError, match=r"1\.json: lacks 'clustering'"):
         read_metrics(path)
 
 

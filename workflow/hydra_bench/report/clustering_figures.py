@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import Picture, species_colour
+from hydra_bench.report.style import Picture, species_colour, wrapped
 from hydra_bench.report.tables import number
 
+_PANEL_INCHES = 2.3
 _MOST_POINTS = 20_000
 _MOST_PRINTED = 14
 _MOST_LABELS_NAMED = 9
@@ -23,7 +24,7 @@ def confusion_matrices(runs: list[Metrics]) -> Picture:
     widest = max(run["clustering"]["n_labels"] for run in runs)
     n_columns = min(len(runs), 3 if widest <= 6 else 2 if widest <= 12 else 1)
     n_rows, n_species = math.ceil(len(runs) / n_columns), len(runs[0]["class_names"])
-    size = (1.2 + 2.3 * n_columns, n_rows * (1.0 + min(0.42 * n_species, 5)))
+    size = (1.2 + _PANEL_INCHES * n_columns, n_rows * (1.0 + min(0.42 * n_species, 5)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
@@ -54,10 +55,12 @@ def _confusion(ax: Axes, run: Metrics, names: bool) -> object:
         for (row, column), count in np.ndenumerate(counts):
             shade = "white" if shares[row, column] > 0.55 else "#333333"
             ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=shade)
-    ax.set_title(f"{run.label}\nARI {number(clustering['ari'])}")
+    ax.set_title(f"{wrapped(run.label, _PANEL_INCHES)}\nARI {number(clustering['ari'])}")
     ax.set_xticks(range(len(order)), [str(j + 1) for j in order])
     ax.set_xlabel("predicted label")
-    ax.set_yticks(range(len(counts)), run["class_names"] if names else [""] * len(counts))
+    ax.set_yticks(
+        range(len(counts)), [wrapped(name, 1.3) for name in run["class_names"]] if names else [""] * len(counts)
+    )
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return image

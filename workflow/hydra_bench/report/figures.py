@@ -39,7 +39,10 @@ def _pictures(runs: list[Metrics], results: Path, lines: dict[str, Line]) -> Ite
     if not runs:
         return
     optional = [class_maps(runs, results)]
-    always = [confusion_matrices(runs), fsc_curves(runs, lines), auc_strips(runs)]
+    always = [confusion_matrices(runs)]
+    compared = [run for run in runs if run["fsc"]]
+    if compared:
+        always += [fsc_curves(compared, lines), auc_strips(compared)]
     optional_later = [particle_gallery(runs[0], results)]
     optional_later += [latent_plot(run) for run in runs]
     optional_later += [convergence(run, results) for run in runs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hydra_bench.files import read_map
+from hydra_bench.metrics.clustering import EMPTY_SHARE
 from hydra_bench.report import isosurface
 from hydra_bench.report.runs import Metrics, dataset_folder
-from hydra_bench.report.style import Picture, species_colour
+from hydra_bench.report.style import Picture, species_colour, wrapped
 
 _HELD_FRACTION = 0.8
 _PICTURE_PX = 220
@@ -65,7 +65,9 @@ def class_maps(runs: list[Metrics], results: Path) -> Picture | None:
     _row_label(axes[-1][0], "Truth")
     for k, (ax, image, name) in enumerate(zip(axes[-1], true_images, names, strict=False)):
         _show(ax, image)
-        ax.set_xlabel(f"{name}\n{runs[0]['true_classes'].count(k):,} particles", fontsize=8.5)
+        ax.set_xlabel(
+            wrapped(name, _width(ax), 8.5) + f"\n{runs[0]['true_classes'].count(k):,} particles", fontsize=8.5
+        )
     _scale_bar(axes[-1][0], radius * pixel)
     return Picture("class_maps", "Class maps", _caption(runs), figure)
 
@@ -83,46 +85,32 @@ def _caption(runs: list[Metrics]) -> str:
         "Isosurfaces of each method's maps, aligned to the true map of their column and seen from the same side. "
         f"True maps are drawn at the level whose voxels hold {_HELD_FRACTION:.0%} of the positive density; every other "
         "map at the level that encloses the volume that its column's true map does. Columns after the species are "
-        f"surplus maps, in the colour of the species they were aligned to. Seed {runs[0].seed}."
+        "surplus maps, in the colour of the species they were aligned to. Empty: a class with less than "
+        f"{EMPTY_SHARE:.0%} of all particles. Seed {runs[0].seed}."
     )
 
 
 def panels(run: Metrics) -> list[Panel]:
-    """What a method's row shows: maps in the columns of their species, surplus and empty ones after them.
-
-    A method with one map and labels from its latents shows that map once, for all particles.
-    """
+    """What a method's row shows: maps in the columns of their species, surplus and empty ones after them."""
     clustering, n_species = run["clustering"], len(run["class_names"])
     empty = set(clustering["empty_labels"])
     present = [j for j in range(1, clustering["n_labels"] + 1) if j in empty or run.aligned_map(j).is_file()]
-    one_map = clustering["labels_from"] != "classes" and len(present) == 1
+    noun = "class" if clustering["labels_from"] == "classes" else "cluster"
     result: list[Panel] = []
     taken: set[int] = set()
     surplus = n_species
     for j in sorted(present, key=lambda j: (j in empty, clustering["matched_class"][j - 1] is None)):
-        species = _species_of(run, j)
+        species = run.species_of(j) or 0
         if j in empty or species in taken:
             column, surplus = surplus, surplus + 1
         else:
             column = species
             taken.add(species)
-        if j in empty:
-            text = f"class {j}: empty"
-        elif one_map:
-            text = f"one map, {run['n_particles']:,} particles"
-        else:
-            text = f"class {j}: {clustering['label_sizes'][j - 1]:,} particles"
+        name = f"{noun} {j}" if clustering["n_labels"] > 1 else "one map"
+        size = clustering["label_sizes"][j - 1]
+        text = f"{name}: {size:,} particle{'' if size == 1 else 's'}"
         result.append(Panel(j, column, species, text))
     return result
-
-
-def _species_of(run: Metrics, label: int) -> int:
-    """The species whose map this label's was aligned to."""
-    aligned = {entry["class_name"] for entry in run.get("alignments") or [] if entry["label"] == label}
-    if len(aligned) == 1:
-        return run["class_names"].index(aligned.pop())
-    matched, majority = (run["clustering"][key][label - 1] for key in ("matched_class", "majority_class"))
-    return int(matched if matched is not None else majority if majority is not None else 0)
 
 
 def _scene(volume: np.ndarray) -> Scene:
@@ -132,7 +120,7 @@ def _scene(volume: np.ndarray) -> Scene:
 
 
 def _draw_panel(ax: Axes, run: Metrics, panel: Panel, scenes: list[Scene], radius: float) -> None:
-    ax.set_xlabel(panel.text, fontsize=8)
+    ax.set_xlabel(wrapped(panel.text, _width(ax), 8), fontsize=8)
     if panel.label in run["clustering"]["empty_labels"]:
         for spine in ax.spines.values():
             spine.set(visible=True, color="#BBBBBB", linestyle=(0, (3, 3)))
@@ -166,7 +154,12 @@ def _grid(n_rows: int, n_columns: int, window: tuple[float, float, float, float]
 
 
 def _row_label(ax: Axes, text: str) -> None:
-    ax.set_ylabel(textwrap.fill(text, 18), fontsize=9, fontweight="bold")
+    ax.set_ylabel(wrapped(text, _width(ax) * 0.9), fontsize=9, fontweight="bold")
+
+
+def _width(ax: Axes) -> float:
+    """The width of a panel in inches, nearly."""
+    return float(ax.figure.get_figwidth() / ax.get_gridspec().ncols)
 
 
 def _scale_bar(ax: Axes, radius_A: float) -> None:

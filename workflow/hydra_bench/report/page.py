@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from hydra_bench import __version__
 from hydra_bench.files import read_json, write_text
+from hydra_bench.metrics.clustering import EMPTY_SHARE
 from hydra_bench.report.figures import INDEX_NAME
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all, results_folder, settings
 from hydra_bench.report.tables import FIRST, SECOND, Row, footer, number, spread, table_rows
@@ -73,6 +74,7 @@ def write_page(
         version=__version__,
         style=Markup((_HERE / "page.css").read_text()),
         datasets=_datasets(runs, Path(figures_folder)),
+        empty_share=f"{EMPTY_SHARE:.0%}",
         downloads=[(name, data_uri(Path(tables_folder) / name)) for name in _DOWNLOADS],
     )
     write_text(out_html, text)
@@ -139,7 +141,7 @@ def remarks(run: Metrics) -> list[str]:
     clustering = run["clustering"]
     found = []
     if clustering["empty_labels"]:
-        found.append(f"Empty: {_listed(clustering['empty_labels'])}.")
+        found.append(f"Empty (less than {EMPTY_SHARE:.0%} of all particles): {_listed(clustering['empty_labels'])}.")
     for species, labels in clustering["split_species"].items():
         found.append(f"{species} is split over {_listed(labels)}.")
     for label, species in clustering["merged_labels"].items():
@@ -163,15 +165,16 @@ def classes(run: Metrics) -> list[dict[str, str]]:
     for j, size in enumerate(clustering["label_sizes"]):
         matched, majority = clustering["matched_class"][j], clustering["majority_class"][j]
         species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
-        found = [entry for entry in run.get("alignments") or [] if entry["label"] == j + 1]
+        shown = names[target] if (target := run.species_of(j + 1)) is not None else None
+        entry = next((e for e in run.get("alignments") or [] if (e["label"], e["class_name"]) == (j + 1, shown)), None)
         result.append(
             {
                 "label": str(j + 1),
                 "size": f"{size:,}",
                 "species": species,
-                "aligned_to": ", ".join(str(entry["class_name"]) for entry in found) or "–",
-                "correlation": ", ".join(number(entry["correlation"]) for entry in found) or "–",
-                "hand": ", ".join("mirrored" if entry["mirrored"] else "as is" for entry in found) or "–",
+                "aligned_to": entry["class_name"] if entry else "–",
+                "correlation": number(entry["correlation"] if entry else None),
+                "hand": "–" if entry is None else "mirrored" if entry["mirrored"] else "as is",
             }
         )
     return result

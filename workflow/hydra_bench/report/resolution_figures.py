@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import Line, Picture, species_colour
+from hydra_bench.report.style import Line, Picture, species_colour, wrapped
 from hydra_bench.report.tables import spread
 
 _RESOLUTIONS_A = (200, 100, 50, 40, 30, 25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5)
@@ -70,7 +70,7 @@ def _dress(ax: Axes, frequency: list[float], species: str) -> None:
     top.xaxis.set_major_formatter(FixedFormatter([f"{d:g}" for d in shown]))
     top.set_xlabel("resolution (Å)", fontsize=8)
     top.tick_params(labelsize=8)
-    ax.set_title(species, fontweight="bold")
+    ax.set_title(wrapped(species, 2.2), fontweight="bold")
 
 
 def _resolution_ticks(end: float) -> list[float]:
@@ -98,7 +98,7 @@ def auc_strips(runs: list[Metrics]) -> Picture:
         mean, sd = run["fsc"]["auc_mean"], run["fsc"]["auc_sd"]
         ax.errorbar(mean, row, xerr=sd, color="black", marker="D", markersize=4, capsize=3, linewidth=1.1)
         ax.text(1.02, row, spread(mean, sd), transform=ax.get_yaxis_transform(), va="center", fontsize=8.5)
-    ax.set_yticks(range(len(runs)), [run.label for run in runs])
+    ax.set_yticks(range(len(runs)), [wrapped(run.label, 1.8) for run in runs])
     ax.set(xlim=(lowest - 0.02, 1.01), ylim=(len(runs) - 0.5, -0.5), xlabel="FSC-AUC (mean FSC over shells, 0 to 1)")
     ax.grid(axis="x", color="#E4E4E4", linewidth=0.6)
     ax.set_axisbelow(True)

@@ -30,12 +30,12 @@ def particle_gallery(run: Metrics, results: Path) -> Picture | None:
     truth = np.array(run["true_classes"])
     with mrcfile.mmap(path, mode="r", permissive=False) as mrc:
         chosen = [np.array(mrc.data[np.flatnonzero(truth == k)[:_EXAMPLES]]) for k in range(len(names))]
-    figure = Figure(figsize=(7.2, 2.35 * len(names)), layout="constrained")
+    figure = Figure(figsize=(7.2, 2.75 * len(names)), layout="constrained")
     axes = figure.subplots(2 * len(names), 1)
     for k, (images, name) in enumerate(zip(chosen, names, strict=True)):
         smooth = [gaussian_filter(image, _SMOOTHING_A / pixel) for image in images]
-        _strip(axes[2 * k], list(images), f"{name}\nraw")
-        _strip(axes[2 * k + 1], smooth, "smoothed")
+        _strip(axes[2 * k], list(images), f"{name}, raw")
+        _strip(axes[2 * k + 1], smooth, f"{name}, smoothed")
     _scale_bar(axes[0], run["box_px"], pixel)
     caption = (
         f"The first {_EXAMPLES} particle images of each species as methods see them, and smoothed by a Gaussian of "
@@ -50,7 +50,7 @@ def _strip(ax: Axes, images: list[np.ndarray], name: str) -> None:
     """Images side by side, each on its own grey scale, as one picture: an axes an image would be slow."""
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    ax.set_ylabel(name, fontsize=8.5)
+    ax.set_title(name)
     box = images[0].shape[0]
     gap = max(round(_GAP * box), 1)
     montage = np.full((box, _EXAMPLES * (box + gap) - gap), np.nan)

@@ -11,7 +11,7 @@ from hydra_bench.errors import InputError
 from hydra_bench.files import read_json
 
 _IDENTITY = ("dataset", "method", "label", "seed", "state", "reason", "reads_truth", "cost")
-_RESULTS_OF_A_RUN = ("clustering", "fsc", "labels", "true_classes", "class_names")
+_RESULTS_OF_A_RUN = ("clustering", "labels", "true_classes", "class_names")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class Metrics:
     def is_bound(self) -> bool:
         """A bound knows the truth: it is shown apart and not ranked."""
         return bool(self.content["reads_truth"])
+
+    def species_of(self, label: int) -> int | None:
+        """The class whose true map the map of a label (1-based) was aligned to; None if the label has no particle."""
+        matched, majority = (self.content["clustering"][key][label - 1] for key in ("matched_class", "majority_class"))
+        return majority if matched is None else matched
 
     def aligned_map(self, label: int) -> Path:
         """Path of the map of a label (1-based), aligned to its truth; an empty label has none."""
@@ -130,6 +135,6 @@ def settings(results: Path, runs: list[Metrics]) -> list[tuple[str, str]]:
             ("SNR", f"{simulation['snr']:g} at the full box of {simulation['box_px']} px"),
             ("Shifts", f"±{simulation['shift_px']:g} px of {simulation['pixel_size_A']:g} Å"),
         ]
-    if good is not None:
+    if good is not None and good["fsc"]:
         facts += [("FSC mask", str(good["fsc"]["mask"]))]
     return facts

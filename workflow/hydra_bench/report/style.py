@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ def report_style() -> Iterator[None]:
         yield
 
 
+def wrapped(text: str, width_inches: float, size_pt: float = 9.0) -> str:
+    """Text in lines that fit a width; letters are about 0.6 of the font's size wide."""
+    return textwrap.fill(text, max(int(width_inches * 72 / (0.6 * size_pt)), 8))
+
+
 def species_colour(k: int) -> tuple[float, float, float]:
     """The colour of true class k; from the ninth on the eight come back darker, then lighter."""
     colour, turn = to_rgb(_SPECIES[k % len(_SPECIES)]), k // len(_SPECIES)
@@ -93,6 +99,8 @@ def method_lines(runs: list[Metrics]) -> dict[str, Line]:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write stem.svg and stem.png without a date or a program's name."""
+    # Pictures of fixed aspect change the room that labels have, so the layout is found in two passes.
+    figure.draw_without_rendering()
     for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
         with atomic(stem.with_name(stem.name + suffix)) as temporary:
             figure.savefig(temporary, metadata=metadata)

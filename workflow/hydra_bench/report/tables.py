@@ -59,7 +59,8 @@ def _row(seeds: list[Metrics]) -> Row:
     failed = [run for run in seeds if not run.ok]
     costs = [run["cost"] for run in good or seeds]
     aris = [run["clustering"]["ari"] for run in good]
-    aucs = [particle["auc"] for run in good for particle in run["fsc"]["per_particle"]]
+    compared = [run["fsc"] for run in good if run["fsc"]]
+    aucs = [particle["auc"] for fsc in compared for particle in fsc["per_particle"]]
     state = "ok" if not failed else "failed" if not good else f"{len(failed)} of {len(seeds)} failed"
     return Row(
         dataset=seeds[0].dataset,
@@ -70,8 +71,8 @@ def _row(seeds: list[Metrics]) -> Row:
         ari_mean=float(np.mean(aris)) if aris else None,
         ari_sd=float(np.std(aris, ddof=1)) if len(aris) > 1 else None,
         # One seed's figures are the metrics file's own, digit for digit.
-        fsc_auc_mean=good[0]["fsc"]["auc_mean"] if len(good) == 1 else float(np.mean(aucs)) if aucs else None,
-        fsc_auc_sd=good[0]["fsc"]["auc_sd"] if len(good) == 1 else float(np.std(aucs)) if aucs else None,
+        fsc_auc_mean=compared[0]["auc_mean"] if len(compared) == 1 else float(np.mean(aucs)) if aucs else None,
+        fsc_auc_sd=compared[0]["auc_sd"] if len(compared) == 1 else float(np.std(aucs)) if aucs else None,
         wall_s=float(np.mean([cost["wall_s"] for cost in costs])),
         peak_rss_mb=float(np.mean([cost["peak_rss_mb"] for cost in costs])),
         state=state,
@@ -123,7 +124,7 @@ def _csv(table: pd.DataFrame) -> str:
 def per_class(runs: list[Metrics]) -> pd.DataFrame:
     """FSC-AUC and resolution of each species, one row a run and species."""
     records = []
-    for run in (run for group in by_dataset(runs).values() for run in group if run.ok):
+    for run in (run for group in by_dataset(runs).values() for run in group if run.ok and run["fsc"]):
         for entry in run["fsc"]["per_class"]:
             records.append(
                 {
@@ -163,6 +164,7 @@ def _cells(row: Row, mark: Mark) -> list[str]:
 
 
 _HEADER = ["Method", "Seeds", "ARI", "FSC-AUC", "Wall time (s)", "Peak memory (MB)", "State"]
+_LATEX_HEADER = ["Method", "Seeds", "ARI", "FSC-AUC", "Time (s)", "RAM (MB)", "State"]
 _LEGEND = (
     "ARI: mean over seeds (± sd over seeds). FSC-AUC: mean over images ± 1 sd over images. "
     "Best bold, second underlined among methods that do not read the truth; bounds read it and are not ranked."
@@ -192,25 +194,31 @@ def _markdown_line(row: Row) -> str:
 
 
 def latex(rows: list[Row], footers: dict[str, str]) -> str:
-    """Table 1 as a LaTeX table to \\input; it needs the booktabs package."""
+    """Table 1 as a LaTeX table to \\input; it needs the booktabs and tabularx packages."""
     lines = [
-        "% \\usepackage{booktabs}",
+        "% \\usepackage{booktabs,tabularx}",
         "\\begin{table}",
+        "\\newcolumntype{L}{>{\\raggedright\\arraybackslash}X}",
         "\\centering",
         f"\\caption{{{_escaped(_LEGEND)}}}",
-        "\\begin{tabular}{lrrrrrl}",
+        "\\footnotesize\\setlength{\\tabcolsep}{3pt}",
+        "\\begin{tabularx}{\\linewidth}{LrrrrrL}",
         "\\toprule",
-        " & ".join(_HEADER) + " \\\\",
+        " & ".join(_LATEX_HEADER) + " \\\\",
     ]
-    for dataset, note in footers.items():
+    for dataset in footers:
         group = [row for row in rows if row.dataset == dataset]
         lines += ["\\midrule", _spanning(f"\\textbf{{{_escaped(dataset)}}}")]
         lines += [_latex_line(row) for row in group if not row.is_bound]
         if any(row.is_bound for row in group):
             lines += ["\\cmidrule(l){1-7}", _spanning("\\emph{Bounds (read the truth)}")]
             lines += [_latex_line(row) for row in group if row.is_bound]
-        lines += [_spanning(f"\\parbox{{0.95\\linewidth}}{{\\footnotesize {_escaped(note)}}}")]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"]) + "\n"
+    lines += ["\\bottomrule", "\\end{tabularx}"]
+    # Notes stand below the rows: inside they would set the table's width.
+    lines += [
+        f"\\par\\smallskip\\raggedright {_escaped(dataset)}. {_escaped(note)}" for dataset, note in footers.items()
+    ]
+    return "\n".join([*lines, "\\end{table}"]) + "\n"
 
 
 def _spanning(text: str) -> str:
