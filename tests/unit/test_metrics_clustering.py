@@ -1,0 +1,86 @@
+"""Clustering and conformation scores on cases that can be counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hydra_bench.metrics.clustering import Labels, labels_of, score
+from hydra_bench.metrics.conformation import in_two_columns, recovery
+from hydra_bench.reconstruction import Assignments
+
+
+def assignments(classes: np.ndarray, n_classes: int, latents: np.ndarray | None = None) -> Assignments:
+    n = len(classes)
+    latents = np.zeros((n, 0)) if latents is None else latents
+    return Assignments(classes, np.eye(n_classes)[classes], np.stack([np.eye(3)] * n), np.zeros((n, 2)), latents)
+
+
+def test_permuted_labels_are_perfect():
+    true = np.repeat([0, 1, 2], 50)
+    found = score(true, 3, Labels((true + 1) % 3, 3, "classes"))
+    assert (found.ari, found.accuracy) == (1, 1)
+    assert found.ami == pytest.approx(1)
+    assert found.matched_class == (2, 0, 1)
+    assert not found.empty
+    assert not found.split
+    assert not found.merged
+
+
+def test_split_species_and_empty_label():
+    true = np.repeat([0, 1], 100)
+    labels = true.copy()
+    labels[100:140] = 2
+    labels[0] = 3
+    found = score(true, 2, Labels(labels, 4, "classes"))
+    assert found.empty == (3,)
+    assert found.split == {1: (1, 2)}
+    assert found.matched_class == (0, 1, None, None)
+    assert found.majority_class == (0, 1, 1, 0)
+    assert found.accuracy == pytest.approx(159 / 200)
+    assert found.confusion.tolist() == [[99, 0, 0, 1], [0, 60, 40, 0]]
+
+
+def test_merged_species_and_unused_label():
+    found = score(np.repeat([0, 1], 10), 2, Labels(np.zeros(20, np.int64), 2, "classes"))
+    assert found.ari == 0
+    assert found.merged == {0: (0, 1)}
+    assert found.empty == (1,)
+    assert found.matched_class[1] is None
+    assert found.majority_class[1] is None
+
+
+def test_labels_come_from_classes_latents_or_nowhere():
+    true = np.repeat([0, 1, 2], 20)
+    latents = np.random.default_rng(0).normal(size=(60, 2)) * 0.1 + np.eye(3)[true][:, :2] * 5
+    one = np.zeros(60, np.int64)
+    assert labels_of(assignments(true, 3), 3).source == "classes"
+    clustered = labels_of(assignments(one, 1, latents), 3)
+    assert clustered.source == "k-means on latents, k=3"
+    assert score(true, 3, clustered).ari == 1
+    assert labels_of(assignments(one, 1), 3).source == "one class"
+    assert labels_of(assignments(one, 1, np.ones((60, 4))), 3).n_labels == 1
+
+
+def test_monotone_latent_recovers_its_coordinate():
+    coordinate = np.linspace(0, 1, 100)
+    latents = np.stack([-np.exp(3 * coordinate), np.random.default_rng(0).normal(size=100) * 0.1], axis=1)
+    found = recovery(latents, coordinate)
+    assert found.spearman > 0.99
+    assert found.r2 > 0.99
+
+
+def test_unrelated_constant_or_missing_latents():
+    generator = np.random.default_rng(0)
+    assert recovery(generator.normal(size=(500, 1)), generator.normal(size=500)).spearman < 0.15
+    assert recovery(np.ones((50, 2)), np.arange(50.0)) is None
+    assert recovery(generator.normal(size=(50, 2)), np.ones(50)) is None
+    assert recovery(np.zeros((50, 0)), np.arange(50.0)) is None
+
+
+def test_projection_has_two_columns():
+    latents = np.random.default_rng(0).normal(size=(40, 5)) * np.array([1, 9, 1, 4, 1])
+    spaces = np.repeat([0, 1], 20)
+    assert in_two_columns(latents, spaces).shape == (40, 2)
+    assert np.array_equal(in_two_columns(latents[:, :1], spaces)[:, 0], latents[:, 0])
+    projected = in_two_columns(latents, spaces)[:20]
+    assert abs(np.corrcoef(projected[:, 0], latents[:20, 1])[0, 1]) > 0.95

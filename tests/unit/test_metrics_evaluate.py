@@ -1,0 +1,145 @@
+"""evaluate() end to end on a small stack, truth and reconstruction."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra_bench.ctf import Defocus, Optics
+from hydra_bench.errors import InputError
+from hydra_bench.files import ImageStackWriter, atomic, read_map, write_map
+from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+from hydra_bench.metrics.fsc import compare
+from hydra_bench.reconstruction import (
+    Assignments,
+    Cost,
+    Run,
+    class_volume_path,
+    sample_path,
+    write_assignments,
+    write_run,
+)
+from hydra_bench.rotations import MIRROR, random_rotations
+from hydra_bench.stack import IMAGES_NAME, write_stack_star
+from hydra_bench.truth import Truth, write_truth_star
+
+BOX, PIXEL, N = 20, 4.0, 40
+EVALUATED = np.array([0, 1, 2, 20, 21, 22])
+SETTINGS = EvaluationSettings()
+
+
+def blobs(seed: int, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    moved = generator.normal(size=(20, 3)) * np.array([3.0, 2.0, 1.3]) @ matrix.T + shift
+    axis = np.arange(BOX) - BOX // 2
+    x, y, z = (np.exp(-((axis - moved[:, [i]]) ** 2) / (2 * 0.9**2)) for i in range(3))
+    return np.einsum("nz,ny,nx->zyx", z, y, x).astype(np.float32)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> tuple[Path, Truth, np.ndarray, np.ndarray]:
+    """Stack and truth on disk; a mirrored frame for the method: x_map = frame @ x_ref + shift."""
+    generator = np.random.default_rng(0)
+    defocus = Defocus(*np.full((4, N), 10000.0))
+    write_stack_star(tmp_path / "stack", defocus, Optics(300, 2.7, 0.1), BOX, PIXEL, EVALUATED)
+    with atomic(tmp_path / "stack" / IMAGES_NAME) as path, ImageStackWriter(path, N, BOX, PIXEL) as writer:
+        writer.write(np.arange(N), generator.normal(size=(N, BOX, BOX)))
+    folder = tmp_path / "truth"
+    paths = tuple(folder / "volumes" / f"{name}.mrc" for name in "ab")
+    for seed, path in enumerate(paths):
+        write_map(path, blobs(seed, np.eye(3), np.zeros(3)), PIXEL)
+    conformations = generator.uniform(size=(N, 1))
+    truth = Truth(
+        random_rotations(N, generator),
+        generator.uniform(-4, 4, (N, 2)),
+        np.repeat([0, 1], N // 2),
+        conformations,
+        ("a", "b"),
+        paths,
+    )
+    write_truth_star(folder, truth)
+    return tmp_path, truth, random_rotations(1, generator)[0] @ MIRROR, np.array([0.8, -0.5, 0.3])
+
+
+def run_of(state: str = "ok", reason: str = "") -> Run:
+    cost = Cost(1.0, 2.0, 3.0)
+    return Run("m", "program", "1.0", 7, {"k": 3}, "cpu", state, reason, 80, cost)
+
+
+def reconstruct(world: tuple, classes: np.ndarray, n_classes: int, latents: np.ndarray, species: list[int]) -> Path:
+    """A perfect reconstruction in the method's own frame, class k holding species[k]."""
+    root, truth, frame, shift = world
+    folder = root / "reconstruction"
+    # x_view = R x_ref = R frameᵀ (x_map - shift); the reflection goes to the view, where z is not seen.
+    rotations = MIRROR @ truth.rotations @ frame.T
+    shifts = truth.shifts_A - (rotations @ shift)[:, :2] * PIXEL
+    for k, seed in enumerate(species):
+        write_map(class_volume_path(folder, k), blobs(seed, frame, shift), PIXEL)
+    for i in EVALUATED:
+        write_map(sample_path(folder, int(i)), blobs(int(truth.classes[i]), frame, shift), PIXEL)
+    write_assignments(folder, Assignments(classes, np.eye(n_classes)[classes], rotations, shifts, latents))
+    write_run(folder, run_of())
+    return folder
+
+
+def evaluated(world: tuple, folder: Path) -> dict:
+    root = world[0]
+    output = root / "metrics.json"
+    arguments = (root / "stack" / "particles.star", root / "truth", folder, output, root / "aligned", SETTINGS)
+    evaluate(*arguments, "demo", "method", "The method")
+    return json.loads(output.read_text())
+
+
+def test_perfect_mirrored_reconstruction_with_an_empty_class(world):
+    root, truth = world[:2]
+    latents = truth.conformations**3
+    folder = reconstruct(world, 2 - truth.classes, 3, latents, [0, 1, 0])
+    found = evaluated(world, folder)
+    clustering = found["clustering"]
+    assert clustering["ari"] == 1
+    assert clustering["empty_labels"] == [1]
+    assert clustering["matched_class"] == [None, 1, 0]
+    assert found["fsc"]["auc_mean"] > 0.95
+    assert found["fsc"]["cryobench_auc_mean"] < 0.5
+    assert [len(c["curve_mean"]) for c in found["fsc"]["per_class"]] == [9, 9]
+    assert [a["mirrored"] for a in found["alignments"]] == [True, True]
+    assert found["pose"]["median_angular_error_deg"] < 1
+    assert found["pose"]["median_shift_error_A"] < 0.5
+    assert found["conformation"]["per_class"][0]["coordinates"][0]["spearman"] > 0.99
+    assert found["seed"] == 7
+    assert found["cost"]["wall_s"] == 1
+    assert sorted(p.name for p in (root / "aligned").iterdir()) == ["label_2.mrc", "label_3.mrc"]
+    aligned, pixel = read_map(root / "aligned" / "label_3.mrc")
+    assert pixel == PIXEL
+    assert compare(aligned, truth.class_volume(0)).auc > 0.95
+
+
+def test_one_class_method_is_clustered_by_its_latents_and_repeats_itself(world):
+    root, truth = world[:2]
+    latents = np.random.default_rng(1).normal(size=(N, 3)) * 0.1 + truth.classes[:, None] * 4
+    folder = reconstruct(world, np.zeros(N, np.int64), 1, latents, [0])
+    found = evaluated(world, folder)
+    first = (root / "metrics.json").read_bytes()
+    assert found["clustering"]["labels_from"] == "k-means on latents, k=2"
+    assert found["clustering"]["accuracy"] == 1
+    assert found["fsc"]["auc_mean"] > 0.95
+    assert np.shape(found["latents"]["projection"]) == (N, 2)
+    evaluated(world, folder)
+    assert (root / "metrics.json").read_bytes() == first
+
+
+def test_failed_run_keeps_identity_and_has_no_numbers(world):
+    write_run(world[0] / "failed", run_of("failed", "out of memory"))
+    found = evaluated(world, world[0] / "failed")
+    assert (found["state"], found["reason"], found["label"]) == ("failed", "out of memory", "The method")
+    assert all(found[key] is None for key in ("clustering", "fsc", "alignments", "pose", "conformation", "latents"))
+
+
+def test_missing_sample_is_named(world):
+    truth = world[1]
+    folder = reconstruct(world, truth.classes, 2, np.zeros((N, 0)), [0, 1])
+    sample_path(folder, 21).unlink()
+    with pytest.raises(InputError, match=r"000021\.mrc"):
+        evaluated(world, folder)

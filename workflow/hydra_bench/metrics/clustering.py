@@ -1,0 +1,91 @@
+"""How well predicted labels tell the species apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
+
+from hydra_bench.reconstruction import Assignments
+
+EMPTY_SHARE = 0.02
+"""A label with less than this share of all particles counts as empty."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Predicted labels (N,), 0-based; how many there may be; where they come from.
+
+    centres (n_labels, d) in the latent space, only of labels that k-means made.
+    """
+
+    labels: np.ndarray
+    n_labels: int
+    source: str
+    centres: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Scores and matching; classes and labels 0-based.
+
+    confusion (true classes, labels); matched_class and majority_class: per label a true class or None;
+    split: class -> the non-empty labels (two or more) in which it is the most frequent class;
+    merged: label -> the classes (two or more) of which it holds the largest part.
+    """
+
+    ari: float
+    ami: float
+    accuracy: float
+    confusion: np.ndarray
+    empty: tuple[int, ...]
+    matched_class: tuple[int | None, ...]
+    majority_class: tuple[int | None, ...]
+    split: dict[int, tuple[int, ...]]
+    merged: dict[int, tuple[int, ...]]
+
+
+def labels_of(assignments: Assignments, n_true_classes: int, seed: int = 0) -> Labels:
+    """A method's classes; of a method with one class, k-means of its latents, k = number of species."""
+    n_classes = assignments.posteriors.shape[1]
+    if n_classes > 1:
+        return Labels(assignments.classes, n_classes, "classes")
+    k = min(n_true_classes, len(np.unique(assignments.latents, axis=0))) if assignments.latents.shape[1] else 1
+    if k == 1:
+        return Labels(np.zeros(len(assignments), dtype=np.int64), 1, "one class")
+    means = KMeans(k, n_init=10, random_state=seed).fit(assignments.latents)
+    return Labels(means.labels_.astype(np.int64), k, f"k-means on latents, k={k}", means.cluster_centers_)
+
+
+def confusion_matrix(true_classes: np.ndarray, labels: np.ndarray, n_classes: int, n_labels: int) -> np.ndarray:
+    """Counts (n_classes, n_labels)."""
+    return np.bincount(true_classes * n_labels + labels, minlength=n_classes * n_labels).reshape(n_classes, n_labels)
+
+
+def score(true_classes: np.ndarray, n_classes: int, predicted: Labels) -> Clustering:
+    """Compare predicted labels with true classes (N,)."""
+    labels, n_labels = predicted.labels, predicted.n_labels
+    confusion = confusion_matrix(true_classes, labels, n_classes, n_labels)
+    rows, columns = linear_sum_assignment(confusion, maximize=True)
+    # A match without a single particle in common is what the assignment left over.
+    matched = {int(j): int(i) for i, j in zip(rows, columns, strict=True) if confusion[i, j]}
+    sizes = confusion.sum(0)
+    empty = tuple(int(j) for j in np.nonzero(sizes < EMPTY_SHARE * len(labels))[0])
+    majority = tuple(int(confusion[:, j].argmax()) if sizes[j] else None for j in range(n_labels))
+    homes = {i: int(confusion[i].argmax()) for i in range(n_classes) if confusion[i].any()}
+    split = {i: tuple(j for j in range(n_labels) if j not in empty and majority[j] == i) for i in range(n_classes)}
+    merged = {j: tuple(i for i, home in homes.items() if home == j) for j in range(n_labels)}
+    return Clustering(
+        ari=float(adjusted_rand_score(true_classes, labels)),
+        ami=float(adjusted_mutual_info_score(true_classes, labels)),
+        accuracy=float(confusion[rows, columns].sum() / len(labels)),
+        confusion=confusion,
+        empty=empty,
+        matched_class=tuple(matched.get(j) for j in range(n_labels)),
+        majority_class=majority,
+        split={i: labels for i, labels in split.items() if len(labels) > 1},
+        merged={j: classes for j, classes in merged.items() if len(classes) > 1},
+    )

@@ -1,0 +1,292 @@
+"""Evaluation of one run: the three contracts in, one JSON and the aligned maps out.
+
+Numbers are rounded to six digits and nothing depends on the time of day, so the same run gives the same
+bytes. Every sd is over particles and divides by N, as the ± of the paper's Table 1. Labels in the JSON and in
+file names are 1-based, classes are indices into class_names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hydra_bench.errors import InputError
+from hydra_bench.files import write_json, write_map
+from hydra_bench.metrics.clustering import Clustering, Labels, labels_of, score
+from hydra_bench.metrics.conformation import in_two_columns, recovery
+from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
+from hydra_bench.metrics.pose import aligned_poses, pose_errors
+from hydra_bench.metrics.volumes import AlignedMaps
+from hydra_bench.reconstruction import Assignments, Run, read_assignments, read_run
+from hydra_bench.rotations import euler_from_matrices
+from hydra_bench.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
+from hydra_bench.truth import Truth, read_truth
+
+_MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents", "labels", "true_classes")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """mask_diameter_A: both maps are multiplied by a soft sphere before the FSC, None for none; kmeans_seed."""
+
+    mask_diameter_A: float | None = None
+    kmeans_seed: int = 0
+
+    @property
+    def mask_name(self) -> str:
+        return "none" if self.mask_diameter_A is None else f"sphere, {self.mask_diameter_A:g} Å across"
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def evaluate(
+    stack_star: Path | str,
+    truth_folder: Path | str,
+    reconstruction_folder: Path | str,
+    output_json: Path | str,
+    aligned_folder: Path | str,
+    settings: EvaluationSettings,
+    dataset: str,
+    method: str,
+    label: str,
+    progress: Callable[[str], None] = _quiet,
+) -> dict[str, Any]:
+    """Evaluate one run, write `output_json` and aligned_folder/label_<j>.mrc, and return the JSON's content.
+
+    A failed run gives the same fields with null for all that was to be measured.
+
+    Raises
+    ------
+    InputError
+        If a contract is broken: see read_stack, read_truth, read_run and read_assignments.
+    """
+    folder = Path(reconstruction_folder)
+    stack, truth, run = read_stack(stack_star), read_truth(truth_folder), read_run(folder)
+    if len(truth) != len(stack):
+        raise InputError(f"{truth_folder}: {len(truth)} particles; the stack {stack_star} has {len(stack)}")
+    content = _identity(run, stack, truth, dataset, method, label)
+    Path(aligned_folder).mkdir(parents=True, exist_ok=True)
+    if run.state == "ok":
+        content |= _measure(stack, truth, folder, Path(aligned_folder), settings, progress)
+    content = _rounded(content)
+    write_json(output_json, content)
+    return content
+
+
+def _identity(run: Run, stack: Stack, truth: Truth, dataset: str, method: str, label: str) -> dict[str, Any]:
+    fields = asdict(run)
+    del fields["method"]
+    return {
+        **dict.fromkeys(_MEASURED),
+        **fields,
+        "dataset": dataset,
+        "method": method,
+        "label": label,
+        "n_particles": len(stack),
+        "box_px": stack.box_px,
+        "pixel_size_A": stack.pixel_size_A,
+        "class_names": list(truth.class_names),
+    }
+
+
+def _measure(
+    stack: Stack,
+    truth: Truth,
+    folder: Path,
+    aligned_folder: Path,
+    settings: EvaluationSettings,
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    assignments = read_assignments(folder, len(stack))
+    evaluation = read_evaluation_list(stack.star_path.parent / EVALUATION_NAME, len(stack))
+    predicted = labels_of(assignments, truth.n_classes, settings.kmeans_seed)
+    clustering = score(truth.classes, truth.n_classes, predicted)
+    mask = None
+    if settings.mask_diameter_A is not None:
+        mask = spherical_mask(stack.box_px, settings.mask_diameter_A / stack.pixel_size_A)
+    maps = AlignedMaps(truth, folder, assignments, predicted, evaluation, mask, progress)
+    for j in range(predicted.n_labels):
+        target = _target_class(clustering, j)
+        if target is not None:
+            write_map(aligned_folder / f"label_{j + 1}.mrc", maps.aligned_label_map(j, target), stack.pixel_size_A)
+    fsc = _fsc(maps, truth, predicted, evaluation, stack, settings, progress)
+    return {
+        "clustering": _clustering(clustering, predicted, truth),
+        "fsc": fsc,
+        "pose": _pose(maps, truth, assignments, predicted, clustering, stack.pixel_size_A),
+        "alignments": _alignments(maps, truth, stack.pixel_size_A),
+        "conformation": _conformation(truth, assignments, predicted, clustering),
+        "latents": _latents(assignments, predicted),
+        "labels": predicted.labels.tolist(),
+        "true_classes": truth.classes.tolist(),
+    }
+
+
+def _target_class(clustering: Clustering, label: int) -> int | None:
+    """The class that a label's map is shown against: the matched one, else its most frequent; None if empty."""
+    if label in clustering.empty:
+        return None
+    matched = clustering.matched_class[label]
+    return clustering.majority_class[label] if matched is None else matched
+
+
+def _clustering(clustering: Clustering, predicted: Labels, truth: Truth) -> dict[str, Any]:
+    names = truth.class_names
+    return {
+        "labels_from": predicted.source,
+        "ari": clustering.ari,
+        "ami": clustering.ami,
+        "accuracy": clustering.accuracy,
+        "n_labels": predicted.n_labels,
+        "n_nonempty": predicted.n_labels - len(clustering.empty),
+        "label_sizes": clustering.confusion.sum(0).tolist(),
+        "empty_labels": [j + 1 for j in clustering.empty],
+        "matched_class": list(clustering.matched_class),
+        "majority_class": list(clustering.majority_class),
+        "split_species": {names[i]: [j + 1 for j in labels] for i, labels in clustering.split.items()},
+        "merged_labels": {str(j + 1): [names[i] for i in classes] for j, classes in clustering.merged.items()},
+        "confusion": clustering.confusion.tolist(),
+    }
+
+
+def _fsc(
+    maps: AlignedMaps,
+    truth: Truth,
+    predicted: Labels,
+    evaluation: np.ndarray,
+    stack: Stack,
+    settings: EvaluationSettings,
+    progress: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """FSC of every evaluated particle; None if none is to be evaluated."""
+    if not len(evaluation):
+        return None
+    progress(f"FSC of {len(evaluation)} particles")
+    agreements = [maps.particle_agreement(int(i)) for i in evaluation]
+    auc, cryobench = (np.array([getattr(a, n) for a in agreements]) for n in ("auc", "cryobench_auc"))
+    curves, classes = np.stack([a.curve for a in agreements]), truth.classes[evaluation]
+    per_class = []
+    for k, name in enumerate(truth.class_names):
+        own = classes == k
+        if own.any():
+            mean = curves[own].mean(0)
+            per_class.append(
+                {
+                    "class_name": name,
+                    "auc_mean": auc[own].mean(),
+                    "auc_sd": auc[own].std(),
+                    "curve_mean": mean.tolist(),
+                    "curve_sd": curves[own].std(0).tolist(),
+                    "resolution_0.5_A": resolution(mean, stack.pixel_size_A, 0.5),
+                    "resolution_0.143_A": resolution(mean, stack.pixel_size_A, 0.143),
+                }
+            )
+    per_particle = [
+        {"particle": i, "class": truth.classes[i], "label": predicted.labels[i] + 1, "auc": a, "cryobench_auc": c}
+        for i, a, c in zip(evaluation, auc, cryobench, strict=True)
+    ]
+    return {
+        "mask": settings.mask_name,
+        "frequency_per_A": shell_frequencies(stack.box_px, stack.pixel_size_A).tolist(),
+        "auc_mean": auc.mean(),
+        "auc_sd": auc.std(),
+        "cryobench_auc_mean": cryobench.mean(),
+        "cryobench_auc_sd": cryobench.std(),
+        "per_particle": per_particle,
+        "per_class": per_class,
+    }
+
+
+def _alignments(maps: AlignedMaps, truth: Truth, pixel_size_A: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": j + 1,
+            "class_name": truth.class_names[k],
+            "mirrored": alignment.mirrored,
+            "correlation": alignment.correlation,
+            "angles_deg": euler_from_matrices(alignment.rotation).tolist(),
+            "shift_A": (alignment.shift_px * pixel_size_A).tolist(),
+        }
+        for (j, k), alignment in sorted(maps.alignments.items())
+    ]
+
+
+def _matched_particles(truth: Truth, predicted: Labels, label: int, true_class: int | None) -> np.ndarray:
+    """Numbers of the particles of a label that are of the class it is matched to."""
+    if true_class is None:
+        return np.zeros(0, dtype=np.int64)
+    return np.nonzero((predicted.labels == label) & (truth.classes == true_class))[0]
+
+
+def _pose(
+    maps: AlignedMaps,
+    truth: Truth,
+    assignments: Assignments,
+    predicted: Labels,
+    clustering: Clustering,
+    pixel_size_A: float,
+) -> dict[str, Any] | None:
+    """Over particles of the class that their label is matched to; None if there is none."""
+    angles, shifts, per_class = [], [], []
+    for j, k in enumerate(clustering.matched_class):
+        chosen = _matched_particles(truth, predicted, j, k)
+        if (j, k) not in maps.alignments or not len(chosen):
+            continue
+        ours = aligned_poses(
+            assignments.rotations[chosen], assignments.shifts_A[chosen], maps.alignments[j, k], pixel_size_A
+        )
+        errors = pose_errors(*ours, truth.rotations[chosen], truth.shifts_A[chosen])
+        angles.append(errors.angle_deg)
+        shifts.append(errors.shift_A)
+        identity = {"class_name": truth.class_names[k], "label": j + 1, "n_particles": len(chosen)}
+        per_class.append(identity | _medians(errors.angle_deg, errors.shift_A))
+    if not angles:
+        return None
+    return {**_medians(np.concatenate(angles), np.concatenate(shifts)), "per_class": per_class}
+
+
+def _medians(angle_deg: np.ndarray, shift_A: np.ndarray) -> dict[str, float]:
+    return {"median_angular_error_deg": np.median(angle_deg), "median_shift_error_A": np.median(shift_A)}
+
+
+def _conformation(
+    truth: Truth, assignments: Assignments, predicted: Labels, clustering: Clustering
+) -> dict[str, Any] | None:
+    """Per matched class and true coordinate; None where the truth has no coordinates."""
+    if not truth.conformations.shape[1]:
+        return None
+    per_class = []
+    for j, k in enumerate(clustering.matched_class):
+        chosen = _matched_particles(truth, predicted, j, k)
+        found = [recovery(assignments.latents[chosen], c) for c in truth.conformations[chosen].T]
+        if len(chosen):
+            coordinates = [None if r is None else asdict(r) for r in found]
+            identity = {"class_name": truth.class_names[k], "label": j + 1, "n_particles": len(chosen)}
+            per_class.append({**identity, "coordinates": coordinates})
+    return {"per_class": per_class}
+
+
+def _latents(assignments: Assignments, predicted: Labels) -> dict[str, Any] | None:
+    columns = assignments.latents.shape[1]
+    if not columns:
+        return None
+    # A one-class method has one latent space, whatever k-means cut it into.
+    spaces = predicted.labels if predicted.centres is None else np.zeros_like(predicted.labels)
+    return {"columns": columns, "projection": in_two_columns(assignments.latents, spaces).tolist()}
+
+
+def _rounded(value: Any) -> Any:
+    """Plain Python numbers, floats to six digits after the point and without a negative zero."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    if isinstance(value, np.integer):
+        return int(value)
+    return round(float(value), 6) + 0.0 if isinstance(value, float | np.floating) else value

@@ -1,0 +1,93 @@
+"""Rotating, mirroring and shifting a map by sampling its transform.
+
+The map is padded twofold, so that trilinear interpolation between its Fourier samples is accurate, and
+divided beforehand by the sinc² that this interpolation multiplies it with. Only the half kx >= 0 of the
+transform is kept: the map is real, so F(-k) is the conjugate of F(k).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from hydra_bench.fourier import centre_pad
+
+PADDING = 2
+
+
+def half_ball(limit: float, device: torch.device | None = None) -> torch.Tensor:
+    """Frequencies (P, 3) as (kx, ky, kz), kx >= 0 and 0 < |k| < limit, in cycles per box; int64.
+
+    On the plane kx = 0 both k and -k are listed.
+    """
+    reach = math.ceil(limit)
+    k = torch.arange(-reach, reach + 1, device=device)
+    kz, ky, kx = torch.meshgrid(k, k, k[reach:], indexing="ij")
+    points = torch.stack([kx, ky, kz], -1).reshape(-1, 3)
+    squared = points.square().sum(-1)
+    return points[(squared > 0) & (squared < limit**2)]
+
+
+class HalfTransform:
+    """The transform of a map (D, D, D) up to |k| = radius, ready to be sampled at any frequency."""
+
+    def __init__(self, volume: torch.Tensor, radius: int) -> None:
+        self.box, self.radius = volume.shape[-1], radius
+        self._reach = PADDING * radius + 2
+        padded = centre_pad(volume / _kernel_transform(self.box, volume.device), PADDING * self.box, 3)
+        f = torch.fft.rfftn(torch.fft.ifftshift(padded))
+        index = torch.arange(-self._reach, self._reach + 1, device=volume.device)
+        inside = (index.abs() <= self.box * PADDING // 2).float()
+        f = f[index[:, None] % f.shape[0], index % f.shape[1]][:, :, : self._reach + 1]
+        f = f * (inside[:, None, None] * inside[:, None])
+        self._samples = torch.view_as_real(f).permute(3, 0, 1, 2).contiguous()
+
+    def scaled(self, factors: torch.Tensor) -> HalfTransform:
+        """A copy with F(k) multiplied by a function of |k|, given at |k| = 0, 1, … radius + 1, made linear between."""
+        axis = torch.arange(-self._reach, self._reach + 1, device=factors.device) / PADDING
+        x_axis = axis[self._reach : self._reach + self._samples.shape[-1]]
+        r = (axis[:, None, None].square() + axis[:, None].square() + x_axis.square()).sqrt()
+        r = r.clamp(max=len(factors) - 1.001)
+        lower = r.long()
+        copy = object.__new__(HalfTransform)
+        copy.box, copy.radius, copy._reach = self.box, self.radius, self._reach
+        copy._samples = self._samples * torch.lerp(factors[lower], factors[lower + 1], r - lower)
+        return copy
+
+    def at(self, k: torch.Tensor) -> torch.Tensor:
+        """F at frequencies k (..., 3), (x, y, z) in cycles per box; complex (...). Differentiable in k."""
+        below = k[..., 0] < 0
+        points = torch.where(below[..., None], -k, k) * PADDING
+        lowest = torch.tensor([0, -self._reach, -self._reach], device=k.device)
+        extent = torch.tensor(self._samples.shape[:0:-1], device=k.device) - 1
+        grid = (2 * (points - lowest) / extent - 1).reshape(1, 1, 1, -1, 3)
+        values = torch.nn.functional.grid_sample(
+            self._samples[None], grid, mode="bilinear", padding_mode="zeros", align_corners=True
+        )
+        real, imaginary = values.reshape(2, *below.shape)
+        return torch.complex(real, torch.where(below, -imaginary, imaginary))
+
+
+def _kernel_transform(box: int, device: torch.device) -> torch.Tensor:
+    """What trilinear interpolation of the padded transform multiplies the map with, (D, D, D)."""
+    position = (torch.arange(box, device=device) - box // 2) / (PADDING * box)
+    axis = torch.sinc(position).square()
+    return axis[:, None, None] * axis[:, None] * axis
+
+
+def transform_map(volume: torch.Tensor, matrix: torch.Tensor, shift_px: torch.Tensor) -> torch.Tensor:
+    """Move a map (D, D, D): the density at x goes to matrix @ x + shift_px, x = (x, y, z) from the origin.
+
+    `matrix` (3, 3) is orthogonal, a reflection too. The result is limited to |k| < D/2, where a rotated
+    map is defined whatever the rotation.
+    """
+    box = volume.shape[-1]
+    k = half_ball(box / 2, volume.device)
+    frequencies = k.to(volume.dtype)
+    values = HalfTransform(volume, (box + 1) // 2).at(frequencies @ matrix.to(volume))
+    values = values * torch.exp(-2j * torch.pi / box * (frequencies @ shift_px.to(volume)))
+    f = torch.zeros(box, box, box // 2 + 1, dtype=values.dtype, device=volume.device)
+    f[k[:, 2], k[:, 1], k[:, 0]] = values
+    f[0, 0, 0] = volume.sum()
+    return torch.fft.fftshift(torch.fft.irfftn(f, s=(box,) * 3))

@@ -1,0 +1,77 @@
+"""The maps that are compared: a method's, a particle's and the truth's, each aligned once and reused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hydra_bench.errors import InputError
+from hydra_bench.files import read_map
+from hydra_bench.metrics.alignment import Alignment, align_map, apply
+from hydra_bench.metrics.clustering import Labels
+from hydra_bench.metrics.fsc import Agreement, compare
+from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path
+from hydra_bench.truth import Truth
+
+
+class AlignedMaps:
+    """Maps of one reconstruction, aligned to the truth per (label, class), both 0-based."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        folder: Path,
+        assignments: Assignments,
+        predicted: Labels,
+        evaluation: np.ndarray,
+        mask: np.ndarray | None,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._truth, self._folder, self._predicted, self._mask = truth, folder, predicted, mask
+        self._latents, self._evaluation, self._progress = assignments.latents, evaluation, progress
+        self._box = len(truth.class_volume(0))
+        self.alignments: dict[tuple[int, int], Alignment] = {}
+        self._agreements: dict[tuple[int, int, Path, bytes], Agreement] = {}
+
+    def _read(self, path: Path) -> np.ndarray:
+        volume = read_map(path)[0]
+        if len(volume) != self._box:
+            raise InputError(f"{path}: box {len(volume)}; the truth's maps have {self._box}")
+        if not np.isfinite(volume).all():
+            raise InputError(f"{path}: holds values that are not finite numbers")
+        return volume
+
+    def label_map(self, label: int) -> np.ndarray:
+        """The method's map for a label; for a k-means label that of the evaluated particle nearest its centre."""
+        if self._predicted.centres is None:
+            return self._read(class_volume_path(self._folder, label))
+        if not len(self._evaluation):
+            raise InputError(f"{self._folder}: no evaluated particle, hence no map for a k-means label")
+        distance = np.linalg.norm(self._latents[self._evaluation] - self._predicted.centres[label], axis=1)
+        return self._read(sample_path(self._folder, int(self._evaluation[distance.argmin()])))
+
+    def alignment(self, label: int, true_class: int) -> Alignment:
+        pair = (label, true_class)
+        if pair not in self.alignments:
+            self._progress(f"aligning label {label + 1} to {self._truth.class_names[true_class]}")
+            self.alignments[pair] = align_map(self.label_map(label), self._truth.class_volume(true_class))
+        return self.alignments[pair]
+
+    def aligned_label_map(self, label: int, true_class: int) -> np.ndarray:
+        return apply(self.label_map(label), self.alignment(label, true_class))
+
+    def particle_agreement(self, particle: int) -> Agreement:
+        """FSC of the method's own map for a particle with the particle's true map."""
+        label, true_class = int(self._predicted.labels[particle]), int(self._truth.classes[particle])
+        path, true_path = sample_path(self._folder, particle), self._truth.particle_volume_path(particle)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; the evaluation list names this particle")
+        # Methods without conformations write one map for all particles of a class.
+        key = (label, true_class, true_path, hashlib.sha256(path.read_bytes()).digest())
+        if key not in self._agreements:
+            aligned = apply(self._read(path), self.alignment(label, true_class))
+            self._agreements[key] = compare(aligned, read_map(true_path)[0], self._mask)
+        return self._agreements[key]
