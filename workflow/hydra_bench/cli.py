@@ -1,10 +1,14 @@
-"""The command line: one sub-command for each step of the workflow, each a call into the package."""
+"""The command line: one sub-command for each step of the workflow, each one call into the package.
+
+Imports are inside the functions: a sub-command loads what it needs, so that `--help` and errors are quick.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +16,166 @@ from hydra_bench import __version__
 from hydra_bench.errors import InputError
 
 
-def _definition(text: str) -> dict[str, Any]:
-    """A definition given as JSON text, or as the path of a JSON or YAML file."""
-    if text.lstrip().startswith("{"):
+def read_definition(text: str) -> dict[str, Any]:
+    """A definition given as JSON text, or as the path of a YAML or JSON file. Raises InputError."""
+    if not text.lstrip().startswith("{"):
+        from hydra_bench.config import read_yaml
+
+        definition = read_yaml(text)
+    else:
         try:
-            return json.loads(text)
+            definition = json.loads(text)
         except ValueError as error:
             raise InputError(f"--definition: not JSON ({error})") from None
-    import yaml
+    if not isinstance(definition, dict):
+        raise InputError(f"--definition: {text}: a mapping of keys to values is expected")
+    return definition
 
-    try:
-        return yaml.safe_load(Path(text).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"--definition: {text} cannot be read as YAML or JSON ({error})") from None
+
+def set_threads(threads: int) -> None:
+    """Fix the number of threads, on which sums and so the last digits depend; repeatable kernels only."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=True)
+
+
+def _check_config(args: argparse.Namespace) -> None:
+    from hydra_bench import config
+
+    checked = config.validate(config.load(args.files), args.files)
+    config.check_structures(checked, args.files)
 
 
 def _simulate(args: argparse.Namespace) -> None:
     from hydra_bench.simulate import simulate
 
-    simulate(_definition(args.definition), args.structures, args.stack, args.truth)
+    simulate(read_definition(args.definition), args.structures, args.stack, args.truth)
+
+
+def _hydra(args: argparse.Namespace) -> None:
+    from hydra_bench.hydra.run import choose_device, run_hydra
+    from hydra_bench.hydra.settings import Settings
+    from hydra_bench.recording import Request, record_run
+    from hydra_bench.stack import read_evaluation_list, read_stack
+
+    definition, device = read_definition(args.definition), choose_device(args.device)
+    settings = Settings.from_parameters(definition["parameters"])
+    stack = read_stack(args.particles)
+    evaluation = read_evaluation_list(args.evaluation_list, len(stack))
+    set_threads(args.threads)
+    request = Request(definition, args.seed, str(device))
+    record_run(args.out, request, lambda folder: run_hydra(stack, evaluation, settings, args.seed, device, folder))
+
+
+def _backproject(args: argparse.Namespace) -> None:
+    from hydra_bench.baselines.backprojection import run_backprojection
+    from hydra_bench.recording import Request, record_run
+    from hydra_bench.stack import read_evaluation_list, read_stack
+    from hydra_bench.truth import read_truth
+
+    definition, stack, truth = read_definition(args.definition), read_stack(args.particles), read_truth(args.truth)
+    evaluation = read_evaluation_list(args.evaluation_list, len(stack))
+    labels = definition["parameters"]["labels"]
+    if labels not in ("true", "shuffled"):
+        raise InputError(f"parameters.labels: {labels!r}; true or shuffled is allowed")
+    set_threads(args.threads)
+    record_run(
+        args.out,
+        Request(definition, args.seed, "cpu", reads_truth=True),
+        lambda folder: run_backprojection(stack, truth, evaluation, labels, args.seed, folder),
+    )
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+
+    set_threads(args.threads)
+    settings = EvaluationSettings.from_definition(read_definition(args.definition))
+    names = (args.dataset, args.method, args.label)
+    evaluate(args.particles, args.truth, args.reconstruction, args.out, args.aligned, settings, *names)
+
+
+def _tables(args: argparse.Namespace) -> None:
+    from hydra_bench.report.tables import write_tables
+
+    write_tables(args.metrics, args.out)
+
+
+def _figures(args: argparse.Namespace) -> None:
+    from hydra_bench.report.figures import write_figures
+
+    write_figures(args.metrics, args.results, args.out)
+
+
+def _page(args: argparse.Namespace) -> None:
+    from hydra_bench.report.page import write_page
+
+    write_page(args.metrics, args.tables, args.figures, args.out)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hydra-bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="hydra-bench", description="Benchmarks of heterogeneous cryo-EM.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    simulate = commands.add_parser("simulate", help="make a particle stack and its truth from PDB entries")
-    simulate.set_defaults(run=_simulate)
-    simulate.add_argument("--definition", required=True, help="dataset definition: JSON text, or a file")
-    simulate.add_argument("--structures", type=Path, required=True, help="folder of PDB entries")
-    simulate.add_argument("--stack", type=Path, required=True, help="folder for the stack")
-    simulate.add_argument("--truth", type=Path, required=True, help="folder for the truth")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(run=run)
+        return one
+
+    def paths(one: argparse.ArgumentParser, **names: str) -> None:
+        for name, text in names.items():
+            one.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=text)
+
+    def method(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--definition", required=True, help="method definition: JSON text, or a file")
+        paths(one, particles="STAR file of the stack", evaluation_list="particles to write volumes of")
+        one.add_argument("--seed", type=int, default=0)
+        one.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+        one.add_argument("--out", type=Path, required=True, help="folder for the reconstruction")
+
+    one = command("check-config", _check_config, "check configuration files, merged in the order given")
+    one.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    one = command("simulate", _simulate, "make a particle stack and its truth from PDB entries")
+    one.add_argument("--definition", required=True, help="dataset definition: JSON text, or a file")
+    paths(one, structures="folder of PDB entries", stack="folder for the stack", truth="folder for the truth")
+
+    one = command("hydra", _hydra, "reconstruct a stack by a mixture of neural fields")
+    method(one)
+    one.add_argument("--device", default="auto", help="auto (default), cpu, or cuda:<number>")
+
+    one = command("backproject", _backproject, "back-project with true poses: the bounds")
+    method(one)
+    paths(one, truth="folder of the truth")
+
+    one = command("evaluate", _evaluate, "score a reconstruction against the truth")
+    one.add_argument("--definition", default="{}", help="evaluation settings: JSON text, or a file")
+    for name in ("dataset", "method", "label"):
+        one.add_argument(f"--{name}", required=True, help=f"name of the {name}, for the report")
+    paths(one, particles="STAR file of the stack", truth="folder of the truth")
+    paths(one, reconstruction="folder of the reconstruction", out="JSON file for the metrics")
+    paths(one, aligned="folder for the maps, aligned to the truth")
+    one.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+
+    for name, run, text in (
+        ("tables", _tables, "make the tables from all metrics"),
+        ("figures", _figures, "draw the figures from all results"),
+        ("page", _page, "make the report page"),
+    ):
+        one = command(name, run, text)
+        one.add_argument("--metrics", nargs="+", type=Path, required=True, metavar="JSON")
+        if name == "figures":
+            paths(one, results="folder of the results")
+        if name == "page":
+            paths(one, tables="folder of the tables", figures="folder of the figures")
+        paths(one, out="file to write" if name == "page" else "folder to write")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one sub-command; 2 for an input that is wrong, with one line that says so."""
     args = build_parser().parse_args(arguments)
     try:
         args.run(args)

@@ -7,3 +7,7 @@ class InputError(Exception):
     The message is one line that names the file or key and what is allowed; the command line prints
     it without a traceback and exits with code 2.
     """
+
+
+class RunFailedError(Exception):
+    """A method cannot give a result on this stack; the message becomes the reason in its run.json."""

@@ -34,7 +34,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -91,11 +91,10 @@ def read_star(path: Path | str) -> dict[str, pd.DataFrame]:
 
 def write_map(path: Path | str, volume: np.ndarray, pixel_size_A: float) -> None:
     """Write a cubic map (z, y, x; the origin at voxel D//2) as float32 MRC."""
-    with atomic(path) as temporary:
-        with mrcfile.new(temporary, overwrite=True) as mrc:
-            mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
-            mrc.voxel_size = pixel_size_A
-            _set_label(mrc)
+    with atomic(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
+        mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
+        mrc.voxel_size = pixel_size_A
+        _set_label(mrc)
 
 
 def read_map(path: Path | str) -> tuple[np.ndarray, float]:
@@ -132,7 +131,7 @@ class ImageStackWriter:
             mrc.voxel_size = pixel_size_A
             _set_label(mrc)
         self._path, self._box, self._n = path, box_px, n_images
-        self._file = open(path, "r+b")
+        self._file = open(path, "r+b")  # noqa: SIM115 - closed by __exit__
         self._sum = self._sum_squares = 0.0
         self._lowest, self._highest = np.inf, -np.inf
 

@@ -157,7 +157,11 @@ def simulate(definition: dict[str, Any], structures: Path, stack_folder: Path, t
     Peak memory does not grow with the number of images: one species is projected at a time, and each
     image is written to its place in the stack.
     """
-    imaging, species, seed = Imaging.from_definition(definition["simulation"]), definition["species"], definition["seed"]
+    imaging, species, seed = (
+        Imaging.from_definition(definition["simulation"]),
+        definition["species"],
+        definition["seed"],
+    )
     atoms = {name: load_atoms(structures, **_selection(entry)) for name, entry in species.items()}
     full = [density_map(a, imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2) for a in atoms.values()]
     counts = [entry["images"] for entry in species.values()]

@@ -68,7 +68,7 @@ def load_atoms(
     try:
         structure = gemmi.read_structure(str(path))
     except Exception as error:  # gemmi raises several types for a corrupt file
-        raise InputError(f"{path}: not a readable structure ({error})") from None
+        raise InputError(f"{path}: not a readable structure ({' '.join(str(error).split())})") from None
     _keep_model(structure, model, path)
     _keep_chains(structure, chains or ["*"], path)
     if assembly is not None:

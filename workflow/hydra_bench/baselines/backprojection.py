@@ -8,14 +8,20 @@ the FSC of two half-sets as RELION does (Scheres, J. Mol. Biol. 415 (2012) 406, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from hydra_bench.ctf import contrast_transfer
+from hydra_bench.errors import InputError
+from hydra_bench.files import write_map
 from hydra_bench.fourier import fft_centred, frequency_plane, frequency_radius
 from hydra_bench.projection import PADDING, map_from_padded, shift_factors
+from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.recording import Outcome
 from hydra_bench.stack import Stack
+from hydra_bench.truth import Truth
 
 _CHUNK = 128
 
@@ -95,3 +101,28 @@ def back_project(stack: Stack, members: np.ndarray, rotations: np.ndarray, shift
     size = PADDING * stack.box_px
     estimate = (total.data / (total.weight + tau + 1e-6)).reshape(size, size, size)
     return map_from_padded(estimate, stack.box_px).numpy()
+
+
+def run_backprojection(
+    stack: Stack, truth: Truth, evaluation: np.ndarray, labels: str, seed: int, folder: Path
+) -> Outcome:
+    """A bound as a reconstruction: true poses, with `labels` true (the ceiling) or shuffled (the floor)."""
+    if labels not in ("true", "shuffled"):
+        raise InputError(f"parameters.labels: {labels!r}; true or shuffled is allowed")
+    classes = truth.classes if labels == "true" else np.random.default_rng(seed).permutation(truth.classes)
+    write_assignments(
+        folder,
+        Assignments(
+            classes=classes,
+            posteriors=np.eye(truth.n_classes)[classes],
+            rotations=truth.rotations,
+            shifts_A=truth.shifts_A,
+            latents=np.zeros((len(truth), 0)),
+        ),
+    )
+    for k in range(truth.n_classes):
+        volume = back_project(stack, np.flatnonzero(classes == k), truth.rotations, truth.shifts_A)
+        write_map(class_volume_path(folder, k), volume, stack.pixel_size_A)
+        for particle in evaluation[classes[evaluation] == k]:
+            write_map(sample_path(folder, int(particle)), volume, stack.pixel_size_A)
+    return Outcome(images_seen=len(stack))

@@ -61,6 +61,11 @@ def class_errors(
     return 0.5 * (predicted - torch.cos(phase) * y + torch.sin(phase) * negative).square().mean(1)
 
 
+def divergence(mean: torch.Tensor, log_sd: torch.Tensor) -> torch.Tensor:
+    """KL divergence (B,) of normal latents (B, d) from the standard normal prior."""
+    return 0.5 * (mean.square() + (2 * log_sd).exp() - 1 - 2 * log_sd).sum(1)
+
+
 def learning_step(
     model: Model,
     batch: ImageBatch,
@@ -87,18 +92,20 @@ def learning_step(
             rotations, shifts = tables.pose(members, k)
             if softening is None:
                 rotations, shifts = rotations.detach(), shifts.detach()
-            latents = tables.latent(members, k)
+            latents = None
+            if tables.latent_dim:
+                mean, log_sd = tables.latent(members, k)
+                latents = mean + log_sd.exp() * torch.randn(mean.shape, generator=generator).to(mean.device)
+                prior = prior + (weights[rows, k] * divergence(mean, log_sd)).sum() / len(particles)
             errors = class_errors(field, batch.take(rows), frequencies, subset, rotations, shifts, latents)
             column = column.index_put((rows,), errors)
-            if latents is not None:
-                prior = prior + (weights[rows, k] * latents.square().sum(1)).sum() / len(particles)
         columns.append(column)
     errors = torch.stack(columns, 1)
     if softening is None:
         data_term = torch.where(errors.isfinite(), weights * errors, 0.0).sum(1).mean()
     else:
         data_term = mixture_loss(errors, tables.scores(particles), softening / n)
-    loss = data_term + (0.5 * settings.latent_prior / n) * prior
+    loss = data_term + (settings.latent_prior / n) * prior
     model.field_optimiser.zero_grad()
     for optimiser in model.table_optimisers:
         optimiser.zero_grad()

@@ -13,9 +13,10 @@ class ParticleTables(nn.Module):
     """State of N particles in K classes.
 
     Found by search: rotations (N, K, 3, 3), shifts_px (N, K, 2), errors (N, K), and the posteriors (N, K)
-    that follow. Learned by gradient: latents (N·K, d), scores (N, K), and pose corrections (N·K, 5), a
-    rotation vector in radians that turns the searched rotation and a shift in px that adds to the
-    searched one. Row i·K + k of the flat tables is particle i in class k.
+    that follow. Learned by gradient: latents (N·K, 2d), the mean and log standard deviation of a normal
+    distribution each; scores (N, K); and pose corrections (N·K, 5), a rotation vector in radians that turns
+    the searched rotation and a shift in px that adds to the searched one. Row i·K + k of the flat tables is
+    particle i in class k.
     """
 
     def __init__(self, n: int, classes: int, latent_dim: int) -> None:
@@ -29,8 +30,8 @@ class ParticleTables(nn.Module):
         nn.init.zeros_(self.corrections.weight)
         self.scores = nn.Embedding(n, classes, sparse=True)
         nn.init.zeros_(self.scores.weight)
-        self.latents = nn.Embedding(n * classes, max(latent_dim, 1), sparse=True)
-        nn.init.normal_(self.latents.weight, std=0.1)
+        self.latents = nn.Embedding(n * classes, 2 * max(latent_dim, 1), sparse=True)
+        nn.init.zeros_(self.latents.weight)
 
     def rows(self, particles: torch.Tensor, k: int) -> torch.Tensor:
         return particles * self.classes + k
@@ -41,9 +42,10 @@ class ParticleTables(nn.Module):
         rotations = rotation_from_vector(correction[:, :3]) @ self.rotations[particles, k]
         return rotations, self.shifts_px[particles, k] + correction[:, 3:]
 
-    def latent(self, particles: torch.Tensor, k: int) -> torch.Tensor | None:
-        """Latents (B, d) of particles in class k; None without conformations."""
-        return self.latents(self.rows(particles, k)) if self.latent_dim else None
+    def latent(self, particles: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log standard deviation (B, d) each of the latents of particles in class k."""
+        mean, log_sd = self.latents(self.rows(particles, k)).chunk(2, 1)
+        return mean, log_sd
 
     @torch.no_grad()
     def store_poses(
@@ -60,7 +62,7 @@ class ParticleTables(nn.Module):
         if not self.latent_dim:
             return None
         weights = self.posteriors[:, k : k + 1]
-        z = self.latents.weight.view(self.n, self.classes, -1)[:, k]
+        z = self.latents.weight.view(self.n, self.classes, -1)[:, k, : self.latent_dim]
         return (weights * z).sum(0) / weights.sum().clamp(min=1e-6)
 
     def hard_classes(self) -> np.ndarray:
@@ -69,5 +71,3 @@ class ParticleTables(nn.Module):
 
     def class_sizes(self) -> list[int]:
         return np.bincount(self.hard_classes(), minlength=self.classes).tolist()
-
-

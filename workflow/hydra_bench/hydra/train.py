@@ -42,7 +42,9 @@ class Trained:
 class Run:
     """What the phases share."""
 
-    def __init__(self, stack: Stack, settings: Settings, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, stack: Stack, settings: Settings, seed: int, device: torch.device, advance: Callable[[int], None]
+    ) -> None:
         self.settings, self.stack, self.device = settings, stack, device
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -53,7 +55,8 @@ class Run:
         self.model = Model.create(settings, len(stack), envelope.to(device), device)
         self.base = torch.from_numpy(hopf_grid(settings.base_order)).float().to(device)
         self.history, self.start = History(), time.monotonic()
-        self.softening = 1.0
+        self.softening, self.sharpness = 1.0, settings.sharpness[0]
+        self.advance = advance
 
     def tensor(self, particles: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(particles).to(self.device)
@@ -66,11 +69,20 @@ class Run:
                 rows = rows.to(self.device)
                 losses.append(
                     learning_step(
-                        self.model, batch.take(rows), members[rows], self.frequencies, self.settings, softening,
+                        self.model,
+                        batch.take(rows),
+                        members[rows],
+                        self.frequencies,
+                        self.settings,
+                        softening,
                         self.generator,
                     )
                 )
         return float(np.mean(losses))
+
+    def seen(self, n: int) -> None:
+        self.history.images_seen += n
+        self.advance(n)
 
     def log(self, phase: str, epoch: int, l: int, loss: float, report: Callable[[dict], None]) -> None:  # noqa: E741
         sizes = {f"size_{k + 1}": size for k, size in enumerate(self.model.tables.class_sizes())}
@@ -81,10 +93,18 @@ class Run:
 
 
 def train(
-    stack: Stack, settings: Settings, seed: int, device: torch.device, report: Callable[[dict], None]
+    stack: Stack,
+    settings: Settings,
+    seed: int,
+    device: torch.device,
+    report: Callable[[dict], None] = lambda row: None,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> Trained:
-    """Train on a stack; `report` is called with every row of the history."""
-    run = Run(stack, settings, seed, device)
+    """Train on a stack.
+
+    `report` is called with every row of the history, `advance` with the number of images just worked on.
+    """
+    run = Run(stack, settings, seed, device, advance)
     pretrain(run)
     for epoch, l in enumerate(settings.l_schedule):  # noqa: E741
         loss = search_epoch(run, epoch, l)
@@ -107,25 +127,64 @@ def pretrain(run: Run) -> None:
 
 
 def search_epoch(run: Run, epoch: int, l: int) -> float:  # noqa: E741
-    """Every particle: poses by search in every class, posteriors, then gradient steps with those held."""
-    s, tables = run.settings, run.model.tables
+    """Every particle: poses by search, posteriors, then gradient steps with both held."""
+    s = run.settings
     n = run.frequencies.count(l)
-    sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * min(1.0, epoch / s.sharpen_epochs)
+    run.sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * min(1.0, epoch / s.sharpen_epochs)
     losses = []
     order = run.rng.permutation(len(run.stack))
     for particles in np.array_split(order, max(1, round(len(order) / s.chunk))):
         members = run.tensor(particles)
-        batch, plan = run.source.load(particles, n), search_plan(run, l)
-        for k, field_k in enumerate(run.model.fields):
-            grid = slicing_grid(render_hartley(field_k, l, tables.mean_latent(k)))
-            found = search(batch, grid, run.frequencies, plan)
-            tables.store_poses(members, k, found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
-        errors = tables.errors[members]
-        run.softening = temperature(errors, sharpness) if s.classes > 1 else 1.0
-        tables.posteriors[members] = posteriors(errors, run.softening)
+        active = classes_to_search(run, members, epoch)
+        search_chunk(run, particles, members, active, l)
+        update_posteriors(run, members, active, epoch)
         losses.append(run.learn(particles, n, s.steps_per_search))
-        run.history.images_seen += len(particles)
+        run.seen(len(particles))
     return float(np.mean(losses))
+
+
+def classes_to_search(run: Run, members: torch.Tensor, epoch: int) -> torch.Tensor:
+    """Which classes each particle is searched in, (B, K) bool.
+
+    At first all. Later those that are not out of the question for it, and all again for a random few: they
+    keep the door open for a change of class, and show how far apart the classes are.
+    """
+    s, K = run.settings, run.settings.classes
+    explored = torch.from_numpy(run.rng.random(len(members)) < s.explore).to(run.device)
+    if epoch < s.full_search_epochs:
+        explored[:] = True
+    contested = run.model.tables.posteriors[members] > s.out_of_question
+    return contested | explored[:, None].expand(-1, K)
+
+
+def search_chunk(run: Run, particles: np.ndarray, members: torch.Tensor, active: torch.Tensor, l: int) -> None:  # noqa: E741
+    """Store the best pose of every active particle in every class; errors of the others become infinite."""
+    tables, plan = run.model.tables, search_plan(run, l)
+    batch = run.source.load(particles, plan.n_fine)
+    tables.errors[members] = torch.where(active, tables.errors[members], torch.inf)
+    for k, field_k in enumerate(run.model.fields):
+        rows = active[:, k].nonzero()[:, 0]
+        if not len(rows):
+            continue
+        grid = slicing_grid(render_hartley(field_k, l, tables.mean_latent(k)))
+        found = search(batch.take(rows), grid, run.frequencies, plan)
+        tables.store_poses(members[rows], k, found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
+
+
+def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epoch: int) -> None:
+    """Posteriors of the searched particles; the softening follows those that were searched in all classes."""
+    s, tables = run.settings, run.model.tables
+    if s.classes == 1:
+        return
+    errors = tables.errors[members]
+    everywhere = active.all(1)
+    if int(everywhere.sum()) >= 8:
+        run.softening = temperature(errors[everywhere], run.sharpness)
+    log_prior = None
+    if epoch >= s.prior_epoch:
+        share = tables.posteriors.mean(0)
+        log_prior = s.prior_strength * share.clamp(min=1e-6).log()
+    tables.posteriors[members] = posteriors(errors, run.softening, log_prior)
 
 
 def search_plan(run: Run, l: int) -> SearchPlan:  # noqa: E741
@@ -160,7 +219,7 @@ def decode_epoch(run: Run, epoch: int) -> float:
     order = run.rng.permutation(len(run.stack))
     for particles in np.array_split(order, max(1, round(len(order) / s.chunk))):
         losses.append(run.learn(particles, len(run.frequencies.plane), 1, run.softening))
-        run.history.images_seen += len(particles)
+        run.seen(len(particles))
     tables = run.model.tables
     tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
     return float(np.mean(losses))

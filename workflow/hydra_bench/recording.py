@@ -1,0 +1,96 @@
+"""Running a method so that its result, or its failure, and its cost are always recorded."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hydra_bench import __version__
+from hydra_bench.errors import RunFailedError
+from hydra_bench.reconstruction import Cost, Run, write_run
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who runs: a method definition, its seed and device, and whether its card says that it reads the truth."""
+
+    definition: dict[str, Any]
+    seed: int
+    device: str
+    reads_truth: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method says of its own run, beside the files that it wrote."""
+
+    images_seen: int
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> Run:
+    """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step.
+
+    An exception in `work` leaves a folder with nothing but a run.json, state failed and the reason, because
+    the report must show what failed.
+    """
+    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    wall, cpu = time.monotonic(), _cpu_seconds()
+    try:
+        outcome, reason = work(partial), ""
+    except Exception as error:
+        if not isinstance(error, RunFailedError):
+            traceback.print_exc(file=sys.stderr)
+        outcome, reason = Outcome(0), _one_line(error)
+        shutil.rmtree(partial)
+        partial.mkdir()
+    cost = Cost(round(time.monotonic() - wall, 3), round(_cpu_seconds() - cpu, 3), _peak_rss_mb(), _gpu_memory_mb())
+    run = Run(
+        method=request.definition["name"],
+        program=request.definition["program"],
+        version=__version__,
+        seed=request.seed,
+        parameters=request.definition.get("parameters", {}),
+        device=request.device,
+        state="failed" if reason else "ok",
+        reason=reason,
+        images_seen=outcome.images_seen,
+        cost=cost,
+        reads_truth=request.reads_truth,
+        notes=outcome.notes,
+    )
+    write_run(partial, run)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    return run
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, RunFailedError) else f"{type(error).__name__}: {text}"
+
+
+def _cpu_seconds() -> float:
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _peak_rss_mb() -> float:
+    """The largest resident memory of this process or any child of it, so far."""
+    return round(max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024)
+
+
+def _gpu_memory_mb() -> float:
+    return round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else 0.0
