@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rcParams
+from scipy.ndimage import center_of_mass
+from test_report_runs import blob, contents, finished, make_results, write_run
+
 from hydra_bench.files import read_json
 from hydra_bench.report import isosurface
 from hydra_bench.report.figures import write_figures
 from hydra_bench.report.maps_figure import panels
 from hydra_bench.report.runs import read_all, read_metrics
 from hydra_bench.report.style import method_lines, species_colour
-from matplotlib import rcParams
-from scipy.ndimage import center_of_mass
-from test_report_runs import blob, contents, finished, make_results, write_run
 
 COMMON = {"class_maps", "confusion", "fsc", "fsc_auc", "particles", "convergence_hydra_k3"}
 LATENTS = {"latents_hydra_k3", "latents_hydra_k5", "latents_hydra_k1"}

@@ -8,11 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from test_report_runs import contents, finished, make_results, write_run
+
 from hydra_bench.report.figures import write_figures
 from hydra_bench.report.page import write_page
 from hydra_bench.report.runs import read_metrics
 from hydra_bench.report.tables import number, write_tables
-from test_report_runs import contents, finished, make_results, write_run
 
 VOID = {"meta", "link", "img", "br"}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from hydra_bench.errors import InputError
 from hydra_bench.files import ImageStackWriter, write_json, write_map, write_text
 from hydra_bench.report.runs import by_dataset, first_seeds, read_all, read_metrics, results_folder, settings

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_report_runs import contents, finished, identity, make_results, write_run
+
 from hydra_bench.report.runs import read_all
 from hydra_bench.report.tables import COLUMNS, number, table_rows, write_tables
-from test_report_runs import contents, finished, identity, make_results, write_run
 
 
 @pytest.fixture

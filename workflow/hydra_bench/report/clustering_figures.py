@@ -80,9 +80,9 @@ def latent_plot(run: Metrics) -> Picture | None:
     points, labels, truth = points[kept], labels[kept], truth[kept]
     own_spaces = run["clustering"]["labels_from"] == "classes"
     figure = _class_panels(run, points, labels, truth) if own_spaces else _two_readings(run, points, labels, truth)
-    what = f"the {latents['columns']} latent coordinates" if latents["columns"] > 1 else "the latent coordinate"
-    caption = f"A two-dimensional projection of {what} of each particle, coloured by true class. " + (
-        "Each predicted class has a latent space of its own, so panels have no common axes."
+    what = "Latent coordinates" if latents["columns"] <= 2 else f"The two main axes of {latents['columns']} latents"
+    caption = f"{what} of each particle, coloured by true class. " + (
+        "Each predicted class has a latent space of its own, so panels have no common axes; empty classes are left out."
         if own_spaces
         else "Right: the same points by the label that k-means on the latents gave them, which the ARI judges."
     )
@@ -99,7 +99,8 @@ def _label_numbers(run: Metrics) -> list[int]:
 
 
 def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
-    shown = [(j, value) for j, value in enumerate(_label_numbers(run)) if (labels == value).any()]
+    empty = run["clustering"]["empty_labels"]
+    shown = [(j, value) for j, value in enumerate(_label_numbers(run)) if j + 1 not in empty]
     n_columns = min(len(shown), 4)
     n_rows = math.ceil(len(shown) / n_columns)
     figure = Figure(figsize=(max(2.2 * n_columns, 4.4), 2.3 * n_rows + 0.6), layout="constrained")
@@ -108,7 +109,7 @@ def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
         ax.set_axis_off()
     for ax, (j, value) in zip(axes.flat, shown, strict=False):
         mine = labels == value
-        _scatter(ax, points[mine], [species_colour(k) for k in truth[mine]])
+        _scatter(ax, run, points[mine], [species_colour(k) for k in truth[mine]])
         ax.set_title(f"class {j + 1}: {run['clustering']['label_sizes'][j]:,}")
     _species_legend(figure, run)
     return figure
@@ -117,11 +118,11 @@ def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
 def _two_readings(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
     figure = Figure(figsize=(6.6, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _scatter(left, points, [species_colour(k) for k in truth])
+    _scatter(left, run, points, [species_colour(k) for k in truth])
     left.set_title("by true class")
     values = _label_numbers(run)
     greys = {value: 0.1 + 0.66 * j / max(len(values) - 1, 1) for j, value in enumerate(values)}
-    _scatter(right, points, [(greys[value],) * 3 for value in labels])
+    _scatter(right, run, points, [(greys[value],) * 3 for value in labels])
     if len(values) <= _MOST_LABELS_NAMED:
         handles = [_dot((greys[value],) * 3, f"label {j + 1}") for j, value in enumerate(values)]
         right.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(len(values), 3))
@@ -135,13 +136,14 @@ def _species_legend(figure: Figure, run: Metrics) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title="true class")
 
 
-def _scatter(ax: Axes, points: np.ndarray, colours: list) -> None:
+def _scatter(ax: Axes, run: Metrics, points: np.ndarray, colours: list) -> None:
+    axis = "latent" if run["latents"]["columns"] <= 2 else "principal axis"
     size = float(np.clip(6000 / max(len(points), 1), 2, 14))
     # A fixed shuffle, or the last species drawn would hide the others.
     order = np.random.default_rng(0).permutation(len(points))
     ax.scatter(*points[order].T, c=np.array(colours)[order], s=size, alpha=0.75, linewidths=0, rasterized=True)
-    ax.set_xlabel("projection axis 1 (a.u.)")
-    ax.set_ylabel("projection axis 2 (a.u.)")
+    ax.set_xlabel(f"{axis} 1 (a.u.)")
+    ax.set_ylabel(f"{axis} 2 (a.u.)")
     ax.locator_params(nbins=5)
 
 
