@@ -23,6 +23,7 @@ class Model:
     tables: ParticleTables
     field_optimiser: torch.optim.Optimizer
     table_optimisers: list[torch.optim.Optimizer]
+    latents_on: bool = False
 
     @classmethod
     def create(cls, settings: Settings, n: int, envelope: torch.Tensor, device: torch.device) -> Model:
@@ -93,7 +94,7 @@ def learning_step(
             if softening is None:
                 rotations, shifts = rotations.detach(), shifts.detach()
             latents = None
-            if tables.latent_dim:
+            if tables.latent_dim and model.latents_on:
                 mean, log_sd = tables.latent(members, k)
                 latents = mean + log_sd.exp() * torch.randn(mean.shape, generator=generator).to(mean.device)
                 prior = prior + (weights[rows, k] * divergence(mean, log_sd)).sum() / len(particles)

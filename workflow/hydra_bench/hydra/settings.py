@@ -21,24 +21,24 @@ class Settings:
     features: int = 96
     width: int = 96
     depth: int = 2
-    feature_sigma: float = 0.1  # boxes
+    feature_sigma: float = 0.07  # boxes
     # search: one entry an epoch (a pass over the stack) in l_schedule
     pretrain_images: int = 500
-    l_schedule: tuple[int, ...] = (5, 6, 6, 7, 7, 8, 8, 9)
+    l_schedule: tuple[int, ...] = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
     l_coarse: int = 7
     base_order: int = 2
     keep: tuple[int, ...] = (4, 2, 2)  # candidates refined at each subdivision
     shift_extent: float = 0.047  # boxes
     shift_points: int = 5  # a side of the base grid
-    chunk: int = 250  # particles searched, then learned from, at a time
-    steps_per_search: int = 4  # sweeps of gradient steps over every searched chunk
+    chunk: int = 125  # particles searched, then learned from, at a time
+    steps_per_search: int = 3  # sweeps of gradient steps over every searched chunk
     sharpness: tuple[float, float] = (2.0, 5.0)  # at the first epoch, and from epoch `sharpen_epochs` on
     sharpen_epochs: int = 6
     full_search_epochs: int = 3  # epochs in which every particle is searched in every class
     out_of_question: float = 1e-3  # posterior below which a class is not searched after them,
     explore: float = 0.1  # but for this share of the particles
     prior_epoch: int = 4  # from this epoch on, classes have a prior ∝ (share of particles)^prior_strength
-    prior_strength: float = 0.0
+    prior_strength: float = 2.0
     # auto-decoding
     decode_epochs: int = 10
     # optimisation
@@ -50,6 +50,7 @@ class Settings:
     score_learning_rate: float = 1e-2
     pose_learning_rate: float = 3e-3
     latent_prior: float = 1.0
+    latent_epoch: int = 6  # latents stay at the origin before this epoch of the search
     negligible: float = 0.02  # class probability below which a class is left out of a particle's step
 
     def __post_init__(self) -> None:

@@ -130,6 +130,8 @@ def search_epoch(run: Run, epoch: int, l: int) -> float:  # noqa: E741
     """Every particle: poses by search, posteriors, then gradient steps with both held."""
     s = run.settings
     n = run.frequencies.count(l)
+    # A latent that joins before the poses are roughly right learns to excuse wrong ones.
+    run.model.latents_on = epoch >= s.latent_epoch
     run.sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * min(1.0, epoch / s.sharpen_epochs)
     losses = []
     order = run.rng.permutation(len(run.stack))
@@ -205,8 +207,9 @@ def search_plan(run: Run, l: int) -> SearchPlan:  # noqa: E741
 
 @torch.no_grad()
 def start_decoding(run: Run) -> None:
-    """Class scores start from the posteriors of the search."""
+    """Class scores start from the posteriors of the search, and latents take part."""
     tables = run.model.tables
+    run.model.latents_on = True
     tables.scores.weight.copy_(tables.posteriors.clamp(min=1e-4).log())
 
 
