@@ -157,7 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
     paths(one, particles="STAR file of the stack", truth="folder of the truth")
     paths(one, reconstruction="folder of the reconstruction", out="JSON file for the metrics")
     paths(one, aligned="folder for the maps, aligned to the truth")
-    one.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    one.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
     for name, run, text in (
         ("tables", _tables, "make the tables from all metrics"),

@@ -64,6 +64,12 @@ def fourier_crop(x: torch.Tensor, box: int, n_dims: int) -> torch.Tensor:
     return ifft_centred(centre_crop(fft_centred(x, n_dims), box, n_dims), n_dims).real * scale
 
 
+def fourier_pad(volume: torch.Tensor, box: int) -> torch.Tensor:
+    """Upsample a real map (D, D, D) to `box` voxels a side by padding its transform; values are kept."""
+    scale = (box / volume.shape[-1]) ** 3
+    return ifft_centred(centre_pad(fft_centred(volume, 3), box, 3), 3).real * scale
+
+
 def frequency_plane(box: int) -> torch.Tensor:
     """Frequencies of an image (box², 3) as (kx, ky, 0), float32, row by row."""
     k = torch.arange(box, dtype=torch.float32) - box // 2

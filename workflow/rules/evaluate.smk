@@ -14,7 +14,7 @@ rule evaluate:
         f"{LOGS}/evaluate/{{dataset}}/{{method}}/{{seed}}.benchmark.tsv"
     conda:
         "../../envs/hydra-bench.yaml"
-    threads: 2
+    threads: 1  # the alignment is many small operations; two at a time beat two threads
     resources:
         mem_mb=4000,
         runtime=120,
@@ -24,7 +24,7 @@ rule evaluate:
             "label"
         ],
     shell:
-        "hydra-bench evaluate --definition {params.definition:q} --dataset {wildcards.dataset:q}"
+        "hydra-bench evaluate --threads {threads} --definition {params.definition:q} --dataset {wildcards.dataset:q}"
         " --method {wildcards.method:q} --label {params.label:q} --particles {input.particles:q}"
         " --truth {input.truth:q} --reconstruction {input.reconstruction:q}"
         " --out {output.metrics:q} --aligned {output.aligned:q} > {log:q} 2>&1"

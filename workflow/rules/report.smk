@@ -8,6 +8,7 @@ rule tables:
             caption="../report/table1.rst",
             category="Tables",
         ),
+        per_class="results/tables/table2.csv",
         markdown="results/tables/table1.md",
         latex="results/tables/table1.tex",
     log:

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 
-from hydra_bench.metrics.resampling import HalfTransform, half_ball, transform_map
+from hydra_bench.fourier import fourier_pad
+from hydra_bench.metrics.resampling import HalfTransform, half_ball
 from hydra_bench.rotations import MIRROR, angular_distance_deg, grid_spacing_deg, hopf_grid, rotation_from_vector
 
 _COARSE_RADIUS = 8
@@ -82,9 +84,18 @@ def align_map(moving: np.ndarray, reference: np.ndarray) -> Alignment:
 
 
 def apply(volume: np.ndarray, alignment: Alignment) -> np.ndarray:
-    """The map (D, D, D), float32, moved onto the reference, limited to |k| < D/2."""
-    matrix, shift = torch.from_numpy(alignment.matrix.copy()), torch.from_numpy(alignment.shift_px)
-    return transform_map(torch.from_numpy(volume).float(), matrix, shift).numpy()
+    """The map (D, D, D), float32, moved onto the reference.
+
+    A cubic spline through the map upsampled twofold, where its band ends at half the new Nyquist frequency.
+    Interpolating the transform instead would weigh the box's corners differently for each rotation, and cost
+    noisy maps up to 0.02 of FSC-AUC (seen on the oracle of the demo).
+    """
+    box = volume.shape[-1]
+    fine = fourier_pad(torch.from_numpy(volume).float(), 2 * box).numpy()
+    # x_map = matrixᵀ (x_ref - shift); SciPy's coordinates run z, y, x, ours x, y, z. Origins: box // 2, and box.
+    inverse = 2 * alignment.matrix.T[::-1, ::-1]
+    offset = box - inverse @ (box // 2 + alignment.shift_px[::-1])
+    return ndimage.affine_transform(fine, inverse, offset, (box,) * 3, order=3, mode="constant").astype(np.float32)
 
 
 _Candidates = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

@@ -1,8 +1,8 @@
 """Evaluation of one run: the three contracts in, one JSON and the aligned maps out.
 
 Numbers are rounded to six digits and nothing depends on the time of day, so the same run gives the same
-bytes. Every sd is over particles and divides by N, as the ± of the paper's Table 1. Labels in the JSON and in
-file names are 1-based, classes are indices into class_names.
+bytes. Every sd is over particles and divides by N, as the ± of the paper's Table 1. Labels that
+name a map (file names, per_particle, alignments) are 1-based; the list `labels` and classes are 0-based.
 """
 
 from __future__ import annotations
@@ -31,14 +31,20 @@ _MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """mask_diameter_A: both maps are multiplied by a soft sphere before the FSC, None for none; kmeans_seed."""
+    """mask_radius_A: both maps are multiplied by a soft sphere before the FSC, None for none; kmeans_seed."""
 
-    mask_diameter_A: float | None = None
+    mask_radius_A: float | None = None
     kmeans_seed: int = 0
+
+    @classmethod
+    def from_definition(cls, evaluation: dict[str, Any]) -> EvaluationSettings:
+        """From the configuration's `evaluation` block: mask is "none" or {"radius_A": ...}."""
+        mask = evaluation.get("mask", "none")
+        return cls(mask_radius_A=None if mask == "none" else mask["radius_A"])
 
     @property
     def mask_name(self) -> str:
-        return "none" if self.mask_diameter_A is None else f"sphere, {self.mask_diameter_A:g} Å across"
+        return "none" if self.mask_radius_A is None else f"sphere of radius {self.mask_radius_A:g} Å"
 
 
 def _quiet(_: str) -> None:
@@ -108,8 +114,8 @@ def _measure(
     predicted = labels_of(assignments, truth.n_classes, settings.kmeans_seed)
     clustering = score(truth.classes, truth.n_classes, predicted)
     mask = None
-    if settings.mask_diameter_A is not None:
-        mask = spherical_mask(stack.box_px, settings.mask_diameter_A / stack.pixel_size_A)
+    if settings.mask_radius_A is not None:
+        mask = spherical_mask(stack.box_px, 2 * settings.mask_radius_A / stack.pixel_size_A)
     maps = AlignedMaps(truth, folder, assignments, predicted, evaluation, mask, progress)
     for j in range(predicted.n_labels):
         target = _target_class(clustering, j)

@@ -1,4 +1,4 @@
-"""Rotating, mirroring and shifting a map by sampling its transform.
+"""Sampling a map's transform anywhere: rotations and mirrors of it, as the alignment tries them.
 
 The map is padded twofold, so that trilinear interpolation between its Fourier samples is accurate, and
 divided beforehand by the sinc² that this interpolation multiplies it with. Only the half kx >= 0 of the
@@ -74,20 +74,3 @@ def _kernel_transform(box: int, device: torch.device) -> torch.Tensor:
     position = (torch.arange(box, device=device) - box // 2) / (PADDING * box)
     axis = torch.sinc(position).square()
     return axis[:, None, None] * axis[:, None] * axis
-
-
-def transform_map(volume: torch.Tensor, matrix: torch.Tensor, shift_px: torch.Tensor) -> torch.Tensor:
-    """Move a map (D, D, D): the density at x goes to matrix @ x + shift_px, x = (x, y, z) from the origin.
-
-    `matrix` (3, 3) is orthogonal, a reflection too. The result is limited to |k| < D/2, where a rotated
-    map is defined whatever the rotation.
-    """
-    box = volume.shape[-1]
-    k = half_ball(box / 2, volume.device)
-    frequencies = k.to(volume.dtype)
-    values = HalfTransform(volume, (box + 1) // 2).at(frequencies @ matrix.to(volume))
-    values = values * torch.exp(-2j * torch.pi / box * (frequencies @ shift_px.to(volume)))
-    f = torch.zeros(box, box, box // 2 + 1, dtype=values.dtype, device=volume.device)
-    f[k[:, 2], k[:, 1], k[:, 0]] = values
-    f[0, 0, 0] = volume.sum()
-    return torch.fft.fftshift(torch.fft.irfftn(f, s=(box,) * 3))
