@@ -64,10 +64,15 @@ def fourier_crop(x: torch.Tensor, box: int, n_dims: int) -> torch.Tensor:
     return ifft_centred(centre_crop(fft_centred(x, n_dims), box, n_dims), n_dims).real * scale
 
 
-def fourier_pad(volume: torch.Tensor, box: int) -> torch.Tensor:
-    """Upsample a real map (D, D, D) to `box` voxels a side by padding its transform; values are kept."""
-    scale = (box / volume.shape[-1]) ** 3
-    return ifft_centred(centre_pad(fft_centred(volume, 3), box, 3), 3).real * scale
+def fourier_upsample(volume: torch.Tensor, box: int) -> torch.Tensor:
+    """Upsample a real map (D, D, D) to `box` voxels a side; values are kept, frequencies |k| >= D/2 are cut.
+
+    The ball, not the cube, of frequencies stays: only it can be turned and sampled at D voxels again.
+    """
+    size = volume.shape[-1]
+    inside = frequency_radius(size, 3).to(volume.device) < size / 2
+    transform = fft_centred(volume, 3) * inside
+    return ifft_centred(centre_pad(transform, box, 3), 3).real * (box / size) ** 3
 
 
 def frequency_plane(box: int) -> torch.Tensor:
