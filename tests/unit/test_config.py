@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from hydra_bench import config as configuration
 from hydra_bench.errors import InputError
 from hydra_bench.schema import KeyPathError, Schema, filled, keys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from hydra_bench.metrics.clustering import Labels, labels_of, score
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.reconstruction import Assignments

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from hydra_bench.ctf import Defocus, Optics
 from hydra_bench.errors import InputError
 from hydra_bench.files import ImageStackWriter, atomic, read_map, write_map

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from hydra_bench.fourier import fft_centred, fourier_crop, frequency_radius, ifft_centred
 from hydra_bench.metrics.alignment import Alignment, align_map, apply
 from hydra_bench.metrics.fsc import compare, resolution, shell_frequencies, spherical_mask

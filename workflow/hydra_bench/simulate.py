@@ -4,16 +4,16 @@ A particle is ``CTF x (shifted projection of its species) + white noise`` with a
 deviation 1 in the delivered image, the normalisation that reconstruction programs expect.
 
 The microscope's box and the delivered box may differ; delivering means Fourier-cropping. A Fourier crop
-of white noise is white noise, and of a projection is the projection of the cropped map, so images are
-made at the delivered box directly, with the noise level that the SNR sets at the full box: the same
-images as cropping each one, for less work. SNR = variance of the CTF-applied signal / variance of the
+of white noise is white noise, and of a projection it holds just the lower frequencies of its slice, so
+images are made at the delivered box directly, with the noise level that the SNR sets at the full box:
+the same images as cropping each one, for less work. SNR = variance of the CTF-applied signal / variance of the
 noise, over the full image (CryoBench's definition).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,19 @@ from hydra_bench import __version__, stack, truth
 from hydra_bench.ctf import Defocus, Optics, contrast_transfer
 from hydra_bench.density import density_map
 from hydra_bench.files import ImageStackWriter, atomic, sha256, write_json, write_map
-from hydra_bench.fourier import fft_centred, fourier_crop, frequency_plane, frequency_radius
-from hydra_bench.projection import central_slices, images_from_transforms, shift_factors, slicing_transform
+from hydra_bench.fourier import fourier_crop
+from hydra_bench.projection import (
+    central_slices,
+    half_plane,
+    images_from_half_planes,
+    shift_factors,
+    slicing_transform,
+)
 from hydra_bench.rotations import random_rotations
 from hydra_bench.structures import Atoms, find_entry, load_atoms
 
 _CHUNK = 128
-_SNR_SAMPLE = 2000
+_SNR_SAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -101,45 +107,46 @@ def draw_particles(counts: list[int], imaging: Imaging, per_class: int, seed: in
     )
 
 
-def noise_deviation(maps: list[torch.Tensor], particles: Particles, imaging: Imaging) -> float:
+def noise_deviation(full: list[torch.Tensor], particles: Particles, imaging: Imaging) -> float:
     """Standard deviation of the full-box noise that gives the SNR.
 
-    The signal's variance is its expectation over uniform orientations, Σ_k≠0 CTF²(k) P(|k|) / D⁴ with P
-    the shell average of the species' power spectrum (Parseval), averaged over up to 2,000 particles.
+    The signal's variance is measured on the full-box images of up to 1,000 particles, which are in random order.
     """
-    box = imaging.box_px
-    frequencies = frequency_plane(box) / (box * imaging.pixel_size_A)
-    shells = frequency_radius(box, 3).round().long().flatten()
-    counts = torch.bincount(shells).clamp(min=1)
-    radius = frequency_radius(box, 2).flatten()
-    low, fraction = radius.floor().long(), radius - radius.floor()
-    spectra = []
-    for volume in maps:
-        power = (fft_centred(volume, 3) * imaging.pixel_size_A).abs().square().flatten()
-        shell_power = torch.bincount(shells, weights=power.double()) / counts
-        in_plane = (1 - fraction) * shell_power[low] + fraction * shell_power[low + 1]
-        spectra.append(torch.where(radius > 0, in_plane, 0.0))
-    total, sample = 0.0, np.arange(min(len(particles.classes), _SNR_SAMPLE))
-    for part in np.array_split(sample, -(-len(sample) // _CHUNK)):
-        ctf = contrast_transfer(frequencies, particles.defocus.take(part), imaging.optics)
-        power = torch.stack([spectra[c] for c in particles.classes[part]])
-        total += float((ctf.square() * power).sum()) / box**4
-    return float(np.sqrt(total / len(sample) / imaging.snr))
+    at_full_box = replace(imaging, delivered_box_px=imaging.box_px)
+    sample = np.arange(min(len(particles.classes), _SNR_SAMPLE))
+    variances = [
+        images.var((1, 2), correction=0)
+        for c, volume in enumerate(full)
+        for _, images in species_images(volume, sample[particles.classes[sample] == c], particles, at_full_box)
+    ]
+    return float((torch.cat(variances).double().mean() / imaging.snr).sqrt())
+
+
+def species_map(full: torch.Tensor, imaging: Imaging) -> torch.Tensor:
+    """The map that slices are cut from: with frequencies up to the corners of the delivered images' transforms."""
+    wanted = int(np.ceil(np.sqrt(2) * imaging.delivered_box_px / 2)) * 2 + 4
+    return fourier_crop(full, min(wanted, imaging.box_px), 3)
 
 
 def species_images(
-    volume: torch.Tensor, members: np.ndarray, particles: Particles, imaging: Imaging
+    full: torch.Tensor, members: np.ndarray, particles: Particles, imaging: Imaging
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Noise-free images of one species, in chunks: (particle numbers (B,), images (B, d, d) at the delivered box)."""
+    """Noise-free images of one species, given its full-box map (D, D, D), in chunks at the delivered box d.
+
+    Yields particle numbers (B,) and images (B, d, d), the integral of density along the view, in Å x map units.
+    """
     box, pixel = imaging.delivered_box_px, imaging.delivered_pixel_size_A
-    transform = slicing_transform(volume * pixel)
-    frequencies = frequency_plane(box) / (box * pixel)
+    volume = species_map(full, imaging)
+    voxel = imaging.box_px * imaging.pixel_size_A / volume.shape[-1]
+    transform = slicing_transform(volume * (voxel**3 / pixel**2))
+    plane = half_plane(box)
+    frequencies = plane / (box * pixel)
     for start in range(0, len(members), _CHUNK):
         part = members[start : start + _CHUNK]
-        slices = central_slices(transform, torch.from_numpy(particles.rotations[part]), box)
-        slices *= shift_factors(torch.from_numpy(particles.shifts_A[part] / pixel), box)
+        slices = central_slices(transform, torch.from_numpy(particles.rotations[part]), plane)
+        slices *= shift_factors(torch.from_numpy(particles.shifts_A[part] / pixel), plane, box)
         slices *= contrast_transfer(frequencies, particles.defocus.take(part), imaging.optics)
-        yield part, images_from_transforms(slices, box)
+        yield part, images_from_half_planes(slices, box)
 
 
 def particle_noise(numbers: np.ndarray, box: int, seed: int) -> np.ndarray:
@@ -167,11 +174,10 @@ def simulate(definition: dict[str, Any], structures: Path, stack_folder: Path, t
     counts = [entry["images"] for entry in species.values()]
     particles = draw_particles(counts, imaging, definition["evaluation_particles_per_class"], seed)
     noise_sd = noise_deviation(full, particles, imaging)
-    maps = [fourier_crop(volume, imaging.delivered_box_px, 3) for volume in full]
     # Cropping to d of D px leaves noise of sd x d/D; dividing by that makes the delivered noise's sd 1.
     scale = imaging.box_px / imaging.delivered_box_px / noise_sd
-    _write_stack(maps, particles, imaging, seed, scale, stack_folder)
-    _write_truth(maps, list(species), particles, imaging, truth_folder)
+    _write_stack(full, particles, imaging, seed, scale, stack_folder)
+    _write_truth(full, list(species), particles, imaging, truth_folder)
     provenance = {
         "definition": definition,
         "hydra_bench_version": __version__,
@@ -218,7 +224,8 @@ def _write_truth(
 ) -> None:
     paths = tuple(folder / "volumes" / f"class_{c + 1}.mrc" for c in range(len(maps)))
     for path, volume in zip(paths, maps, strict=True):
-        write_map(path, volume.numpy(), imaging.delivered_pixel_size_A)
+        delivered = fourier_crop(volume, imaging.delivered_box_px, 3)
+        write_map(path, delivered.numpy(), imaging.delivered_pixel_size_A)
     no_conformations = np.zeros((len(particles.classes), 0))
     state = truth.Truth(
         particles.rotations, particles.shifts_A, particles.classes, no_conformations, tuple(names), paths

@@ -55,7 +55,7 @@ def load_atoms(
 
     Parameters
     ----------
-    chains : shell patterns on author chain names ("L*"), applied before the assembly is built.
+    chains : shell patterns on author chain names ("L*"); a copy in an assembly has its chain's name.
     assembly : name of a biological assembly of the entry; None takes the deposited coordinates.
     model : number of the model, from 1.
 
@@ -70,12 +70,13 @@ def load_atoms(
     except Exception as error:  # gemmi raises several types for a corrupt file
         raise InputError(f"{path}: not a readable structure ({' '.join(str(error).split())})") from None
     _keep_model(structure, model, path)
-    _keep_chains(structure, chains or ["*"], path)
     if assembly is not None:
         names = [a.name for a in structure.assemblies]
         if assembly not in names:
             raise InputError(f"{path}: no assembly {assembly!r}; there are {', '.join(names) or 'none'}")
-        structure.transform_to_assembly(assembly, gemmi.HowToNameCopiedChain.AddNumber)
+        # Copies keep their chain's name, so that patterns select them with it.
+        structure.transform_to_assembly(assembly, gemmi.HowToNameCopiedChain.Dup)
+    _keep_chains(structure, chains or ["*"], path)
     structure.remove_alternative_conformations()
     structure.remove_hydrogens()
     structure.remove_waters()

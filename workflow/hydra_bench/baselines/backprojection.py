@@ -68,7 +68,7 @@ def accumulate(stack: Stack, members: np.ndarray, rotations: np.ndarray, shifts_
     for start in range(0, len(members), _CHUNK):
         part = members[start : start + _CHUNK]
         transforms = fft_centred(torch.from_numpy(np.array(images[part])), 2).flatten(1)
-        centred = transforms * shift_factors(torch.from_numpy(-shifts_A[part] / stack.pixel_size_A), box)
+        centred = transforms * shift_factors(torch.from_numpy(-shifts_A[part] / stack.pixel_size_A), plane, box)
         ctf = contrast_transfer(frequencies, stack.defocus.take(part), stack.optics)
         points = PADDING * plane[inside] @ torch.from_numpy(rotations[part]).float()
         values = (centred[:, inside] * ctf).flatten()

@@ -27,11 +27,18 @@ class Model:
 
     @classmethod
     def create(cls, settings: Settings, n: int, envelope: torch.Tensor, device: torch.device) -> Model:
+        """Fields and tables as the search starts with."""
         s = settings
         fields = nn.ModuleList(
-            Field(s.features, s.width, s.depth, s.latent_dim, s.feature_sigma, envelope) for _ in range(s.classes)
+            Field(s.features, s.width, s.depth, s.latent_dim, s.feature_sigma, envelope)
+            for _ in range(s.fields_at_start)
         ).to(device)
-        tables = ParticleTables(n, s.classes, s.latent_dim).to(device)
+        return cls.of(fields, ParticleTables(n, s.fields_at_start, s.latent_dim).to(device), s)
+
+    @classmethod
+    def of(cls, fields: nn.ModuleList, tables: ParticleTables, settings: Settings) -> Model:
+        """A model of given fields and tables, with new optimisers."""
+        s = settings
         rates = [
             (tables.latents, s.latent_learning_rate),
             (tables.scores, s.score_learning_rate),
@@ -39,6 +46,12 @@ class Model:
         ]
         sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
         return cls(fields, tables, torch.optim.Adam(fields.parameters(), lr=s.learning_rate), sparse)
+
+    def of_largest_classes(self, settings: Settings) -> Model:
+        """A model of the `classes` classes that hold the most particles, in their order."""
+        keep = self.tables.posteriors.sum(0).topk(settings.classes).indices.sort().values
+        fields = nn.ModuleList(self.fields[k] for k in keep.tolist())
+        return Model.of(fields, self.tables.of_classes(keep), settings)
 
     def set_learning_rate(self, rate: float) -> None:
         for group in self.field_optimiser.param_groups:

@@ -44,7 +44,7 @@ def run_hydra(
     with tqdm(total=total, desc=f"Hydra K={settings.classes}", unit="image", disable=None) as bar:
 
         def report(row: dict) -> None:
-            sizes = "/".join(str(row[f"size_{k + 1}"]) for k in range(settings.classes))
+            sizes = "/".join(str(value) for name, value in row.items() if name.startswith("size_"))
             bar.set_postfix_str(
                 f"{row['phase']} epoch {row['epoch'] + 1}, l={row['l']}, loss {row['loss']:.4f}, classes {sizes}"
             )

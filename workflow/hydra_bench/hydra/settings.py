@@ -37,6 +37,8 @@ class Settings:
     full_search_epochs: int = 3  # epochs in which every particle is searched in every class
     out_of_question: float = 1e-3  # posterior below which a class is not searched after them,
     explore: float = 0.1  # but for this share of the particles
+    spare_fields: int = 2  # fields beyond the classes while classes form, so that two species need not share one
+    spare_epochs: int = 3  # after so many epochs the classes with the most particles stay
     prior_epoch: int = 4  # from this epoch on, classes have a prior ∝ (share of particles)^prior_strength
     prior_strength: float = 2.0
     # auto-decoding
@@ -58,6 +60,11 @@ class Settings:
             raise InputError(f"classes: {self.classes}; 1 or more is allowed")
         if self.latent_dim < 0:
             raise InputError(f"latent_dim: {self.latent_dim}; 0 or more is allowed")
+
+    @property
+    def fields_at_start(self) -> int:
+        """The number of fields that the search starts with; a single class has no use for spare ones."""
+        return self.classes + (self.spare_fields if self.classes > 1 else 0)
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Settings:

@@ -65,6 +65,17 @@ class ParticleTables(nn.Module):
         z = self.latents.weight.view(self.n, self.classes, -1)[:, k, : self.latent_dim]
         return (weights * z).sum(0) / weights.sum().clamp(min=1e-6)
 
+    @torch.no_grad()
+    def of_classes(self, keep: torch.Tensor) -> ParticleTables:
+        """New tables of the classes `keep` only, posteriors scaled to sum to 1; nothing learned yet is kept."""
+        kept = ParticleTables(self.n, len(keep), self.latent_dim).to(self.rotations.device)
+        for name in ("rotations", "shifts_px", "errors", "posteriors"):
+            getattr(kept, name).copy_(getattr(self, name)[:, keep])
+        # A particle of dropped classes alone is open to all that stay.
+        kept.posteriors += 1e-6
+        kept.posteriors /= kept.posteriors.sum(1, keepdim=True)
+        return kept
+
     def hard_classes(self) -> np.ndarray:
         """The most probable class of each particle (N,), 0-based."""
         return self.posteriors.argmax(1).cpu().numpy()

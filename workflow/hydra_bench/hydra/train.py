@@ -107,6 +107,8 @@ def train(
     run = Run(stack, settings, seed, device, advance)
     pretrain(run)
     for epoch, l in enumerate(settings.l_schedule):  # noqa: E741
+        if epoch == min(settings.spare_epochs, len(settings.l_schedule) - 1):
+            run.model = run.model.of_largest_classes(settings)
         loss = search_epoch(run, epoch, l)
         run.log("search", epoch, l, loss, report)
     start_decoding(run)
@@ -120,7 +122,7 @@ def pretrain(run: Run) -> None:
     """A short pass at random poses and lowest resolution: fields that differ, of the right magnitude."""
     tables, s = run.model.tables, run.settings
     particles = np.sort(run.rng.permutation(len(run.stack))[: s.pretrain_images])
-    for k in range(s.classes):
+    for k in range(tables.classes):
         rotations = torch.from_numpy(random_rotations(len(particles), run.rng)).float()
         tables.rotations[run.tensor(particles), k] = rotations.to(run.device)
     run.learn(particles, run.frequencies.count(s.l_schedule[0]), 1)
@@ -151,7 +153,7 @@ def classes_to_search(run: Run, members: torch.Tensor, epoch: int) -> torch.Tens
     At first all. Later those that are not out of the question for it, and all again for a random few: they
     keep the door open for a change of class, and show how far apart the classes are.
     """
-    s, K = run.settings, run.settings.classes
+    s, K = run.settings, run.model.tables.classes
     explored = torch.from_numpy(run.rng.random(len(members)) < s.explore).to(run.device)
     if epoch < s.full_search_epochs:
         explored[:] = True
@@ -176,7 +178,7 @@ def search_chunk(run: Run, particles: np.ndarray, members: torch.Tensor, active:
 def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epoch: int) -> None:
     """Posteriors of the searched particles; the softening follows those that were searched in all classes."""
     s, tables = run.settings, run.model.tables
-    if s.classes == 1:
+    if tables.classes == 1:
         return
     errors = tables.errors[members]
     everywhere = active.all(1)
