@@ -59,12 +59,14 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
     wavelength = electron_wavelength_A(optics.voltage_kV)
     kx, ky = frequencies[:, 0].double(), frequencies[:, 1].double()
     s2 = kx.square() + ky.square()
-    azimuth = torch.atan2(ky, kx)
     u, v, angle, phase = (
-        torch.as_tensor(np.asarray(a, dtype=np.float64), device=frequencies.device)[:, None]
+        torch.as_tensor(np.asarray(a, dtype=np.float64), device=frequencies.device)
         for a in (defocus.u_A, defocus.v_A, np.radians(defocus.angle_deg), np.radians(defocus.phase_shift_deg))
     )
-    local_defocus = 0.5 * (u + v + (u - v) * torch.cos(2 * (azimuth - angle)))
+    # Δf s² = (U+V)/2 s² + (U-V)/2 [(kx²-ky²) cos 2θ + 2 kx ky sin 2θ]: three numbers a particle, one product.
+    mean, difference = (u + v) / 2, (u - v) / 2
+    particles = torch.stack([mean, difference * torch.cos(2 * angle), difference * torch.sin(2 * angle)], 1)
+    defocus_s2 = particles @ torch.stack([s2, kx.square() - ky.square(), 2 * kx * ky])
     aberration = 0.5 * torch.pi * optics.spherical_aberration_mm * 1e7 * wavelength**3 * s2.square()
-    chi = torch.pi * wavelength * local_defocus * s2 - aberration
-    return torch.sin(chi + np.arcsin(optics.amplitude_contrast) + phase).float()
+    chi = torch.pi * wavelength * defocus_s2 - aberration
+    return torch.sin(chi + np.arcsin(optics.amplitude_contrast) + phase[:, None]).float()

@@ -11,8 +11,6 @@ H'(k) = cos(2πk·t/D) H(k) + sin(2πk·t/D) H(-k)  (Bracewell, The Hartley Tran
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 
 
@@ -102,30 +100,12 @@ def slice_volume(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     -------
     (channels, ...), zero outside the volume.
     """
-    size = volume.shape[-1]
-    normalised = 2 * (points + size // 2) / (size - 1) - 1
+    size, n, shape = volume.shape[-1], points[..., 0].numel(), points.shape[:-1]
+    normalised = (2 * (points + size // 2) / (size - 1) - 1).reshape(n, 3)
+    # grid_sample shares its work between threads by batch entries: one entry a thread, the last one padded.
+    batches = torch.get_num_threads() if volume.device.type == "cpu" else 1
+    normalised = torch.nn.functional.pad(normalised, (0, 0, 0, -n % batches)).reshape(batches, 1, 1, -1, 3)
     sampled = torch.nn.functional.grid_sample(
-        volume[None], normalised.reshape(1, 1, 1, -1, 3), mode="bilinear", padding_mode="zeros", align_corners=True
+        volume.expand(batches, *volume.shape), normalised, mode="bilinear", padding_mode="zeros", align_corners=True
     )
-    return sampled.reshape(volume.shape[0], *points.shape[:-1])
-
-
-def slice_volume_cubic(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Values of the cubic B-spline whose coefficients are the volume's voxels; arguments as `slice_volume`.
-
-    The 64 weights of a point are gathered by 8 trilinear look-ups between pairs of voxels (Sigg & Hadwiger, GPU
-    Gems 2, chapter 20). The spline does not pass through the voxels: it multiplies the volume's transform by
-    sinc⁴ along each axis, which the caller divides out beforehand.
-    """
-    corner = points.floor()
-    f = points - corner
-    w0, w1 = (1 - f) ** 3 / 6, (4 - 6 * f**2 + 3 * f**3) / 6
-    w3 = f**3 / 6
-    low, high = w0 + w1, 1 - w0 - w1
-    places = (corner - 1 + w1 / low, corner + 1 + w3 / high)
-    total = points.new_zeros(volume.shape[0], *points.shape[:-1])
-    for choice in itertools.product((0, 1), repeat=3):
-        place = torch.stack([places[c][..., axis] for axis, c in enumerate(choice)], -1)
-        weight = torch.stack([(low, high)[c][..., axis] for axis, c in enumerate(choice)]).prod(0)
-        total += weight * slice_volume(volume, place)
-    return total
+    return sampled.transpose(0, 1).reshape(volume.shape[0], -1)[:, :n].reshape(-1, *shape)

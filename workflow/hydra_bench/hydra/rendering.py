@@ -30,7 +30,7 @@ def slicing_grid(grid: torch.Tensor) -> torch.Tensor:
     """The padded Hartley grid (1, P, P, P) that slices are interpolated from; see projection.PADDING."""
     box = grid.shape[-1]
     padded = PADDING * box
-    volume = real_from_hartley(grid, 3) / interpolation_falloff(box, padded, 1).to(grid.device)
+    volume = real_from_hartley(grid, 3) / interpolation_falloff(box, padded).to(grid.device)
     return hartley(centre_pad(volume, padded, 3), 3)[None]
 
 
