@@ -32,12 +32,12 @@ def read_definition(text: str) -> dict[str, Any]:
     return definition
 
 
-def set_threads(threads: int) -> None:
-    """Fix the number of threads, on which sums and so the last digits depend; repeatable kernels only."""
+def set_threads(threads: int, device: str = "cpu") -> None:
+    """Fix the number of threads, on which sums and so the last digits depend; on a CPU, repeatable kernels only."""
     import torch
 
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=True)
+    torch.use_deterministic_algorithms(mode=device == "cpu")
 
 
 def _check_config(args: argparse.Namespace) -> None:
@@ -63,7 +63,7 @@ def _hydra(args: argparse.Namespace) -> None:
     settings = Settings.from_parameters(definition["parameters"])
     stack = read_stack(args.particles)
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))
-    set_threads(args.threads)
+    set_threads(args.threads, device.type)
     request = Request(definition, args.seed, str(device))
     record_run(args.out, request, lambda folder: run_hydra(stack, evaluation, settings, args.seed, device, folder))
 

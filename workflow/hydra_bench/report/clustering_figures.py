@@ -144,7 +144,7 @@ def _scatter(ax: Axes, run: Metrics, points: np.ndarray, colours: list) -> None:
     ax.scatter(*points[order].T, c=np.array(colours)[order], s=size, alpha=0.75, linewidths=0, rasterized=True)
     ax.set_xlabel(f"{axis} 1 (a.u.)")
     ax.set_ylabel(f"{axis} 2 (a.u.)")
-    ax.locator_params(nbins=5)
+    ax.locator_params(nbins=4)
 
 
 def _dot(colour: tuple[float, ...], name: str) -> Line2D:

@@ -22,7 +22,7 @@ rule hydra:
         # Not Snakemake's `threads`, which --cores lowers: results must not depend on the machine.
         threads=settings["threads"],
     shell:
-        # tee, because the progress bar is for the terminal too.
+        # stderr stays the terminal's, for the progress bar; a pipe would silence it.
         "hydra-bench hydra --definition {params.definition:q} --particles {input.particles:q}"
         " --evaluation-list {input.evaluation_list:q} --seed {wildcards.seed} --threads {params.threads}"
-        " --out {output:q} 2>&1 | tee {log:q}"
+        " --out {output:q} > {log:q}"
