@@ -50,7 +50,9 @@ def _check_config(args: argparse.Namespace) -> None:
 def _simulate(args: argparse.Namespace) -> None:
     from hydra_bench.simulate import simulate
 
-    simulate(read_definition(args.definition), args.structures, args.stack, args.truth)
+    definition = read_definition(args.definition)
+    set_threads(args.threads)
+    simulate(definition, args.structures, args.stack, args.truth)
 
 
 def _hydra(args: argparse.Namespace) -> None:
@@ -141,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     one = command("simulate", _simulate, "make a particle stack and its truth from PDB entries")
     one.add_argument("--definition", required=True, help="dataset definition: JSON text, or a file")
     paths(one, structures="folder of PDB entries", stack="folder for the stack", truth="folder for the truth")
+    one.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
 
     one = command("hydra", _hydra, "reconstruct a stack by a mixture of neural fields")
     method(one)

@@ -13,14 +13,16 @@ rule simulate:
         f"{LOGS}/simulate/{{dataset}}.benchmark.tsv"
     conda:
         "../../envs/hydra-bench.yaml"
-    threads: 2
+    threads: settings["threads"]
     resources:
         mem_mb=2000,
         runtime=240,
     params:
         definition=dataset_definition,
+        # Not Snakemake's `threads`, which --cores lowers: sums in another order give other last digits.
+        threads=settings["threads"],
         folder=settings["structures_folder"],
         stack=lambda wildcards, output: Path(output.particles).parent,
     shell:
         "hydra-bench simulate --definition {params.definition:q} --structures {params.folder:q}"
-        " --stack {params.stack:q} --truth {output.truth:q} > {log:q} 2>&1"
+        " --stack {params.stack:q} --truth {output.truth:q} --threads {params.threads} > {log:q} 2>&1"

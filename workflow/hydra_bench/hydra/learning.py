@@ -47,10 +47,13 @@ class Model:
         sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
         return cls(fields, tables, torch.optim.Adam(fields.parameters(), lr=s.learning_rate), sparse)
 
-    def of_largest_classes(self, settings: Settings) -> Model:
-        """A model of the `classes` classes that hold the most particles, in their order."""
-        keep = self.tables.posteriors.sum(0).topk(settings.classes).indices.sort().values
-        fields = nn.ModuleList(self.fields[k] for k in keep.tolist())
+    def largest_classes(self, n: int) -> list[int]:
+        """The n classes that hold the most particles, in their order."""
+        return self.tables.posteriors.sum(0).topk(n).indices.sort().values.tolist()
+
+    def of_classes(self, keep: list[int], settings: Settings) -> Model:
+        """A model of the given classes only."""
+        fields = nn.ModuleList(self.fields[k] for k in keep)
         return Model.of(fields, self.tables.of_classes(keep), settings)
 
     def set_learning_rate(self, rate: float) -> None:

@@ -66,7 +66,7 @@ class ParticleTables(nn.Module):
         return (weights * z).sum(0) / weights.sum().clamp(min=1e-6)
 
     @torch.no_grad()
-    def of_classes(self, keep: torch.Tensor) -> ParticleTables:
+    def of_classes(self, keep: list[int]) -> ParticleTables:
         """New tables of the classes `keep` only, posteriors scaled to sum to 1; nothing learned yet is kept."""
         kept = ParticleTables(self.n, len(keep), self.latent_dim).to(self.rotations.device)
         for name in ("rotations", "shifts_px", "errors", "posteriors"):

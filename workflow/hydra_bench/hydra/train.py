@@ -30,6 +30,14 @@ class History:
     rows: list[dict[str, float | int | str]] = field(default_factory=list)
     images_seen: int = 0
 
+    def keep_classes(self, keep: list[int]) -> None:
+        """Renumber the sizes of all rows so far: `keep` become classes 1, 2, …, the others spare fields 1, 2, …."""
+        for row in self.rows:
+            sizes = [row.pop(name) for name in list(row) if name.startswith("size_")]
+            spare = [k for k in range(len(sizes)) if k not in keep]
+            row |= {f"size_{j + 1}": sizes[k] for j, k in enumerate(keep)}
+            row |= {f"spare_{j + 1}": sizes[k] for j, k in enumerate(spare)}
+
 
 @dataclass
 class Trained:
@@ -107,10 +115,12 @@ def train(
     run = Run(stack, settings, seed, device, advance)
     pretrain(run)
     for epoch, l in enumerate(settings.l_schedule):  # noqa: E741
-        if epoch == min(settings.spare_epochs, len(settings.l_schedule) - 1):
-            run.model = run.model.of_largest_classes(settings)
+        if run.model.tables.classes > settings.classes and epoch >= settings.spare_epochs:
+            drop_spare_fields(run)
         loss = search_epoch(run, epoch, l)
         run.log("search", epoch, l, loss, report)
+    if run.model.tables.classes > settings.classes:  # a schedule shorter than spare_epochs
+        drop_spare_fields(run)
     start_decoding(run)
     for epoch in range(settings.decode_epochs):
         loss = decode_epoch(run, epoch)
@@ -205,6 +215,13 @@ def search_plan(run: Run, l: int) -> SearchPlan:  # noqa: E741
         n_coarse=run.frequencies.count(min(l, s.l_coarse)),
         n_fine=run.frequencies.count(l),
     )
+
+
+def drop_spare_fields(run: Run) -> None:
+    """Go on with as many classes as were asked for: those that hold the most particles."""
+    keep = run.model.largest_classes(run.settings.classes)
+    run.model = run.model.of_classes(keep, run.settings)
+    run.history.keep_classes(keep)
 
 
 @torch.no_grad()
