@@ -8,7 +8,7 @@ from hydra_bench.fourier import centre_crop, centre_pad, fft_centred, ifft_centr
 
 SIMULATION_PADDING = 2.5
 """Oversampling of the transform that simulated images are cut from; interpolation errs as its inverse square.
-Memory grows with its cube: at 128 px, 3 took 2.7 GB and 2.5 takes 1.7 GB."""
+Memory grows with its cube: a simulation at 128 px took 2.7 GB with 3 and takes 1.8 GB with 2.5."""
 
 PADDING = 2
 """Oversampling where maps are searched with or back-projected, and speed and memory count."""
