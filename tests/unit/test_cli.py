@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[2]
     [
         (["simulate", "--definition", "{", "--structures", "s", "--stack", "a", "--truth", "b"], "not JSON"),
         (["simulate", "--definition", "none.yaml", "--structures", "s", "--stack", "a", "--truth", "b"], "none.yaml"),
+        (["simulate", "--definition", '{"seed": 1}', "--structures", "s", "--stack", "a", "--truth", "b"],
+         "lacks the key 'simulation'; there are seed"),
+        (["hydra", "--definition", "{}", "--particles", "p", "--evaluation-list", "e", "--out", "o"],
+         "lacks the key 'parameters'"),
         (["check-config", "none.yaml"], "none.yaml: cannot be read"),
         (["hydra", "--definition", '{"parameters": {"classes": 0}}', "--particles", "p", "--evaluation-list", "e",
           "--out", "o"], "classes: 0; 1 or more"),

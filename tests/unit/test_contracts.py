@@ -184,6 +184,15 @@ def test_a_failed_run_is_recorded_with_its_reason(tmp_path: Path, error: Excepti
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["run.json"]
 
 
+def test_a_wrong_input_is_passed_on_and_leaves_nothing(tmp_path: Path) -> None:
+    def work(folder: Path) -> Outcome:
+        raise InputError("labels: wrong")
+
+    with pytest.raises(InputError, match="labels: wrong"):
+        record_run(tmp_path / "out", REQUEST, work)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_of_another_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"state": "ok"}')
     with pytest.raises(InputError, match="not a run of this version"):

@@ -16,18 +16,24 @@ from hydra_bench import __version__
 from hydra_bench.errors import InputError
 
 
-def read_definition(text: str) -> dict[str, Any]:
+class Definition(dict[str, Any]):
+    """A mapping of a definition; a key that is asked for and not there is the user's mistake."""
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"--definition: lacks the key {key!r}; there are {', '.join(self) or 'none'}")
+
+
+def read_definition(text: str) -> Definition:
     """A definition given as JSON text, or as the path of a YAML or JSON file. Raises InputError."""
     if not text.lstrip().startswith("{"):
         from hydra_bench.config import read_yaml
 
-        definition = read_yaml(text)
-    else:
-        try:
-            definition = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"--definition: not JSON ({error})") from None
-    if not isinstance(definition, dict):
+        text = json.dumps(read_yaml(text))
+    try:
+        definition = json.loads(text, object_hook=Definition)
+    except ValueError as error:
+        raise InputError(f"--definition: not JSON ({error})") from None
+    if not isinstance(definition, Definition):
         raise InputError(f"--definition: {text}: a mapping of keys to values is expected")
     return definition
 
@@ -83,8 +89,6 @@ def _backproject(args: argparse.Namespace) -> None:
     definition, stack, truth = read_definition(args.definition), read_stack(args.particles), read_truth(args.truth)
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))
     labels = definition["parameters"]["labels"]
-    if labels not in ("true", "shuffled"):
-        raise InputError(f"parameters.labels: {labels!r}; true or shuffled is allowed")
     set_threads(args.threads)
     record_run(
         args.out,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hydra_bench import __version__
-from hydra_bench.errors import RunFailedError
+from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.reconstruction import Cost, Run, write_run
 
 
@@ -42,7 +42,7 @@ def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> 
     """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step.
 
     An exception in `work` leaves a folder with nothing but a run.json, state failed and the reason, because
-    the report must show what failed.
+    the report must show what failed. An InputError is the user's to mend: it is passed on, and nothing is left.
     """
     partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -50,6 +50,9 @@ def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> 
     wall, cpu = time.monotonic(), _cpu_seconds()
     try:
         outcome, reason = work(partial), ""
+    except InputError:
+        shutil.rmtree(partial)
+        raise
     except Exception as error:
         if not isinstance(error, RunFailedError):
             traceback.print_exc(file=sys.stderr)

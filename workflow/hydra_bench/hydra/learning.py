@@ -100,9 +100,11 @@ def learning_step(
     n, tables = batch.hartley.shape[1], model.tables
     subset = torch.randperm(n, generator=generator)[: settings.frequencies_per_step].to(particles.device)
     weights = tables.posteriors[particles]
+    # With very many classes even an even share is small; some class must always be left.
+    negligible = min(settings.negligible, 0.5 / tables.classes)
     columns, prior = [], particles.new_zeros((), dtype=torch.float32)
     for k, field in enumerate(model.fields):
-        rows = (weights[:, k] > settings.negligible).nonzero()[:, 0]
+        rows = (weights[:, k] > negligible).nonzero()[:, 0]
         column = weights.new_full((len(particles),), torch.inf)
         if len(rows):
             members = particles[rows]
