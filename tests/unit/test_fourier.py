@@ -38,7 +38,7 @@ def test_frequencies_rise_in_pairs() -> None:
     assert (radius.diff() >= 0).all()
     assert radius[0] == 1
     torch.testing.assert_close(swap_negatives(frequencies.plane.T), -frequencies.plane.T)
-    for l in (2, 5, 7):  # noqa: E741
+    for l in (2, 5, 7):
         n = frequencies.count(l)
         assert radius[n - 1] <= l
         assert n == len(radius) or radius[n] > l

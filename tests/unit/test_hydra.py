@@ -43,14 +43,14 @@ def field() -> Field:
     return Field(16, 24, 2, 2, 0.1, torch.ones(17))
 
 
-def true_grid(simulated: tuple[Stack, Truth, float], k: int, l: int) -> torch.Tensor:  # noqa: E741
+def true_grid(simulated: tuple[Stack, Truth, float], k: int, l: int) -> torch.Tensor:
     stack, truth, scale = simulated
     transform = hartley(torch.from_numpy(truth.class_volume(k)) * scale * stack.pixel_size_A, 3) / stack.box_px
     transform = transform * (frequency_radius(stack.box_px, 3) <= l)
     return slicing_grid(centre_crop(transform, 2 * l + 2, 3))
 
 
-def plan(frequencies: Frequencies, l: int) -> SearchPlan:  # noqa: E741
+def plan(frequencies: Frequencies, l: int) -> SearchPlan:
     n = frequencies.count(l)
     base = torch.from_numpy(hopf_grid(2)).float()
     return SearchPlan(base, shift_grid(2.0, 5, CPU), np.radians(15), 1.0, (4, 2, 2), frequencies.count(6), n)
@@ -111,7 +111,7 @@ def test_refinement_is_brute_force_too(simulated: tuple[Stack, Truth, float]) ->
 
 def test_slices_of_a_rendered_field_are_the_field(field: Field) -> None:
     """On a field whose map stays inside the box, as a particle's does."""
-    box, l = 32, 10  # noqa: E741
+    box, l = 32, 10
     compact = Field(16, 24, 2, 0, 0.03, torch.ones(17))
     grid = slicing_grid(render_hartley(compact, l, None))
     frequencies = Frequencies.of_box(box, 7)

@@ -6,48 +6,15 @@ Imports are inside the functions: a sub-command loads what it needs, so that `--
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from hydra_bench import __version__
+from hydra_bench.definition import read_definition
 from hydra_bench.errors import InputError
-
-
-class Definition(dict[str, Any]):
-    """A mapping of a definition; a key that is asked for and not there is the user's mistake."""
-
-    def __missing__(self, key: str) -> Any:
-        raise InputError(f"--definition: lacks the key {key!r}; there are {', '.join(self) or 'none'}")
-
-
-def read_definition(text: str) -> Definition:
-    """A definition given as JSON text, or as the path of a YAML or JSON file. Raises InputError."""
-    if not text.lstrip().startswith("{"):
-        from hydra_bench.config import read_yaml
-
-        text = json.dumps(read_yaml(text))
-    try:
-        definition = json.loads(text, object_hook=Definition)
-    except ValueError as error:
-        raise InputError(f"--definition: not JSON ({error})") from None
-    if not isinstance(definition, Definition):
-        raise InputError(f"--definition: {text}: a mapping of keys to values is expected")
-    return definition
-
-
-def set_threads(threads: int, device: str = "cpu") -> None:
-    """Fix the number of threads, on which sums and so the last digits depend; on a CPU, repeatable kernels only."""
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=device == "cpu")
-    # The first call of MKL's vector functions on new threads may differ from all later ones in the last digits
-    # (seen with torch 2.13: sqrt, in about a third of the processes); this call's results are thrown away.
-    for function in (torch.sqrt, torch.exp, torch.sin, torch.cos, torch.log):
-        function(torch.ones(1 << 20))
+from hydra_bench.hydra.arguments import hydra_arguments, volume_arguments
+from hydra_bench.threads import set_threads
 
 
 def _check_config(args: argparse.Namespace) -> None:
@@ -65,19 +32,16 @@ def _simulate(args: argparse.Namespace) -> None:
     simulate(definition, args.structures, args.stack, args.truth)
 
 
-def _hydra(args: argparse.Namespace) -> None:
-    from hydra_bench.hydra.run import choose_device, run_hydra
-    from hydra_bench.hydra.settings import Settings
-    from hydra_bench.recording import Request, record_run
-    from hydra_bench.stack import read_evaluation_list, read_stack
+def _hydra(args: argparse.Namespace) -> int:
+    from hydra_bench.hydra.command import hydra_command
 
-    definition, device = read_definition(args.definition), choose_device(args.device)
-    settings = Settings.from_parameters(definition["parameters"])
-    stack = read_stack(args.particles)
-    evaluation = read_evaluation_list(args.evaluation_list, len(stack))
-    set_threads(args.threads, device.type)
-    request = Request(definition, args.seed, str(device))
-    record_run(args.out, request, lambda folder: run_hydra(stack, evaluation, settings, args.seed, device, folder))
+    return hydra_command(args)
+
+
+def _hydra_volume(args: argparse.Namespace) -> None:
+    from hydra_bench.hydra.command import volume_command
+
+    volume_command(args)
 
 
 def _backproject(args: argparse.Namespace) -> None:
@@ -129,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text)
         one.set_defaults(run=run)
         return one
@@ -153,9 +117,11 @@ def build_parser() -> argparse.ArgumentParser:
     paths(one, structures="folder of PDB entries", stack="folder for the stack", truth="folder for the truth")
     one.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
 
-    one = command("hydra", _hydra, "reconstruct a stack by a mixture of neural fields")
-    method(one)
-    one.add_argument("--device", default="auto", help="auto (default), cpu, or cuda:<number>")
+    one = command("hydra", _hydra, "reconstruct particles by a mixture of neural fields")
+    hydra_arguments(one)
+
+    one = command("hydra-volume", _hydra_volume, "render maps of a finished run of hydra")
+    volume_arguments(one)
 
     one = command("backproject", _backproject, "back-project with true poses: the bounds")
     method(one)
@@ -189,11 +155,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one sub-command; 2 for an input that is wrong, with one line that says so."""
     args = build_parser().parse_args(arguments)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except InputError as error:
         print(f"hydra-bench: error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from hydra_bench.truth import pose_table, poses_from_table
 
 STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
+EMPTY_SHARE = 0.02
+"""A class with less than this share of the particles is called empty."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> 
     """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step.
 
     An exception in `work` leaves a folder with nothing but a run.json, state failed and the reason, because
-    the report must show what failed. An InputError is the user's to mend: it is passed on, and nothing is left.
+    the report must show what failed. An InputError is the user's to mend: it is passed on, and nothing is
+    left; nor is there anything of a run that was stopped.
     """
     partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -50,14 +51,14 @@ def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> 
     wall, cpu = time.monotonic(), _cpu_seconds()
     try:
         outcome, reason = work(partial), ""
-    except InputError:
+    except BaseException as error:
         shutil.rmtree(partial)
-        raise
-    except Exception as error:
+        # The user's mistake, or a run that was stopped: nothing to record.
+        if isinstance(error, InputError) or not isinstance(error, Exception):
+            raise
         if not isinstance(error, RunFailedError):
             traceback.print_exc(file=sys.stderr)
         outcome, reason = Outcome(0), _one_line(error)
-        shutil.rmtree(partial)
         partial.mkdir()
     cost = Cost(round(time.monotonic() - wall, 3), round(_cpu_seconds() - cpu, 3), _peak_rss_mb(), _gpu_memory_mb())
     run = Run(

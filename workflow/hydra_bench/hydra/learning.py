@@ -4,78 +4,77 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import nn
 
+from hydra_bench.hydra.encoder import Encoded
 from hydra_bench.hydra.field import Field
-from hydra_bench.hydra.frequencies import Frequencies, shift_phases
+from hydra_bench.hydra.frequencies import random_pairs, shift_phases, swap_negatives
 from hydra_bench.hydra.images import ImageBatch
-from hydra_bench.hydra.mixture import mixture_loss
+from hydra_bench.hydra.mixture import mixture_loss, posteriors
+from hydra_bench.hydra.model import Model
+from hydra_bench.hydra.parallel import Parallel
 from hydra_bench.hydra.settings import Settings
-from hydra_bench.hydra.tables import ParticleTables
+from hydra_bench.hydra.state import Draws, Run
 
 
-@dataclass
-class Model:
-    """K fields, the particle tables, and their optimisers."""
+@dataclass(frozen=True)
+class Step:
+    """How steps are made.
 
-    fields: nn.ModuleList
-    tables: ParticleTables
-    field_optimiser: torch.optim.Optimizer
-    table_optimisers: list[torch.optim.Optimizer]
-    latents_on: bool = False
+    n_total : frequencies at the current resolution, of which a batch may hold a random part.
+    softening : T of the likelihood in auto-decoding, where poses and class scores are learned too; None while the
+    search holds both fixed. n_particles : particles of the minibatch, over all processes. part : how many of them
+    are worked on at a time, which memory limits.
+    """
 
-    @classmethod
-    def create(cls, settings: Settings, n: int, envelope: torch.Tensor, device: torch.device) -> Model:
-        """Fields and tables as the search starts with."""
-        s = settings
-        fields = nn.ModuleList(
-            Field(s.features, s.width, s.depth, s.latent_dim, s.feature_sigma, envelope)
-            for _ in range(s.fields_at_start)
-        ).to(device)
-        return cls.of(fields, ParticleTables(n, s.fields_at_start, s.latent_dim).to(device), s)
+    settings: Settings
+    n_total: int
+    softening: float | None
+    n_particles: int
+    part: int
+    noise: torch.Generator
+    parallel: Parallel
 
-    @classmethod
-    def of(cls, fields: nn.ModuleList, tables: ParticleTables, settings: Settings) -> Model:
-        """A model of given fields and tables, with new optimisers."""
-        s = settings
-        rates = [
-            (tables.latents, s.latent_learning_rate),
-            (tables.scores, s.score_learning_rate),
-            (tables.corrections, s.pose_learning_rate),
-        ]
-        sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
-        return cls(fields, tables, torch.optim.Adam(fields.parameters(), lr=s.learning_rate), sparse)
 
-    def largest_classes(self, n: int) -> list[int]:
-        """The n classes that hold the most particles, in their order."""
-        return self.tables.posteriors.sum(0).topk(n).indices.sort().values.tolist()
+def learn(
+    run: Run,
+    particles: np.ndarray,
+    batch: ImageBatch | None,
+    n: int,
+    sweeps: int,
+    softening: float | None,
+    draws: Draws,
+) -> float:
+    """Sweeps of gradient steps over a chunk on random ones of the first n frequencies; the summed loss.
 
-    def of_classes(self, keep: list[int], settings: Settings) -> Model:
-        """A model of the given classes only."""
-        fields = nn.ModuleList(self.fields[k] for k in keep)
-        return Model.of(fields, self.tables.of_classes(keep), settings)
-
-    def set_learning_rate(self, rate: float) -> None:
-        for group in self.field_optimiser.param_groups:
-            group["lr"] = rate
+    `batch` holds this process's particles of the chunk on the first n frequencies, if they were loaded already.
+    """
+    s, model = run.settings, run.model
+    mine = run.parallel.owns(particles)
+    own, members = particles[mine], run.tensor(particles[mine])
+    places = random_pairs(n, s.frequencies_per_step, draws.generator)
+    everything = places if len(places) < n else slice(None, n)
+    batch = run.source.load(own, everything) if batch is None else batch.at(everything)
+    low = None if model.encoder is None else run.source.load(own, slice(None, model.encoder.n_inputs))
+    local = torch.from_numpy(np.cumsum(mine) - 1)  # place among the own particles
+    total = 0.0
+    for _ in range(sweeps):
+        for rows in torch.randperm(len(particles), generator=draws.generator).split(s.minibatch):
+            here = local[rows[torch.from_numpy(mine)[rows]]].to(run.device)
+            step = Step(s, n, softening, len(rows), run.batches.learn, draws.noise, run.parallel)
+            total += learning_step(model, batch.take(here), low and low.take(here), members[here], step)
+    return total
 
 
 def class_errors(
-    field: Field,
-    batch: ImageBatch,
-    frequencies: Frequencies,
-    subset: torch.Tensor,
-    rotations: torch.Tensor,
-    shifts: torch.Tensor,
-    latents: torch.Tensor | None,
+    field: Field, batch: ImageBatch, rotations: torch.Tensor, shifts: torch.Tensor, latents: torch.Tensor | None
 ) -> torch.Tensor:
-    """½ mean over the subset (m,) of |C·V(Rᵀk; z) - Y(t)|² for B particles: (B,)."""
-    plane = frequencies.plane[subset]
-    predicted = batch.ctf[:, subset] * field(plane @ rotations, latents)
-    phase = shift_phases(shifts, plane, frequencies.box_px)
-    y, negative = batch.hartley[:, subset], batch.hartley[:, subset ^ 1]
-    return 0.5 * (predicted - torch.cos(phase) * y + torch.sin(phase) * negative).square().mean(1)
+    """½ mean over the batch's frequencies of |C·V(Rᵀk; z) - Y(t)|² for B particles: (B,)."""
+    predicted = batch.ctf * field(batch.plane @ rotations, latents)
+    phase = shift_phases(shifts, batch.plane, batch.box_px)
+    moved = torch.cos(phase) * batch.hartley - torch.sin(phase) * swap_negatives(batch.hartley)
+    return 0.5 * (predicted - moved).square().mean(1)
 
 
 def divergence(mean: torch.Tensor, log_sd: torch.Tensor) -> torch.Tensor:
@@ -84,53 +83,77 @@ def divergence(mean: torch.Tensor, log_sd: torch.Tensor) -> torch.Tensor:
 
 
 def learning_step(
-    model: Model,
-    batch: ImageBatch,
-    particles: torch.Tensor,
-    frequencies: Frequencies,
-    settings: Settings,
-    softening: float | None,
-    generator: torch.Generator,
+    model: Model, batch: ImageBatch, low: ImageBatch | None, particles: torch.Tensor, step: Step
 ) -> float:
-    """One step of all optimisers on a minibatch of B particles; returns the loss.
+    """One step of all optimisers on a minibatch of B particles; returns their summed loss.
 
-    With a softening, poses and class scores are learned too (auto-decoding); without one, the posteriors that the
-    search left are held fixed.
+    `low` is what the encoder sees of them, if there is one.
     """
-    n, tables = batch.hartley.shape[1], model.tables
-    subset = torch.randperm(n, generator=generator)[: settings.frequencies_per_step].to(particles.device)
+    model.zero_gradients()
+    total = 0.0
+    for rows in torch.arange(len(particles), device=particles.device).split(step.part) if len(particles) else ():
+        encoded = model.encoder(low.take(rows)) if model.encoder is not None else None
+        loss, data_term = minibatch_loss(model, batch.take(rows), encoded, particles[rows], step)
+        (loss / step.n_particles).backward()
+        total += float(data_term.detach())
+    step.parallel.sum_gradients(model.dense_parameters())
+    model.step()
+    return total
+
+
+def minibatch_loss(
+    model: Model, batch: ImageBatch, encoded: Encoded | None, particles: torch.Tensor, step: Step
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of B particles, summed, and the part of it that the images make."""
+    s, tables = step.settings, model.tables
     weights = tables.posteriors[particles]
     # With very many classes even an even share is small; some class must always be left.
-    negligible = min(settings.negligible, 0.5 / tables.classes)
+    negligible = min(s.negligible, 0.5 / tables.classes)
     columns, prior = [], particles.new_zeros((), dtype=torch.float32)
     for k, field in enumerate(model.fields):
         rows = (weights[:, k] > negligible).nonzero()[:, 0]
         column = weights.new_full((len(particles),), torch.inf)
         if len(rows):
-            members = particles[rows]
-            rotations, shifts = tables.pose(members, k)
-            if softening is None:
+            rotations, shifts = tables.pose(particles[rows], k)
+            if step.softening is None or s.poses == "fixed":
                 rotations, shifts = rotations.detach(), shifts.detach()
-            latents = None
-            if tables.latent_dim and model.latents_on:
-                mean, log_sd = tables.latent(members, k)
-                latents = mean + log_sd.exp() * torch.randn(mean.shape, generator=generator).to(mean.device)
-                prior = prior + (weights[rows, k] * divergence(mean, log_sd)).sum() / len(particles)
-            errors = class_errors(field, batch.take(rows), frequencies, subset, rotations, shifts, latents)
-            column = column.index_put((rows,), errors)
+            latents, cost = None, None
+            if tables.latent_dims[k] and model.latents_on:
+                latents, cost = draw_latents(model, encoded, particles, rows, k, step)
+                prior = prior + (weights[rows, k] * cost).sum()
+            column = column.index_put((rows,), class_errors(field, batch.take(rows), rotations, shifts, latents))
         columns.append(column)
     errors = torch.stack(columns, 1)
-    if softening is None:
-        data_term = torch.where(errors.isfinite(), weights * errors, 0.0).sum(1).mean()
+    amortised, gating = encoded is not None and s.gating == "encoder", 0.0
+    scores = encoded.scores if amortised else tables.scores(particles)
+    if step.softening is None:
+        data_term = torch.where(errors.isfinite(), weights * errors, 0.0).sum()
+        if amortised:  # the encoder learns the posteriors that the search found
+            gating = -(weights * torch.log_softmax(scores, 1)).sum()
     else:
-        data_term = mixture_loss(errors, tables.scores(particles), softening / n)
-    loss = data_term + (settings.latent_prior / n) * prior
-    model.field_optimiser.zero_grad()
-    for optimiser in model.table_optimisers:
-        optimiser.zero_grad()
-    loss.backward()
-    model.field_optimiser.step()
-    for optimiser in model.table_optimisers:
-        if any(p.grad is not None for group in optimiser.param_groups for p in group["params"]):
-            optimiser.step()
-    return float(data_term.detach())
+        softening = step.softening / step.n_total
+        data_term = mixture_loss(errors, scores, softening) * len(particles)
+        if amortised:
+            log_prior = torch.log_softmax(scores.detach(), 1)
+            tables.posteriors[particles] = posteriors(errors.detach(), softening, log_prior)
+    return data_term + prior * (s.latent_prior / step.n_total) + gating, data_term
+
+
+def draw_latents(
+    model: Model, encoded: Encoded | None, particles: torch.Tensor, rows: torch.Tensor, k: int, step: Step
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents (m, d_k) of the given rows of B particles in class k, and what the prior costs each (m,).
+
+    Variational latents are drawn from their normal distribution; point latents have a normal prior.
+    """
+    tables = model.tables
+    if encoded is not None and step.settings.conformations == "encoder":
+        mean, log_sd = (part[rows] for part in encoded.latents[k])
+        with torch.no_grad():  # the table keeps the last word, for rendering and output
+            tables.latents[k].weight[particles[rows]] = torch.cat([mean, log_sd], 1)
+    else:
+        mean, log_sd = tables.latent(particles[rows], k)
+    if not step.settings.variational:
+        return mean, 0.5 * mean.square().sum(1)
+    noise = torch.randn(mean.shape, generator=step.noise).to(mean.device)
+    return mean + log_sd.exp() * noise, divergence(mean, log_sd)

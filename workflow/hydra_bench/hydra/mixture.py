@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import torch
 
+from hydra_bench.hydra.parallel import Parallel
 
-def temperature(errors: torch.Tensor, sharpness: float) -> float:
-    """The softening 2σ²n of the likelihood, from errors (B, K) = ½‖Y - Ŷ‖² of searched particles.
+
+def temperature(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> float | None:
+    """The softening T of the likelihood, from errors (B, K) = ½‖Y - Ŷ‖² of searched particles of every process.
 
     The paper's σ is a free parameter. Here it follows the data: the differences between classes, in units of
     their own standard deviation, are multiplied by `sharpness`. Soft posteriors at the start stall in
-    states where two fields share two species; sharp ones from the first pass do not.
+    states where two fields share two species; sharp ones from the first pass do not. None for too few particles.
     """
-    differences = errors - errors.mean(1, keepdim=True)
-    return max(float(differences.std()), 1e-6) / sharpness
+    differences = (errors - errors.mean(1, keepdim=True)).double()
+    count, squares = parallel.sum(torch.stack([differences.new_tensor(len(errors)), differences.square().sum()]))
+    if count < 8:
+        return None
+    return max(float(squares / (count * errors.shape[1] - 1)) ** 0.5, 1e-6) / sharpness
 
 
 def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor | None = None) -> torch.Tensor:

@@ -11,11 +11,12 @@ of the error and the rendered grids are this implementation's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from hydra_bench.hydra.frequencies import Frequencies, shift_phases, swap_negatives
+from hydra_bench.hydra.frequencies import shift_phases, swap_negatives
 from hydra_bench.hydra.images import ImageBatch
 from hydra_bench.hydra.rendering import slices
 from hydra_bench.rotations import rotation_from_vector
@@ -26,7 +27,8 @@ class SearchPlan:
     """What is searched. Angles in radians, shifts in px of the stack's box.
 
     base : (Q, 3, 3) rotations of the coarse stage. base_shifts : (T, 2).
-    n_coarse, n_fine : numbers of frequencies of the two stages.
+    frequencies : how many the base grid uses, and then each subdivision.
+    batch : particles searched at once, which memory limits.
     """
 
     base: torch.Tensor
@@ -34,8 +36,8 @@ class SearchPlan:
     base_angle: float
     base_shift_step: float
     keep: tuple[int, ...]
-    n_coarse: int
-    n_fine: int
+    frequencies: tuple[int, ...]
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class Candidates:
     rotations: torch.Tensor
     shifts: torch.Tensor
     errors: torch.Tensor
+
+    def take(self, rows: torch.Tensor) -> Candidates:
+        return Candidates(self.rotations[rows], self.shifts[rows], self.errors[rows])
+
+    @classmethod
+    def joined(cls, parts: list[Candidates]) -> Candidates:
+        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in ("rotations", "shifts", "errors")))
 
     def best(self, m: int) -> Candidates:
         """The m candidates of least error."""
@@ -68,44 +77,36 @@ def axis_steps(device: torch.device) -> torch.Tensor:
     return torch.cat([torch.zeros(1, 3, device=device), eye, -eye])
 
 
-def coarse_search(
-    batch: ImageBatch, grid: torch.Tensor, frequencies: Frequencies, plan: SearchPlan, keep: int
-) -> Candidates:
-    """The `keep` best base rotations of each particle, each at its best base shift."""
-    n, (B, T) = plan.n_coarse, (len(batch.hartley), len(plan.base_shifts))
-    y, c, plane = batch.hartley[:, :n], batch.ctf[:, :n], frequencies.plane[:n]
-    references = slices(grid, plan.base, plane)
-    phase = shift_phases(plan.base_shifts, plane, frequencies.box_px)
+def coarse_search(batch: ImageBatch, references: torch.Tensor, plan: SearchPlan) -> Candidates:
+    """The best base rotations of each particle, each at its best base shift; references (Q, n) are the slices."""
+    n, (B, T) = references.shape[1], (len(batch), len(plan.base_shifts))
+    y, c, plane = batch.hartley[:, :n], batch.ctf[:, :n], batch.plane[:n]
+    phase = shift_phases(plan.base_shifts, plane, batch.box_px)
     moved = torch.cos(phase) * (c * y)[:, None] - torch.sin(phase) * (c * swap_negatives(y))[:, None]
     overlap, shift = (moved.reshape(B * T, n) @ references.T).reshape(B, T, -1).max(1)
-    errors, rotation = torch.addmm(-overlap, c.square(), references.square().T, alpha=0.5).topk(keep, 1, largest=False)
+    errors = torch.addmm(-overlap, c.square(), references.square().T, alpha=0.5)
+    errors, rotation = errors.topk(min(plan.keep[0], errors.shape[1]), 1, largest=False)
     return Candidates(plan.base[rotation], plan.base_shifts[shift.gather(1, rotation)], errors)
 
 
 def refine_candidates(
-    batch: ImageBatch,
-    grid: torch.Tensor,
-    frequencies: Frequencies,
-    start: Candidates,
-    n: int,
-    angle: float,
-    shift_step: float,
+    batch: ImageBatch, grid: torch.Tensor, start: Candidates, n: int, angle: float, shift_step: float
 ) -> Candidates:
     """Each candidate replaced by the best of 7 rotations x 9 shifts around it, `angle` and `shift_step` apart.
 
     With A = C·Y and A' = C·Y(-k), both at the candidate's shift, the overlap with a slice s at a further
     shift δ is Σ cos φ_δ (A s) - sin φ_δ (A' s): one matrix product for all particles and shifts.
     """
-    plane, device = frequencies.plane[:n], grid.device
+    plane, device = batch.plane[:n], grid.device
     y, c = batch.hartley[:, None, :n], batch.ctf[:, None, :n]
     turns = rotation_from_vector(axis_steps(device) * angle)
     steps = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0], device=device) * shift_step] * 2)
     B, m, q, t = *start.errors.shape, len(turns), len(steps)
     rotations = turns @ start.rotations[:, :, None]
     reference = slices(grid, rotations, plane)
-    phase = shift_phases(start.shifts, plane, frequencies.box_px)
+    phase = shift_phases(start.shifts, plane, batch.box_px)
     moved = c * (torch.cos(phase) * y - torch.sin(phase) * swap_negatives(y))
-    step_phase = shift_phases(steps, plane, frequencies.box_px)
+    step_phase = shift_phases(steps, plane, batch.box_px)
     along = (moved[:, :, None] * reference) @ torch.cos(step_phase).T
     # The coefficient at -k is moved with the opposite phase, which swapping the moved image does by itself.
     swapped = swap_negatives(moved)  # the CTF is even in k
@@ -117,20 +118,47 @@ def refine_candidates(
 
 
 @torch.no_grad()
-def search(batch: ImageBatch, grid: torch.Tensor, frequencies: Frequencies, plan: SearchPlan) -> Candidates:
+def search(batch: ImageBatch, grid: torch.Tensor, plan: SearchPlan) -> Candidates:
     """The best pose (one candidate) of each particle against a slicing grid, over all of SO(3)."""
-    found = coarse_search(batch, grid, frequencies, plan, plan.keep[0])
-    return refine(batch, grid, frequencies, found, plan)
+    references = slices(grid, plan.base, batch.plane[: plan.frequencies[0]])
+    return in_parts(batch, plan, lambda part, _: refine(part, grid, coarse_search(part, references, plan), plan))
 
 
 @torch.no_grad()
-def refine(
-    batch: ImageBatch, grid: torch.Tensor, frequencies: Frequencies, start: Candidates, plan: SearchPlan
-) -> Candidates:
-    """The best pose of each particle near the given candidates: a local search."""
+def search_locally(batch: ImageBatch, grid: torch.Tensor, start: Candidates, plan: SearchPlan) -> Candidates:
+    """The best pose of each particle near its given ones."""
+    return in_parts(batch, plan, lambda part, rows: refine(part, grid, start.take(rows), plan))
+
+
+def in_parts(batch: ImageBatch, plan: SearchPlan, work: Callable[[ImageBatch, torch.Tensor], Candidates]) -> Candidates:
+    """`work` on parts of the batch that memory has room for, and their rows."""
+    rows = torch.arange(len(batch), device=batch.hartley.device)
+    parts = [work(batch if len(part) == len(batch) else batch.take(part), part) for part in rows.split(plan.batch)]
+    return parts[0] if len(parts) == 1 else Candidates.joined(parts)
+
+
+def refine(batch: ImageBatch, grid: torch.Tensor, start: Candidates, plan: SearchPlan) -> Candidates:
+    """The best pose of each particle near the given candidates, in steps that halve each time."""
     angle, step = plan.base_angle / 2, plan.base_shift_step / 2
     found = start
-    for kept in plan.keep:
-        found = refine_candidates(batch, grid, frequencies, found.best(kept), plan.n_fine, angle, step)
+    for kept, n in zip(plan.keep, plan.frequencies[1:], strict=True):
+        found = refine_candidates(batch, grid, found.best(kept), n, angle, step)
         angle, step = angle / 2, step / 2
     return found.best(1)
+
+
+@torch.no_grad()
+def pose_errors(batch: ImageBatch, grid: torch.Tensor, poses: Candidates, plan: SearchPlan) -> Candidates:
+    """The given poses (one each) with their errors on the finest frequencies: nothing is searched."""
+    n = plan.frequencies[-1]
+
+    def work(part: ImageBatch, rows: torch.Tensor) -> Candidates:
+        here, plane = poses.take(rows), part.plane[:n]
+        reference = slices(grid, here.rotations[:, 0], plane)
+        phase = shift_phases(here.shifts[:, 0], plane, part.box_px)
+        y, c = part.hartley[:, :n], part.ctf[:, :n]
+        moved = c * (torch.cos(phase) * y - torch.sin(phase) * swap_negatives(y))
+        errors = (0.5 * (c * reference).square() - moved * reference).sum(1, keepdim=True)
+        return Candidates(here.rotations, here.shifts, errors)
+
+    return in_parts(batch, plan, work)

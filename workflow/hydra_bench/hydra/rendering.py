@@ -6,13 +6,14 @@ import torch
 
 from hydra_bench.fourier import centre_pad, frequency_radius, hartley, real_from_hartley, slice_volume
 from hydra_bench.hydra.field import Field
+from hydra_bench.hydra.frequencies import largest_l
 from hydra_bench.projection import PADDING, interpolation_falloff
 
 _CHUNK = 1 << 15
 
 
 @torch.no_grad()
-def render_hartley(field: Field, l: int, latent: torch.Tensor | None) -> torch.Tensor:  # noqa: E741
+def render_hartley(field: Field, l: int, latent: torch.Tensor | None) -> torch.Tensor:
     """Hartley transform of a field on the grid of box 2l+2, zero beyond |k| = l: (2l+2,)*3, z, y, x."""
     box = 2 * l + 2
     device = field.envelope.device
@@ -41,5 +42,5 @@ def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> 
 
 def render_map(field: Field, box_px: int, latent: torch.Tensor | None) -> torch.Tensor:
     """The map (D, D, D) of a field in a conformation, in units in which projections are sums over voxels."""
-    rendered = render_hartley(field, box_px // 2 - 1, latent)
+    rendered = render_hartley(field, largest_l(box_px), latent)
     return real_from_hartley(centre_pad(rendered, box_px, 3), 3) * box_px

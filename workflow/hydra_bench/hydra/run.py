@@ -2,53 +2,127 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from hydra_bench.errors import InputError, RunFailedError
+from hydra_bench.hydra.checkpoint import Checkpointer
+from hydra_bench.hydra.frequencies import largest_l
 from hydra_bench.hydra.output import notes, write_reconstruction
+from hydra_bench.hydra.parallel import Parallel
+from hydra_bench.hydra.schedule import images_to_see, make_schedule
 from hydra_bench.hydra.settings import Settings
-from hydra_bench.hydra.train import train
+from hydra_bench.hydra.train import GivenPoses, train
 from hydra_bench.recording import Outcome
 from hydra_bench.stack import Stack
 
+_MACHINE_ONLY = ("memory_gb", "cache_mb")
+"""Settings that change what a run costs and not what it gives."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is run: a stack, poses if they are given, settings, a seed."""
+
+    stack: Stack
+    given: GivenPoses | None
+    settings: Settings
+    seed: int
+
+    def check(self) -> None:
+        """Raises InputError for settings that this stack cannot be run with."""
+        s, stack = self.settings, self.stack
+        if s.classes > len(stack):
+            raise InputError(
+                f"classes: {s.classes} for the {len(stack)} images of {stack.star_path}; "
+                "at most one class an image is possible"
+            )
+        if s.downsample_px is not None and s.downsample_px > stack.box_px:
+            raise InputError(f"downsample_px: {s.downsample_px}; the stack's box of {stack.box_px} or less is allowed")
+        s.search_schedule(len(stack), largest_l(s.downsample_px or stack.box_px))
+        if (s.poses == "search") != (self.given is None):
+            raise InputError(f"poses: {s.poses}; {'no poses were given' if self.given is None else 'poses were given'}")
+
+    @property
+    def pixel_size_A(self) -> float:
+        """Of the box that the work is done in."""
+        stack = self.stack
+        return stack.pixel_size_A * stack.box_px / (self.settings.downsample_px or stack.box_px)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be taken up again, as plain values."""
+        settings = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.settings).items()}
+        poses = "none"
+        if self.given is not None:
+            poses = hashlib.sha256(self.given.rotations.tobytes() + self.given.shifts_A.tobytes()).hexdigest()
+        return {
+            "settings": {k: v for k, v in settings.items() if k not in _MACHINE_ONLY},
+            "seed": self.seed,
+            "stack": self.stack.fingerprint(),
+            "poses": poses,
+        }
+
 
 def choose_device(name: str) -> torch.device:
-    """The device named; "auto" takes the first GPU if there is a usable one. Raises InputError."""
+    """The device named; "auto" takes the first GPU if there is a usable one, one each under torchrun.
+
+    Raises InputError.
+    """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
     if name == "auto":
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda":
+        name = f"cuda:{local}"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"--device: {name!r}; auto, cpu or cuda:<number> is allowed") from None
+        raise InputError(f"--device: {name!r}; auto, cpu, cuda or cuda:<number> is allowed") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device: {name!r}; auto, cpu, cuda or cuda:<number> is allowed")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"--device: {name!r}; {torch.cuda.device_count()} usable GPUs are here")
     return device
 
 
 def run_hydra(
-    stack: Stack, evaluation: np.ndarray, settings: Settings, seed: int, device: torch.device, folder: Path
+    job: Job, evaluation: np.ndarray, device: torch.device, parallel: Parallel, checkpointer: Checkpointer, folder: Path
 ) -> Outcome:
-    """Train and write the reconstruction; a progress bar shows the way when stderr is a terminal."""
-    if settings.classes > len(stack):
-        raise RunFailedError(
-            f"{settings.classes} classes for {len(stack)} images; at most one class an image is possible"
-        )
-    if settings.l_schedule and max(settings.l_schedule) > stack.box_px // 2 - 1:
-        raise RunFailedError(f"l_schedule reaches {max(settings.l_schedule)}; a box of {stack.box_px} px allows "
-                        f"at most {stack.box_px // 2 - 1}")  # fmt: skip
-    total = len(stack) * (len(settings.l_schedule) + settings.decode_epochs)
-    with tqdm(total=total, desc=f"Hydra K={settings.classes}", unit="image", disable=None) as bar:
+    """Train and, in the first process, write the reconstruction; a progress bar shows the way on a terminal."""
+    settings, stack = job.settings, job.stack
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # TF32 products
+    schedule = make_schedule(settings, len(stack), largest_l(settings.downsample_px or stack.box_px))
+    total = images_to_see(schedule, settings, len(stack))
+    quiet = None if parallel.rank == 0 else True  # None: quiet unless on a terminal
+    with tqdm(total=total, desc=f"Hydra K={settings.classes}", unit="image", disable=quiet) as bar:
 
-        def report(row: dict) -> None:
+        def report(row: dict, _: object) -> None:
             sizes = "/".join(str(value) for name, value in row.items() if name.startswith("size_"))
             bar.set_postfix_str(
                 f"{row['phase']} epoch {row['epoch'] + 1}, l={row['l']}, loss {row['loss']:.4f}, classes {sizes}"
             )
 
-        trained = train(stack, settings, seed, device, report, bar.update)
-    write_reconstruction(trained, stack, evaluation, folder)
-    return Outcome(images_seen=trained.history.images_seen, notes=notes(trained))
+        run = train(
+            stack,
+            settings,
+            job.seed,
+            device,
+            given=job.given,
+            checkpointer=checkpointer,
+            parallel=parallel,
+            report=report,
+            advance=bar.update,
+        )
+    if not all(torch.isfinite(p).all() for p in run.model.fields.parameters()):
+        raise RunFailedError("the fields diverged (not a number); a lower learning_rate may help")
+    if parallel.rank == 0:
+        write_reconstruction(run, job.pixel_size_A, evaluation, folder)
+    return Outcome(images_seen=run.history.images_seen, notes=notes(run))

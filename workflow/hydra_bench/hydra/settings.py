@@ -1,8 +1,8 @@
-"""Every number that Hydra's behaviour depends on, and the presets."""
+"""Every number that Hydra's behaviour depends on, checked; the presets are in presets.py."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hydra_bench.errors import InputError
@@ -16,22 +16,35 @@ class Settings:
     """
 
     classes: int = 3
-    latent_dim: int = 2
+    latent_dim: int | tuple[int, ...] = 2  # one for all classes, or one a class; 0 is a rigid class
+    # images
+    downsample_px: int | None = None  # box that images are Fourier-cropped to, inside; None is the stack's own
+    normalise: str = "stack"  # noise to mean 0, deviation 1: of the "stack", of each "image", or "none"
+    invert: bool = False  # True for dark particles on a bright ground
+    window: float | None = None  # radius of a soft round window on the images, in half boxes; None is no window
+    cache_mb: int = 1000  # coefficients of the search are kept in memory if they fit in this
     # fields
     features: int = 96
     width: int = 96
     depth: int = 2
     feature_sigma: float = 0.07  # boxes
+    # poses: "search" finds them, "refine" improves given ones by local search, "fixed" takes them as they are
+    poses: str = "search"
     # search: one entry an epoch (a pass over the stack) in l_schedule
     pretrain_images: int = 500
     l_schedule: tuple[int, ...] = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
-    l_coarse: int = 7
+    search_images: int | None = None  # images to search in all; l_schedule is stretched over the epochs that takes
+    l_to_nyquist: bool = False  # lower resolutions that the box cannot hold, instead of refusing them
+    l_coarse: int = 7  # of the base grid
+    march_in_search: bool = False  # let l rise from l_coarse over the subdivisions of one search, too
     base_order: int = 2
     keep: tuple[int, ...] = (4, 2, 2)  # candidates refined at each subdivision
     shift_extent: float = 0.047  # boxes
     shift_points: int = 5  # a side of the base grid
     chunk: int = 125  # particles searched, then learned from, at a time
     steps_per_search: int = 3  # sweeps of gradient steps over every searched chunk
+    # class scores
+    sigma: float | None = None  # the paper's σ, in units of the noise; None lets the softening follow the data:
     sharpness: tuple[float, float] = (2.0, 5.0)  # at the first epoch, and from epoch `sharpen_epochs` on
     sharpen_epochs: int = 6
     full_search_epochs: int = 3  # epochs in which every particle is searched in every class
@@ -41,34 +54,80 @@ class Settings:
     spare_epochs: int = 3  # after so many epochs the classes with the most particles stay
     prior_epoch: int = 4  # from this epoch on, classes have a prior ∝ (share of particles)^prior_strength
     prior_strength: float = 2.0
+    gating: str = "table"  # class scores from a "table", or amortised by an "encoder" of the image
+    # conformations
+    conformations: str = "table"  # latents from a "table", or amortised by an "encoder" of the image
+    variational: bool = True
+    latent_prior: float = 1.0
+    latent_epoch: int = 6  # latents stay at the origin before this epoch of the search
+    encoder_width: int = 256
+    encoder_depth: int = 2
+    l_encoder: int = 12  # resolution of the images that the encoder sees
     # auto-decoding
     decode_epochs: int = 10
     # optimisation
     minibatch: int = 25
-    frequencies_per_step: int = 512
+    frequencies_per_step: int = 512  # random ones of all at the current resolution; 0 takes them all
     learning_rate: float = 4e-3
     learning_rate_final: float = 3e-4
     latent_learning_rate: float = 1e-2
     score_learning_rate: float = 1e-2
     pose_learning_rate: float = 3e-3
-    latent_prior: float = 1.0
-    latent_epoch: int = 6  # latents stay at the origin before this epoch of the search
+    encoder_learning_rate: float = 1e-3
     negligible: float = 0.02  # class probability below which a class is left out of a particle's step
+    # machine
+    memory_gb: float | None = None  # for one batch's work; None takes half of a GPU's free memory, 1 GB on a CPU
 
     def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise InputError(f"classes: {self.classes}; 1 or more is allowed")
-        if self.latent_dim < 0:
-            raise InputError(f"latent_dim: {self.latent_dim}; 0 or more is allowed")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name}: {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
+        for name, lowest in _LOWEST.items():
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and one < lowest:
+                    raise InputError(f"{name}: {one}; {lowest} or more is allowed")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name}: {value}; more than 0 is allowed")
+        if isinstance(self.latent_dim, tuple) and len(self.latent_dim) != self.classes:
+            raise InputError(f"latent_dim: {len(self.latent_dim)} numbers for {self.classes} classes; one a class")
+        if self.poses == "search" and not self.l_schedule and self.search_images:
+            raise InputError("l_schedule: empty; search_images needs at least one resolution")
+        if not self.keep:
+            raise InputError("keep: empty; one number or more is allowed")
 
     @property
     def fields_at_start(self) -> int:
-        """The number of fields that the search starts with; a single class has no use for spare ones."""
-        return self.classes + (self.spare_fields if self.classes > 1 else 0)
+        """The number of fields that the search starts with.
+
+        A single class has no use for spare ones, and classes of different latent dimensions cannot change roles.
+        """
+        return self.classes + (self.spare_fields if self.classes > 1 and len(set(self.latent_dims())) == 1 else 0)
+
+    def latent_dims(self, n_fields: int | None = None) -> tuple[int, ...]:
+        """The latent dimension of every field; spare ones, if counted in, have that of all others."""
+        if isinstance(self.latent_dim, tuple):
+            return self.latent_dim + self.latent_dim[:1] * ((n_fields or self.classes) - self.classes)
+        return (self.latent_dim,) * (n_fields or self.classes)
+
+    def search_schedule(self, n_particles: int, l_max: int) -> tuple[int, ...]:
+        """The resolution of each search epoch. Raises InputError for one beyond l_max, unless l_to_nyquist."""
+        schedule = self.l_schedule
+        if self.search_images:
+            epochs = max(1, -(-self.search_images // n_particles))
+            schedule = tuple(schedule[e * len(schedule) // epochs] for e in range(epochs))
+        beyond = [l for l in schedule if l > l_max]
+        if beyond and not self.l_to_nyquist:
+            raise InputError(f"l_schedule: {max(beyond)}; this box allows 1 to {l_max}")
+        return tuple(min(l, l_max) for l in schedule)
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Settings:
-        """From a method definition's parameters: a preset's name, and what differs from it."""
+        """From a method definition's parameters: a preset's name, and what differs from it. Raises InputError."""
+        from hydra_bench.hydra.presets import PRESETS
+
         parameters = dict(parameters)
         preset = parameters.pop("preset", "fast")
         if preset not in PRESETS:
@@ -79,7 +138,38 @@ class Settings:
                 raise InputError(f"parameters.{name}: unknown; allowed are preset, {', '.join(sorted(known))}")
             if isinstance(value, list):
                 parameters[name] = tuple(value)
-        return replace(PRESETS[preset], **parameters)
+        return cls(**{**PRESETS[preset], **parameters})
 
 
-PRESETS = {"fast": Settings()}
+_CHOICES = {
+    "normalise": ("stack", "image", "none"),
+    "poses": ("search", "refine", "fixed"),
+    "gating": ("table", "encoder"),
+    "conformations": ("table", "encoder"),
+}
+_LOWEST = {
+    "classes": 1,
+    "latent_dim": 0,
+    "downsample_px": 8,
+    "features": 1,
+    "width": 1,
+    "depth": 0,
+    "l_schedule": 1,
+    "search_images": 1,
+    "l_coarse": 1,
+    "base_order": 0,
+    "keep": 1,
+    "shift_extent": 0,
+    "shift_points": 1,
+    "chunk": 1,
+    "steps_per_search": 1,
+    "spare_fields": 0,
+    "prior_strength": 0,
+    "latent_prior": 0,
+    "decode_epochs": 0,
+    "minibatch": 1,
+    "frequencies_per_step": 0,
+    "pretrain_images": 0,
+    "cache_mb": 0,
+}
+_POSITIVE = ("feature_sigma", "sigma", "window", "learning_rate", "learning_rate_final", "memory_gb")

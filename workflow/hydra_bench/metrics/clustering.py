@@ -9,10 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from hydra_bench.reconstruction import Assignments
-
-EMPTY_SHARE = 0.02
-"""A label with less than this share of all particles counts as empty."""
+from hydra_bench.reconstruction import EMPTY_SHARE, Assignments
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hydra_bench.files import read_map
-from hydra_bench.metrics.clustering import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_SHARE
 from hydra_bench.report import isosurface
 from hydra_bench.report.runs import Metrics, dataset_folder
 from hydra_bench.report.style import Picture, species_colour, wrapped

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from hydra_bench import __version__
 from hydra_bench.files import read_json, write_text
-from hydra_bench.metrics.clustering import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_SHARE
 from hydra_bench.report.figures import INDEX_NAME
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all, results_folder, settings
 from hydra_bench.report.tables import FIRST, SECOND, Row, footer, number, spread, table_rows

@@ -1,0 +1,129 @@
+"""What is done to one chunk of particles in pre-training and in the search, and where auto-decoding starts."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from hydra_bench.hydra.images import ImageBatch
+from hydra_bench.hydra.learning import learn
+from hydra_bench.hydra.mixture import posteriors, temperature
+from hydra_bench.hydra.pose_search import Candidates, SearchPlan, pose_errors, search, search_locally, shift_grid
+from hydra_bench.hydra.rendering import render_hartley, slicing_grid
+from hydra_bench.hydra.schedule import Epoch
+from hydra_bench.hydra.state import Draws, Run
+from hydra_bench.rotations import grid_spacing_deg, random_rotations
+
+
+def pretrain_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) -> float:
+    """Gradient steps at random poses and lowest resolution: fields that differ, of the right magnitude.
+
+    With given poses there is nothing random in them, and it is the classes that are drawn, so that fields differ.
+    """
+    tables, members = run.model.tables, run.tensor(particles)
+    if run.settings.poses == "search":
+        for k in range(tables.classes):
+            rotations = torch.from_numpy(random_rotations(len(particles), draws.rng)).float()
+            tables.rotations[members, k] = rotations.to(run.device)
+        return learn(run, particles, None, run.frequencies.count(epoch.l), 1, None, draws)
+    drawn = torch.from_numpy(draws.rng.integers(tables.classes, size=len(particles))).to(run.device)
+    tables.posteriors[members] = torch.nn.functional.one_hot(drawn, tables.classes).float()
+    loss = learn(run, particles, None, run.frequencies.count(epoch.l), 1, None, draws)
+    tables.posteriors[members] = 1.0 / tables.classes
+    return loss
+
+
+def search_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) -> float:
+    """Poses by search (or as given), posteriors, then gradient steps with both held."""
+    s, n = run.settings, run.frequencies.count(epoch.l)
+    explored = draws.rng.random(len(particles)) < s.explore
+    plan = search_plan(run, epoch, draws)
+    mine = run.parallel.owns(particles)
+    own, members = particles[mine], run.tensor(particles[mine])
+    active = classes_to_search(run, members, explored[mine], epoch.number)
+    batch = run.source.load(own, slice(None, n))
+    search_poses(run, batch, members, active, epoch, plan)
+    update_posteriors(run, members, active, epoch.number)
+    return learn(run, particles, batch, n, s.steps_per_search, None, draws)
+
+
+def classes_to_search(run: Run, members: torch.Tensor, explored: np.ndarray, epoch: int) -> torch.Tensor:
+    """Which classes each particle is searched in, (B, K) bool.
+
+    At first all. Later those that are not out of the question for it, and all again for a random few: they
+    keep the door open for a change of class, and show how far apart the classes are.
+    """
+    s, K = run.settings, run.model.tables.classes
+    everywhere = torch.from_numpy(explored | (epoch < s.full_search_epochs)).to(run.device)
+    contested = run.model.tables.posteriors[members] > s.out_of_question
+    return contested | everywhere[:, None].expand(-1, K)
+
+
+def search_poses(
+    run: Run, batch: ImageBatch, members: torch.Tensor, active: torch.Tensor, epoch: Epoch, plan: SearchPlan
+) -> None:
+    """Store the best pose of every active particle in every class; errors of the others become infinite."""
+    tables = run.model.tables
+    tables.errors[members] = torch.where(active, tables.errors[members], torch.inf)
+    for k, field in enumerate(run.model.fields):
+        rows = active[:, k].nonzero()[:, 0]
+        if not len(rows):
+            continue
+        grid = slicing_grid(render_hartley(field, epoch.l, tables.mean_latent(k)))
+        part = batch if len(rows) == len(batch) else batch.take(rows)
+        if run.settings.poses == "search":
+            found = search(part, grid, plan)
+        else:
+            rotations, shifts = tables.pose(members[rows], k)
+            unknown = batch.hartley.new_zeros(len(rows), 1)
+            here = Candidates(rotations.detach()[:, None], shifts.detach()[:, None], unknown)
+            found = (pose_errors if run.settings.poses == "fixed" else search_locally)(part, grid, here, plan)
+        tables.store_poses(members[rows], k, found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
+
+
+def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epoch: int) -> None:
+    """Posteriors of the searched particles.
+
+    The softening is σ²n where σ is set; otherwise it follows the errors of those that were searched in all classes.
+    """
+    s, tables = run.settings, run.model.tables
+    if tables.classes == 1:
+        return
+    errors = tables.errors[members]
+    if s.sigma is not None:
+        run.softening = s.sigma**2 * run.frequencies.count(run.schedule[run.place.epoch].l)
+    else:
+        sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * min(1.0, epoch / max(1, s.sharpen_epochs))
+        run.softening = temperature(errors[active.all(1)], sharpness, run.parallel) or run.softening
+    log_prior = None
+    if epoch >= s.prior_epoch:
+        log_prior = s.prior_strength * tables.posteriors.mean(0).clamp(min=1e-6).log()
+    tables.posteriors[members] = posteriors(errors, run.softening, log_prior)
+
+
+def search_plan(run: Run, epoch: Epoch, draws: Draws) -> SearchPlan:
+    """The grids of one search; the base grid is turned at random, so that its gaps move."""
+    s, l = run.settings, epoch.l
+    turn = torch.from_numpy(random_rotations(1, draws.rng)[0]).float().to(run.device)
+    extent = s.shift_extent * run.frequencies.box_px
+    l_coarse, levels = min(l, s.l_coarse), len(s.keep)
+    rising = [round(l_coarse + (l - l_coarse) * level / levels) for level in range(levels + 1)]
+    resolutions = rising if s.march_in_search else [l_coarse] + [l] * levels
+    return SearchPlan(
+        base=run.base @ turn,
+        base_shifts=shift_grid(extent, s.shift_points, run.device),
+        base_angle=np.radians(grid_spacing_deg(s.base_order)),
+        base_shift_step=2 * extent / max(1, s.shift_points - 1),
+        keep=s.keep,
+        frequencies=tuple(run.frequencies.count(r) for r in resolutions),
+        batch=run.batches.search,
+    )
+
+
+@torch.no_grad()
+def start_decoding(run: Run) -> None:
+    """Class scores start from the posteriors of the search; a set σ now counts all frequencies."""
+    tables, s = run.model.tables, run.settings
+    if s.sigma is not None:
+        run.softening = s.sigma**2 * len(run.frequencies)
+    tables.scores.weight.copy_(tables.posteriors.clamp(min=1e-4).log())

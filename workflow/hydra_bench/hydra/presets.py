@@ -1,0 +1,50 @@
+"""Presets: named sets of parameters.
+
+`fast` is what the defaults of Settings are: small fields, several gradient steps on each searched chunk, sharp
+posteriors; chosen by measurement on two CPU cores (docs/benchmarks.md).
+
+`paper` is the published protocol: three residual layers of 256 on 3 x 64 Fourier features of σ = 0.5 (radians per
+cycle per box, 0.08 boxes), 500,000 images of hierarchical search at 4608 base rotations with 8 kept poses and four
+subdivisions, l rising from 12 to 32 within each search, then 100 epochs of auto-decoding at all frequencies with
+Adam's rates 1e-4 for fields, 1e-3 for poses, 1e-2 for conformations and scores; point latents from the start.
+The value of σ in the likelihood is not among the published numbers at hand: it follows the data, as in `fast`.
+Source: Levy et al., NeurIPS 2024 (arXiv 2412.09420); l_coarse and the shift grid as in DRGN-AI and cryoDRGN2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {},
+    "paper": {
+        "features": 192,
+        "width": 256,
+        "depth": 3,
+        "feature_sigma": 0.08,
+        "pretrain_images": 10_000,
+        "l_schedule": (32,),
+        "search_images": 500_000,
+        "l_to_nyquist": True,
+        "l_coarse": 12,
+        "march_in_search": True,
+        "keep": (8, 8, 8, 8),
+        "shift_extent": 0.08,
+        "shift_points": 7,
+        "chunk": 500,
+        "steps_per_search": 1,
+        "full_search_epochs": 1_000_000,
+        "spare_fields": 0,
+        "prior_strength": 0.0,
+        "variational": False,
+        "latent_epoch": 0,
+        "decode_epochs": 100,
+        "minibatch": 32,
+        "frequencies_per_step": 0,
+        "learning_rate": 1e-4,
+        "learning_rate_final": 1e-4,
+        "latent_learning_rate": 1e-2,
+        "score_learning_rate": 1e-2,
+        "pose_learning_rate": 1e-3,
+    },
+}

@@ -1,0 +1,32 @@
+"""The epochs of a run, from its settings alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hydra_bench.hydra.settings import Settings
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A pass over the particles: its phase, its number within the phase, its resolution, sweeps of gradient steps."""
+
+    phase: str  # "pretrain", "search" or "decode"
+    number: int
+    l: int
+    sweeps: int
+
+
+def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoch]:
+    """Pre-training on some of the particles, the search epochs, and auto-decoding at l_max."""
+    s = settings
+    schedule = s.search_schedule(n_particles, l_max)
+    pretrain = [Epoch("pretrain", 0, schedule[0] if schedule else min(s.l_coarse, l_max), 1)]
+    search = [Epoch("search", number, l, s.steps_per_search) for number, l in enumerate(schedule)]
+    decode = [Epoch("decode", number, l_max, 1) for number in range(s.decode_epochs)]
+    return (pretrain if s.pretrain_images else []) + search + decode
+
+
+def images_to_see(schedule: list[Epoch], settings: Settings, n_particles: int) -> int:
+    """The images that a run works on, repeats counted."""
+    return sum(min(settings.pretrain_images, n_particles) if e.phase == "pretrain" else n_particles for e in schedule)

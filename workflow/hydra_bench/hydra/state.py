@@ -1,0 +1,141 @@
+"""What the phases of a run share, and what of it a checkpoint keeps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from hydra_bench.hydra.frequencies import Frequencies
+from hydra_bench.hydra.images import ImageSource
+from hydra_bench.hydra.memory import Batches, budget_bytes, plan_batches
+from hydra_bench.hydra.model import Model
+from hydra_bench.hydra.parallel import Parallel
+from hydra_bench.hydra.schedule import Epoch
+from hydra_bench.hydra.settings import Settings
+from hydra_bench.rotations import hopf_grid
+
+
+@dataclass
+class History:
+    """One row an epoch, and the number of images seen so far, repeats counted."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    images_seen: int = 0
+
+    def keep_classes(self, keep: list[int]) -> None:
+        """Renumber the sizes of all rows so far: `keep` become classes 1, 2, …, the others spare fields 1, 2, …."""
+        for row in self.rows:
+            sizes = [row.pop(name) for name in list(row) if name.startswith("size_")]
+            spare = [k for k in range(len(sizes)) if k not in keep]
+            row |= {f"size_{j + 1}": sizes[k] for j, k in enumerate(keep)}
+            row |= {f"spare_{j + 1}": sizes[k] for j, k in enumerate(spare)}
+
+
+@dataclass
+class Place:
+    """How far a run is: the next epoch of its schedule, the next chunk of it, the epoch's summed loss so far."""
+
+    epoch: int = 0
+    chunk: int = 0
+    loss: float = 0.0
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one chunk: `rng` and `generator` alike in all processes, `noise` this one's own."""
+
+    rng: np.random.Generator
+    generator: torch.Generator
+    noise: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, epoch: int, chunk: int, rank: int) -> Draws:
+        rng = np.random.default_rng([seed, 3, epoch, chunk])
+        first, second = rng.integers(2**62), rng.integers(2**62)
+        return cls(rng, torch.Generator().manual_seed(int(first)), torch.Generator().manual_seed(int(second) + rank))
+
+
+@dataclass
+class Run:
+    """A run between two chunks. softening: T of the likelihood; base: the search's base rotations (Q, 3, 3)."""
+
+    settings: Settings
+    seed: int
+    device: torch.device
+    parallel: Parallel
+    schedule: list[Epoch]
+    frequencies: Frequencies
+    source: ImageSource
+    model: Model
+    softening: float = 1.0
+    place: Place = field(default_factory=Place)
+    history: History = field(default_factory=History)
+    wall_before_s: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    batches: Batches = field(default_factory=lambda: Batches(1, 1))
+
+    def __post_init__(self) -> None:
+        self.base = torch.from_numpy(hopf_grid(self.settings.base_order)).float().to(self.device)
+
+    def wall_s(self) -> float:
+        """Seconds of training, those before a resumption included."""
+        return self.wall_before_s + time.monotonic() - self.started
+
+    def tensor(self, particles: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(particles).to(self.device)
+
+    def plan_memory(self, epoch: Epoch) -> None:
+        """Choose how many particles are worked on at a time in this epoch."""
+        s, n = self.settings, self.frequencies.count(epoch.l)
+        n_learn = min(n, s.frequencies_per_step or n)
+        n_coarse = self.frequencies.count(min(epoch.l, s.l_coarse))
+        budget = budget_bytes(s, self.device)
+        self.batches = plan_batches(s, len(self.base), n_coarse, n, n_learn, budget)
+
+    def gather(self) -> None:
+        """Bring the rows of the particle tables, and of their optimisers, together from all processes."""
+        if self.parallel.size == 1:
+            return
+        tables = self.model.tables
+        particles = torch.arange(tables.n)
+        for name in ("rotations", "shifts_px", "errors", "posteriors"):
+            self.parallel.gather_rows(getattr(tables, name), particles)
+        for optimiser in self.model.table_optimisers:
+            for p in optimiser.param_groups[0]["params"]:
+                of_rows = particles.repeat_interleave(len(p) // tables.n)
+                state = optimiser.state.get(p, {})
+                for table in (p.data, *(state[n] for n in ("exp_avg", "exp_avg_sq") if n in state)):
+                    self.parallel.gather_rows(table, of_rows)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: tensors and plain values only."""
+        model, encoder = self.model, self.model.encoder
+        return {
+            "classes": model.tables.classes,
+            "fields": model.fields.state_dict(),
+            "tables": model.tables.state_dict(),
+            "encoder": None if encoder is None else encoder.state_dict(),
+            "optimisers": [o.state_dict() for o in (model.dense_optimiser, *model.table_optimisers)],
+            "softening": self.softening,
+            "place": asdict(self.place),
+            "history": asdict(self.history),
+            "wall_s": self.wall_s(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state of the same settings and stack."""
+        if state["classes"] != self.model.tables.classes:  # spare fields had gone
+            self.model = self.model.of_classes(list(range(state["classes"])), self.settings)
+        model = self.model
+        model.fields.load_state_dict(state["fields"])
+        model.tables.load_state_dict(state["tables"])
+        if model.encoder is not None:
+            model.encoder.load_state_dict(state["encoder"])
+        for optimiser, saved in zip((model.dense_optimiser, *model.table_optimisers), state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.softening, self.place = state["softening"], Place(**state["place"])
+        self.history, self.wall_before_s = History(**state["history"]), state["wall_s"]
