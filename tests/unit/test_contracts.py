@@ -67,12 +67,12 @@ def test_truncated_and_missing_images_are_refused(folder: Path) -> None:
 
 def test_stack_header_and_values(folder: Path) -> None:
     stack = read_stack(folder / "stack" / "particles.star")
-    images = stack.open_images()
+    images = stack.read_images(np.arange(len(stack)))
     assert images.shape == (8, 32, 32)
     assert np.isfinite(images).all()
     import mrcfile
 
-    with mrcfile.open(stack.images_path) as mrc:
+    with mrcfile.open(stack.images.paths[0]) as mrc:
         assert mrc.is_image_stack()
         np.testing.assert_array_equal(mrc.data, images)
         assert float(mrc.header.dmean) == pytest.approx(images.mean(), abs=1e-5)

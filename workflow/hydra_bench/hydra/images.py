@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hydra_bench.ctf import contrast_transfer
 from hydra_bench.fourier import hartley
 from hydra_bench.hydra.frequencies import Frequencies
 from hydra_bench.stack import Stack
@@ -28,11 +27,10 @@ class ImageBatch:
 
 
 class ImageSource:
-    """Batches of a stack. Nothing but the memory map is held, so memory does not grow with the stack."""
+    """Batches of a stack. No image is held, so memory does not grow with the stack."""
 
     def __init__(self, stack: Stack, frequencies: Frequencies, device: torch.device) -> None:
         self._stack, self._frequencies, self._device = stack, frequencies, device
-        self._images = stack.open_images()
         self._per_A = frequencies.plane / (stack.box_px * stack.pixel_size_A)
 
     def __len__(self) -> int:
@@ -40,10 +38,9 @@ class ImageSource:
 
     def load(self, particles: np.ndarray, n: int) -> ImageBatch:
         """The given particles (B,) on the first n frequencies."""
-        images = torch.from_numpy(np.array(self._images[particles])).to(self._device)
+        images = torch.from_numpy(self._stack.read_images(particles)).to(self._device)
         coefficients = hartley(images, 2).flatten(1)[:, self._frequencies.pixels[:n]] / self._stack.box_px
-        ctf = contrast_transfer(self._per_A[:n], self._stack.defocus.take(particles), self._stack.optics)
-        return ImageBatch(coefficients, ctf)
+        return ImageBatch(coefficients, self._stack.transfer(particles, self._per_A[:n]))
 
 
 def signal_envelope(source: ImageSource, frequencies: Frequencies, rng: np.random.Generator) -> torch.Tensor:
