@@ -129,11 +129,12 @@ class ImageFiles:
         frame_index: np.ndarray,
         named_by: str,
         box_px: int | None = None,
+        box_named_by: str = "",
     ) -> ImageFiles:
         """Check all files by header and size.
 
-        `named_by` says which file and field named the images, for the messages; `box_px` is the image size
-        that the metadata state, if they do.
+        `named_by` and `box_named_by` say which file and field named the images and their size, for the messages;
+        `box_px` is the image size that the metadata state, if they do.
 
         Raises
         ------
@@ -145,7 +146,7 @@ class ImageFiles:
             raise InputError(f"{named_by}: no images; at least one is needed")
         files = tuple(read_mrc_header(path, named_by) for path in paths)
         box = files[0].width_px if box_px is None else box_px
-        stated_by = f"{files[0].path}, the first file, has" if box_px is None else f"{named_by.split(':')[0]} says"
+        stated_by = f"the first file, {files[0].path}, has" if box_px is None else f"{box_named_by} says"
         for file in files:
             if (file.width_px, file.height_px) != (box, box):
                 size = f"{file.width_px} x {file.height_px}"
