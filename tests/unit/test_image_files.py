@@ -70,8 +70,8 @@ def test_any_order_from_many_files_with_repeats(tmp_path: Path, monkeypatch: pyt
 
 def test_neighbouring_frames_are_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = opened([write_images(tmp_path / "a.mrcs", noise(50))], [50])
-    read, calls = image_files.os.pread, []
-    monkeypatch.setattr(image_files.os, "pread", lambda *call: calls.append(call) or read(*call))
+    read, calls = image_files.os.preadv, []
+    monkeypatch.setattr(image_files.os, "preadv", lambda *call: calls.append(call) or read(*call))
     images.read(np.random.default_rng(0).permutation(50))
     assert len(calls) == 1
 

@@ -80,7 +80,7 @@ def refused(call: object, path: Path, message: str) -> None:
         ),
         (
             put("optics", "rlnImageSize", 16, 1),
-            "rlnImageSize: optics group 7 has 8 px and optics group 3 has 16 px; .* one image size",
+            "optics group 7 has 8 px and optics group 3 has 16 px; .* one image size",
         ),
         (put("optics", "rlnVoltage", 0.0), r"data_optics: rlnVoltage is 0 in optics group 7; 10 to 3000 \(kV\)"),
         (put("optics", "rlnVoltage", 3e5), "rlnVoltage is 300000 in optics group 7"),

@@ -191,7 +191,8 @@ class ImageFiles:
             try:
                 for rows in runs:
                     frames = self.frame_index[indices[rows]]
-                    images[rows] = _read_frames(handle, file, frames[0], frames[-1])[frames - frames[0]]
+                    found = _read_frames(handle, file, int(frames[0]), int(frames[-1]))
+                    images[rows] = found if len(found) == len(rows) else found[frames - frames[0]]
             finally:
                 os.close(handle)
         self._check(images, indices)
@@ -213,7 +214,8 @@ class ImageFiles:
 
     def _check(self, images: np.ndarray, indices: np.ndarray) -> None:
         # NaN and inf come through minimum and maximum, so two passes without temporary arrays see everything.
-        lowest, highest = images.min((1, 2), initial=np.inf), images.max((1, 2), initial=-np.inf)
+        pixels = images.reshape(len(images), self.box_px**2)
+        lowest, highest = pixels.min(1), pixels.max(1)
         for bad, what in (
             (~(np.isfinite(lowest) & np.isfinite(highest)), "has NaN or infinite pixels"),
             (lowest == highest, "is constant (variance 0)"),
@@ -226,12 +228,11 @@ class ImageFiles:
 
 def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> np.ndarray:
     """Frames first..last of an open file, (n, D, D) in the file's own type."""
-    wanted = int(last - first + 1) * file.image_bytes
-    offset = file.data_offset + int(first) * file.image_bytes
-    data = bytearray()
-    while len(data) < wanted:
-        part = os.pread(handle, wanted - len(data), offset + len(data))
-        if not part:
+    data = np.empty((last - first + 1) * file.image_bytes, dtype=np.uint8)
+    offset, done = file.data_offset + first * file.image_bytes, 0
+    while done < len(data):
+        n_bytes = os.preadv(handle, [data[done:]], offset + done)
+        if n_bytes == 0:
             raise InputError(f"{file.path}: truncated since it was opened; it ends within image {last + 1} or before")
-        data += part
-    return np.frombuffer(data, dtype=file.dtype).reshape(-1, file.height_px, file.width_px)
+        done += n_bytes
+    return data.view(file.dtype).reshape(-1, file.height_px, file.width_px)
