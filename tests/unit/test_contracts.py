@@ -40,6 +40,8 @@ def drop(table: str, column: str) -> object:
         (lambda t: t.pop("optics"), "no data_optics"),
         (drop("optics", "rlnVoltage"), "data_optics lacks the column rlnVoltage"),
         (drop("particles", "rlnDefocusU"), "data_particles lacks the column rlnDefocusU"),
+        (lambda t: t.update(particles=t["particles"].iloc[:0]), "data_particles holds no particles"),
+        (lambda t: t["particles"].__setitem__("rlnDefocusU", "high"), "rlnDefocusU is not a number throughout"),
         (lambda t: t["particles"].insert(0, "rlnAngleRot", 0.0), "rlnAngleRot gives truth away"),
         (lambda t: t["particles"].insert(0, "rlnClassNumber", 1), "rlnClassNumber gives truth away"),
         (lambda t: t.update(particles=t["particles"].drop(index=0)), "must number one image file's entries"),

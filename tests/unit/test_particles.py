@@ -106,6 +106,14 @@ def test_images_are_found_where_the_programs_leave_them(tmp_path: Path, monkeypa
     check(read_particles(star, project / prefix))
 
 
+def test_the_other_suffix_is_tried_last(tmp_path: Path) -> None:
+    write_two_files(tmp_path)
+    write_star(tmp_path / "p.star", relion_tables())
+    for name in "ab":
+        (tmp_path / f"{name}.mrcs").rename(tmp_path / f"{name}.mrc")
+    check(read_particles(tmp_path / "p.star"))
+
+
 def test_cryosparc_with_everything_in_one_file(tmp_path: Path) -> None:
     project = tmp_path / "P1"
     write_two_files(project / "J2" / "extract")

@@ -178,7 +178,10 @@ def changed(field: str, row: int, value: float) -> np.ndarray:
         (changed("blob/sign", 2, 0), "blob/sign is 0 in row 3; 1 or -1"),
         (changed("ctf/accel_kv", 2, 0), "ctf/accel_kv is 0 in row 3; 10 to 3000"),
         (changed("ctf/df1_A", 2, np.nan), "ctf/df1_A is nan in row 3; a number"),
-        (joined(cs_blob(b"gone/", b".mrc"), cs_ctf()), "blob/path names gone/b.mrc, which does not exist; tried .*J1"),
+        (
+            joined(cs_blob(b"gone/", b".mrc"), cs_ctf()),
+            "blob/path names gone/b.mrc, which does not exist; tried .*J1.* .and .mrcs",
+        ),
     ],
 )
 def test_cs_files_that_are_refused(tmp_path: Path, rows: np.ndarray, message: str) -> None:

@@ -150,7 +150,12 @@ def read_stack(star_path: Path | str) -> Stack:
         missing = [column for column in columns if column not in tables[name]]
         if missing:
             raise InputError(f"{star_path}: data_{name} lacks the column {missing[0]}")
+        text = [c for c in columns if c != "rlnImageName" and not pd.api.types.is_numeric_dtype(tables[name][c])]
+        if text:
+            raise InputError(f"{star_path}: data_{name}: {text[0]} is not a number throughout")
     optics, particles = tables["optics"], tables["particles"]
+    if len(particles) == 0:
+        raise InputError(f"{star_path}: data_particles holds no particles; at least one is needed")
     if len(optics) != 1:
         raise InputError(f"{star_path}: {len(optics)} optics groups; exactly one is supported")
     leaked = [column for column in _TRUTH_COLUMNS if column in particles]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hydra_bench.errors import InputError
 
+_OTHER_SUFFIX = {".mrc": ".mrcs", ".mrcs": ".mrc"}
 _FOLDERS_ABOVE = 3
 """How far above the particle file the project may begin: RELION's job folders are two deep, cryoSPARC's one."""
 
@@ -21,7 +22,9 @@ def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | Non
     3. in the folder of the particle file;
     4. in the working directory, which is the project's folder when RELION or cryoSPARC run;
     5. in each of the three folders above the particle file's, nearest first: the project's folder, where the
-       particle file lies in a job's.
+       particle file lies in a job's;
+    6. all of these again with .mrc in place of .mrcs, or the other way round: cryoSPARC writes the one, RELION
+       wants the other, and conversions rename what is in the list, not the files.
 
     Raises
     ------
@@ -40,12 +43,15 @@ def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | Non
 
 def _locate_one(name: str, named_by: Path, field: str, datadir: Path | None) -> Path:
     tried = list(dict.fromkeys(_candidates(Path(name), named_by, datadir)))
-    for candidate in tried:
+    other_suffix = _OTHER_SUFFIX.get(Path(name).suffix)
+    renamed = [path.with_suffix(other_suffix) for path in tried] if other_suffix else []
+    for candidate in (*tried, *renamed):
         if candidate.is_file():
             return candidate
+    also = f" (and {other_suffix})" if other_suffix else ""
     advice = "check datadir" if datadir is not None else "name the folder of the images by datadir"
     raise InputError(
-        f"{named_by}: {field} names {name}, which does not exist; tried {', '.join(map(str, tried))}; {advice}"
+        f"{named_by}: {field} names {name}, which does not exist; tried {', '.join(map(str, tried))}{also}; {advice}"
     )
 
 
