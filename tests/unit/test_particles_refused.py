@@ -61,6 +61,7 @@ def refused(call: object, path: Path, message: str) -> None:
         (lambda t: t.pop("optics"), "no data_optics table, but data_particles has rlnOpticsGroup"),
         (lambda t: t.pop("particles"), "no data_particles table .* just data_general, data_optics"),
         (lambda t: t.update(particles=t["particles"].iloc[:0]), "data_particles holds no particles"),
+        (lambda t: t["optics"].insert(0, "rlnVoltage", 300.0, True), "data_optics has the column rlnVoltage twice"),
         (drop("particles", "rlnImageName"), "data_particles lacks the column rlnImageName"),
         (drop("particles", "rlnOpticsGroup"), "data_particles lacks the column rlnOpticsGroup"),
         (drop("particles", "rlnDefocusV"), "data_particles lacks the column rlnDefocusV"),

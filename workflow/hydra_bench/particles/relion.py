@@ -151,6 +151,8 @@ def _grouped(particles: pd.DataFrame, optics: pd.DataFrame, particles_at: str, o
 def _column(table: pd.DataFrame, column: str, where: str) -> pd.Series:
     if column not in table:
         raise InputError(f"{where} lacks the column {column}")
+    if list(table.columns).count(column) > 1:
+        raise InputError(f"{where} has the column {column} twice")
     return table[column]
 
 
