@@ -40,6 +40,8 @@ def drop(table: str, column: str) -> object:
         (lambda t: t.pop("optics"), "no data_optics"),
         (drop("optics", "rlnVoltage"), "data_optics lacks the column rlnVoltage"),
         (drop("particles", "rlnDefocusU"), "data_particles lacks the column rlnDefocusU"),
+        (lambda t: t.update(particles=t["particles"].iloc[:0]), "data_particles holds no particles"),
+        (lambda t: t["particles"].__setitem__("rlnDefocusU", "high"), "rlnDefocusU is not a number throughout"),
         (lambda t: t["particles"].insert(0, "rlnAngleRot", 0.0), "rlnAngleRot gives truth away"),
         (lambda t: t["particles"].insert(0, "rlnClassNumber", 1), "rlnClassNumber gives truth away"),
         (lambda t: t.update(particles=t["particles"].drop(index=0)), "must number one image file's entries"),
@@ -67,12 +69,12 @@ def test_truncated_and_missing_images_are_refused(folder: Path) -> None:
 
 def test_stack_header_and_values(folder: Path) -> None:
     stack = read_stack(folder / "stack" / "particles.star")
-    images = stack.open_images()
+    images = stack.read_images(np.arange(len(stack)))
     assert images.shape == (8, 32, 32)
     assert np.isfinite(images).all()
     import mrcfile
 
-    with mrcfile.open(stack.images_path) as mrc:
+    with mrcfile.open(stack.images.paths[0]) as mrc:
         assert mrc.is_image_stack()
         np.testing.assert_array_equal(mrc.data, images)
         assert float(mrc.header.dmean) == pytest.approx(images.mean(), abs=1e-5)

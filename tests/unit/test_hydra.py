@@ -79,7 +79,7 @@ def test_coarse_search_is_brute_force(simulated: tuple[Stack, Truth, float]) -> 
     small = SearchPlan(torch.from_numpy(hopf_grid(0)).float(), shift_grid(1.0, 3, CPU), 1.0, 1.0, (1,), n, n)
     found = coarse_search(batch, grid, frequencies, small, keep=1)
     predicted = batch.ctf[:, None] * slices(grid, small.base, frequencies.plane)
-    images = torch.from_numpy(np.array(stack.open_images()[particles]))
+    images = torch.from_numpy(stack.read_images(particles))
     best = torch.full((3,), torch.inf)
     for tx, ty in small.base_shifts.int().tolist():
         back = torch.roll(images, (-ty, -tx), (1, 2))

@@ -46,7 +46,8 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_chunks(
     files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and p.suffix != ".mrcs"]
     assert len(files) == 6
     assert filecmp.cmpfiles(folder, tmp_path, files, shallow=False)[0] == files
-    first, second = (read_stack(f / "stack" / "particles.star").open_images() for f in (folder, tmp_path))
+    stacks = (read_stack(f / "stack" / "particles.star") for f in (folder, tmp_path))
+    first, second = (stack.read_images(np.arange(len(stack))) for stack in stacks)
     # Another chunk is another matrix product, which may sum in another order.
     np.testing.assert_allclose(first, second, atol=1e-5)
 

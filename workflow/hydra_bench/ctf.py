@@ -16,11 +16,19 @@ import torch
 
 @dataclass(frozen=True)
 class Optics:
-    """What all particles of a stack share: voltage (kV), spherical aberration (mm), amplitude contrast."""
+    """The microscope: voltage (kV), spherical aberration (mm), amplitude contrast.
 
-    voltage_kV: float
-    spherical_aberration_mm: float
-    amplitude_contrast: float
+    Each is one number that all particles share, or (N,), one a particle: stacks of several optics groups.
+    """
+
+    voltage_kV: float | np.ndarray
+    spherical_aberration_mm: float | np.ndarray
+    amplitude_contrast: float | np.ndarray
+
+    def take(self, indices: np.ndarray) -> Optics:
+        """The optics of the given particles; what is shared stays one number."""
+        fields = (self.voltage_kV, self.spherical_aberration_mm, self.amplitude_contrast)
+        return Optics(*(field[indices] if isinstance(field, np.ndarray) else field for field in fields))
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Defocus:
         return Defocus(*(a[indices] for a in (self.u_A, self.v_A, self.angle_deg, self.phase_shift_deg)))
 
 
-def electron_wavelength_A(voltage_kV: float) -> float:
+def electron_wavelength_A(voltage_kV: float | np.ndarray) -> float | np.ndarray:
     """Relativistic electron wavelength in Å (0.0197 Å at 300 kV)."""
     volts = voltage_kV * 1e3
     return 12.2642596 / np.sqrt(volts * (1 + 0.978475598e-6 * volts))
@@ -51,12 +59,20 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
     Parameters
     ----------
     frequencies : (P, 2) or (P, 3), (kx, ky[, 0]) in 1/Å.
+    optics : of one number each, or (B,): those of the same particles as `defocus`.
 
     Returns
     -------
     (B, P) float32, dimensionless, in [-1, 1].
     """
-    wavelength = electron_wavelength_A(optics.voltage_kV)
+    wavelength, aberration_mm, offset = (
+        torch.as_tensor(field, device=frequencies.device)[:, None] if isinstance(field, np.ndarray) else float(field)
+        for field in (
+            electron_wavelength_A(optics.voltage_kV),
+            optics.spherical_aberration_mm,
+            np.arcsin(optics.amplitude_contrast),
+        )
+    )
     kx, ky = frequencies[:, 0].double(), frequencies[:, 1].double()
     s2 = kx.square() + ky.square()
     u, v, angle, phase = (
@@ -67,6 +83,6 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
     mean, difference = (u + v) / 2, (u - v) / 2
     particles = torch.stack([mean, difference * torch.cos(2 * angle), difference * torch.sin(2 * angle)], 1)
     defocus_s2 = particles @ torch.stack([s2, kx.square() - ky.square(), 2 * kx * ky])
-    aberration = 0.5 * torch.pi * optics.spherical_aberration_mm * 1e7 * wavelength**3 * s2.square()
+    aberration = 0.5 * torch.pi * aberration_mm * 1e7 * wavelength**3 * s2.square()
     chi = torch.pi * wavelength * defocus_s2 - aberration
-    return torch.sin(chi + np.arcsin(optics.amplitude_contrast) + phase[:, None]).float()
+    return torch.sin(chi + offset + phase[:, None]).float()

@@ -3,20 +3,23 @@
 A RELION 3.1 STAR file (an optics table and a particles table) beside one MRC image stack. It carries
 image names, CTF parameters and nothing else: no pose, no class, no order that gives the class away.
 `evaluation_particles.txt` beside it lists the particles for which a method must write its own volume.
+`read_stack` takes nothing else; for anybody's particles see `hydra_bench.particles`, which gives a Stack too.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import pandas as pd
+import torch
 
-from hydra_bench.ctf import Defocus, Optics
+from hydra_bench.ctf import Defocus, Optics, contrast_transfer
 from hydra_bench.errors import InputError
-from hydra_bench.files import read_star, write_star, write_text
+from hydra_bench.files import MRC_HEADER_BYTES, read_star, sha256, write_star, write_text
+from hydra_bench.image_files import ImageFiles, read_mrc_header
 
 STAR_NAME, IMAGES_NAME, EVALUATION_NAME = "particles.star", "particles.mrcs", "evaluation_particles.txt"
 
@@ -25,25 +28,71 @@ _PARTICLE_COLUMNS = ("rlnImageName", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAn
 _TRUTH_COLUMNS = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnClassNumber")
 
 
+_FINGERPRINT_IMAGES = 64
+
+
 @dataclass(frozen=True)
 class Stack:
-    """A stack on disk. `images_path` holds N images (D, D) in the order of `defocus`."""
+    """N particles on disk: where their images lie, and what their microscope did to them.
 
-    star_path: Path
-    images_path: Path
-    box_px: int
+    `path` is the file that lists them: the STAR or .cs file, or the image stack itself. `optics` and `defocus` are
+    None together, where no CTF is known or wanted. `contrast` (N,), +1 or -1, multiplies the images; None means +1.
+    """
+
+    path: Path
+    images: ImageFiles
     pixel_size_A: float
-    optics: Optics
-    defocus: Defocus
+    optics: Optics | None
+    defocus: Defocus | None
+    contrast: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.defocus)
+        return len(self.images)
 
-    def open_images(self) -> np.ndarray:
-        """The images (N, D, D) float32 as a read-only memory map: nothing is loaded until indexed."""
-        return np.memmap(
-            self.images_path, dtype="<f4", mode="r", offset=1024, shape=(len(self), self.box_px, self.box_px)
-        )
+    @property
+    def box_px(self) -> int:
+        return self.images.box_px
+
+    def read_images(self, indices: np.ndarray) -> np.ndarray:
+        """The given images (B, D, D) float32, white particles; see ImageFiles.read, which raises InputError."""
+        images = self.images.read(indices)
+        if self.contrast is not None:
+            images *= self.contrast[indices, None, None]
+        return images
+
+    def transfer(self, indices: np.ndarray, frequencies_per_A: torch.Tensor) -> torch.Tensor:
+        """CTF of the given particles at frequencies (n, 2 or 3) in 1/Å: (B, n) float32, 1 where there is no CTF."""
+        if self.defocus is None or self.optics is None:
+            return torch.ones(len(indices), len(frequencies_per_A), device=frequencies_per_A.device)
+        return contrast_transfer(frequencies_per_A, self.defocus.take(indices), self.optics.take(indices))
+
+    def fingerprint(self) -> dict[str, int | float | str | None]:
+        """A small identity, the same whenever the same stack is read, wherever it lies; values go into JSON.
+
+        All of the metadata count, and the sizes of the image files; of the pixels only up to 64 evenly spaced images
+        do, so it takes no longer for more images. An image stack without metadata has no `file_sha256`.
+        Raises InputError if one of those images is unusable.
+        """
+        sample = np.unique(np.linspace(0, len(self) - 1, _FINGERPRINT_IMAGES).round().astype(np.int64))
+        return {
+            "n_particles": len(self),
+            "box_px": self.box_px,
+            "pixel_size_A": float(self.pixel_size_A),
+            "file_sha256": None if self.path in self.images.paths else sha256(self.path),
+            "ctf_sha256": _ctf_checksum(self),
+            "image_bytes": self.images.total_bytes,
+            "image_sample_sha256": hashlib.sha256(self.read_images(sample).astype("<f4").tobytes()).hexdigest(),
+        }
+
+
+def _ctf_checksum(stack: Stack) -> str | None:
+    """Checksum of the CTF parameters, which may come from a second file; None without CTF."""
+    if stack.optics is None or stack.defocus is None:
+        return None
+    digest = hashlib.sha256()
+    for field in (*vars(stack.optics).values(), *vars(stack.defocus).values()):
+        digest.update(np.asarray(field, dtype="<f8").tobytes())
+    return digest.hexdigest()
 
 
 def particle_table(n: int, defocus: Defocus, images_name: str = IMAGES_NAME) -> pd.DataFrame:
@@ -101,20 +150,22 @@ def read_stack(star_path: Path | str) -> Stack:
         missing = [column for column in columns if column not in tables[name]]
         if missing:
             raise InputError(f"{star_path}: data_{name} lacks the column {missing[0]}")
+        text = [c for c in columns if c != "rlnImageName" and not pd.api.types.is_numeric_dtype(tables[name][c])]
+        if text:
+            raise InputError(f"{star_path}: data_{name}: {text[0]} is not a number throughout")
     optics, particles = tables["optics"], tables["particles"]
+    if len(particles) == 0:
+        raise InputError(f"{star_path}: data_particles holds no particles; at least one is needed")
     if len(optics) != 1:
         raise InputError(f"{star_path}: {len(optics)} optics groups; exactly one is supported")
     leaked = [column for column in _TRUTH_COLUMNS if column in particles]
     if leaked:
         raise InputError(f"{star_path}: column {leaked[0]} gives truth away; a stack holds no pose and no class")
     row = optics.iloc[0]
-    images_path = _images_path(star_path, particles["rlnImageName"])
     box = int(row["rlnImageSize"])
-    _check_images(images_path, len(particles), box)
     return Stack(
-        star_path=star_path,
-        images_path=images_path,
-        box_px=box,
+        path=star_path,
+        images=_open_images(_images_path(star_path, particles["rlnImageName"]), len(particles), box, star_path),
         pixel_size_A=float(row["rlnImagePixelSize"]),
         optics=Optics(
             float(row["rlnVoltage"]), float(row["rlnSphericalAberration"]), float(row["rlnAmplitudeContrast"])
@@ -134,19 +185,16 @@ def _images_path(star_path: Path, names: pd.Series) -> Path:
     return star_path.parent / parts[1].iloc[0]
 
 
-def _check_images(path: Path, n: int, box: int) -> None:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; the STAR file names it in rlnImageName")
-    try:
-        with mrcfile.open(path, header_only=True) as mrc:
-            shape, mode = (int(mrc.header.nz), int(mrc.header.ny), int(mrc.header.nx)), int(mrc.header.mode)
-    except ValueError as error:
-        raise InputError(f"{path}: not a readable MRC stack ({error})") from None
-    if shape != (n, box, box) or mode != 2:
-        raise InputError(f"{path}: shape {shape}, mode {mode}; the STAR file says {(n, box, box)}, mode 2")
-    expected = 1024 + 4 * n * box * box
-    if path.stat().st_size != expected:
-        raise InputError(f"{path}: {path.stat().st_size} bytes; {expected} are expected, so it is truncated or padded")
+def _open_images(path: Path, n: int, box: int, star_path: Path) -> ImageFiles:
+    """The contract's one image file, holding just the N images and nothing more."""
+    file = read_mrc_header(path, f"{star_path}: rlnImageName")
+    shape = (file.n_images, file.height_px, file.width_px)
+    if shape != (n, box, box) or file.dtype != np.dtype("<f4"):
+        raise InputError(f"{path}: shape {shape}, type {file.dtype}; the STAR file says {(n, box, box)}, float32")
+    expected = MRC_HEADER_BYTES + n * file.image_bytes
+    if file.size_bytes != expected:
+        raise InputError(f"{path}: {file.size_bytes} bytes; {expected} are expected, so it is padded")
+    return ImageFiles((file,), np.zeros(n, dtype=np.int32), np.arange(n), box)
 
 
 def read_evaluation_list(path: Path | str, n_particles: int) -> np.ndarray:

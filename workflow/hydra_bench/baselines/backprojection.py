@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hydra_bench.ctf import contrast_transfer
 from hydra_bench.errors import InputError
 from hydra_bench.files import write_map
 from hydra_bench.fourier import fft_centred, frequency_plane, frequency_radius
@@ -64,12 +63,12 @@ def accumulate(stack: Stack, members: np.ndarray, rotations: np.ndarray, shifts_
     radius = plane.norm(dim=1)
     inside = (radius <= box // 2 - 1) & (radius > 0)
     frequencies = plane[inside] / (box * stack.pixel_size_A)
-    sums, images = Sums.empty(box), stack.open_images()
+    sums = Sums.empty(box)
     for start in range(0, len(members), _CHUNK):
         part = members[start : start + _CHUNK]
-        transforms = fft_centred(torch.from_numpy(np.array(images[part])), 2).flatten(1)
+        transforms = fft_centred(torch.from_numpy(stack.read_images(part)), 2).flatten(1)
         centred = transforms * shift_factors(torch.from_numpy(-shifts_A[part] / stack.pixel_size_A), plane, box)
-        ctf = contrast_transfer(frequencies, stack.defocus.take(part), stack.optics)
+        ctf = stack.transfer(part, frequencies)
         points = PADDING * plane[inside] @ torch.from_numpy(rotations[part]).float()
         values = (centred[:, inside] * ctf).flatten()
         insert_slices(sums, values, ctf.square().flatten(), points.reshape(-1, 3))

@@ -41,7 +41,7 @@ class Job:
         s, stack = self.settings, self.stack
         if s.classes > len(stack):
             raise InputError(
-                f"classes: {s.classes} for the {len(stack)} images of {stack.star_path}; "
+                f"classes: {s.classes} for the {len(stack)} images of {stack.path}; "
                 "at most one class an image is possible"
             )
         if s.downsample_px is not None and s.downsample_px > stack.box_px:

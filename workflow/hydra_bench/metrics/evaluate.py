@@ -110,7 +110,7 @@ def _measure(
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
     assignments = read_assignments(folder, len(stack))
-    evaluation = read_evaluation_list(stack.star_path.parent / EVALUATION_NAME, len(stack))
+    evaluation = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))
     predicted = labels_of(assignments, truth.n_classes, settings.kmeans_seed)
     clustering = score(truth.classes, truth.n_classes, predicted)
     mask = None

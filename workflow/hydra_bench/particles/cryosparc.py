@@ -1,0 +1,254 @@
+"""cryoSPARC's .cs files: NumPy structured arrays, one row a particle.
+
+Fields used: blob/path, blob/idx (from 0), blob/shape, blob/psize_A, blob/sign; ctf/accel_kv, ctf/cs_mm,
+ctf/amp_contrast, ctf/df1_A, ctf/df2_A, ctf/df_angle_rad, ctf/phase_shift_rad; alignments3D/pose, shift, psize_A,
+or those of alignments_class_<k>. Jobs leave out what they did not change and write it to a second,
+"passthrough" file with the same particles; rows are joined by uid.
+
+Sources: CryoSPARC guide, "Manipulating .cs files created by CryoSPARC"; for poses, see `read_cs_poses`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.transform import Rotation
+
+from hydra_bench.ctf import Defocus, Optics
+from hydra_bench.errors import InputError
+from hydra_bench.image_files import ImageFiles
+from hydra_bench.particles.columns import (
+    PIXEL_SIZE,
+    CtfSource,
+    check_defocus,
+    limited,
+    numbers,
+    one_pixel_size,
+    optics_from_columns,
+)
+from hydra_bench.particles.locate import locate
+from hydra_bench.particles.matching import ImageKeys, match_particles
+from hydra_bench.stack import Stack
+
+_OPTICS_FIELDS = {
+    "voltage_kV": "ctf/accel_kv",
+    "spherical_aberration_mm": "ctf/cs_mm",
+    "amplitude_contrast": "ctf/amp_contrast",
+}
+_DEFOCUS_FIELDS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad", "ctf/phase_shift_rad")
+_BLOB_FIELDS = ("blob/path", "blob/idx", "blob/shape")
+_CLASS_POSE = re.compile(r"alignments_class_(\d+)/pose")
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """The rows of a .cs file, and of its passthrough file in the same order if there is one."""
+
+    path: Path
+    main: np.ndarray
+    passthrough_path: Path | None = None
+    passthrough: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.main)
+
+    @property
+    def names(self) -> set[str]:
+        return set(self.main.dtype.names) | set(() if self.passthrough is None else self.passthrough.dtype.names)
+
+    def field(self, name: str) -> np.ndarray:
+        """A field (N, ...), of the .cs file itself if it is there. Raises InputError if neither has it."""
+        if name in self.main.dtype.names:
+            return self.main[name]
+        if self.passthrough is not None and name in self.passthrough.dtype.names:
+            return self.passthrough[name]
+        second = f" and its passthrough file {self.passthrough_path}" if self.passthrough_path else ""
+        lack = "lack" if second else "lacks"
+        missing = "CTF missing: " if name.startswith("ctf/") else ""
+        advice = "" if second else "; if a passthrough .cs file holds it, name that by passthrough"
+        raise InputError(f"{self.path}{second}: {missing}{lack} the field {name}{advice}")
+
+    def where(self, name: str) -> str:
+        """File and field, for messages."""
+        path = self.path if name in self.main.dtype.names else self.passthrough_path
+        return f"{path}: {name}"
+
+
+def read_cs_stack(
+    path: Path, datadir: Path | None, ctf: CtfSource, pixel_size_A: float | None, passthrough: Path | None
+) -> Stack:
+    """Read a .cs file of particles.
+
+    Without `passthrough`, a passthrough file beside the .cs file is used where fields are missing and there is
+    just one. Raises InputError; see `particles.read_particles`.
+    """
+    needed = [*_BLOB_FIELDS, *([] if pixel_size_A else ["blob/psize_A"])]
+    if ctf == "file":
+        needed += [*_OPTICS_FIELDS.values(), *_DEFOCUS_FIELDS[:3]]
+    data = _read_dataset(path, passthrough, needed)
+    optics, defocus = (None, None) if ctf == "none" else (_optics(data), _defocus(data))
+    return Stack(
+        path=path,
+        images=_open_images(data, datadir),
+        pixel_size_A=_pixel_size_A(data) if pixel_size_A is None else pixel_size_A,
+        optics=optics,
+        defocus=defocus,
+        contrast=_contrast(data),
+    )
+
+
+def read_cs_poses(path: Path, stack: Stack, passthrough: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Poses from a .cs file, in the stack's order; see `particles.read_poses`.
+
+    `alignments3D/pose` is a rotation vector v: axis times angle in radians, the angle counter-clockwise looking down
+    the axis (CryoSPARC forum, "It's time I admit I don't know what Rodrigues vectors are", 2023, answer of the
+    developers). The matrix that RELION's angles give, map to view, is the transpose of the right-handed
+    rotation by v, that is the rotation by -v: pyem's csparc2star takes RELION's Euler angles of just that matrix
+    (asarnow/pyem, pull request 5, by cryoSPARC's authors), and cryoDRGN's parse_pose_csparc transposes it likewise.
+    Shifts, in px of psize_A, have the sign of rlnOrigin, so the particle's displacement is their negative.
+
+    Where there are several classes (`alignments_class_<k>`), each particle's most probable one is taken.
+    """
+    data = _read_dataset(path, passthrough, [])
+    vectors, origins_A = _class_poses(data)
+    keys = None
+    if {"blob/path", "blob/idx"} <= data.names:
+        names, _ = _blob_names(data)
+        keys = ImageKeys.of(names, data.field("blob/idx").astype(np.int64))
+    rows = match_particles(keys, len(data), stack, data.where("blob/path") if keys else str(path))
+    return Rotation.from_rotvec(-vectors[rows]).as_matrix(), -origins_A[rows]
+
+
+def _class_poses(data: _Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation vectors (N, 3) and origins (N, 2) in Å, each particle's of its most probable class."""
+    if "alignments3D/pose" in data.names:
+        return _poses_of(data, "alignments3D")
+    groups = sorted({f"alignments_class_{m[1]}" for m in map(_CLASS_POSE.fullmatch, data.names) if m})
+    if not groups:
+        raise InputError(f"{data.path}: lacks the field alignments3D/pose (nor is there an alignments_class_<k>/pose)")
+    vectors, origins = (np.stack(parts) for parts in zip(*(_poses_of(data, group) for group in groups), strict=True))
+    best = np.zeros(len(data), dtype=np.int64)
+    if len(groups) > 1:
+        fields = [f"{group}/class_posterior" for group in groups]
+        best = np.stack([numbers(data.field(field), data.where(field)) for field in fields]).argmax(0)
+    return vectors[best, np.arange(len(data))], origins[best, np.arange(len(data))]
+
+
+def _poses_of(data: _Dataset, group: str) -> tuple[np.ndarray, np.ndarray]:
+    pose, shift, pixel = (f"{group}/{name}" for name in ("pose", "shift", "psize_A"))
+    vectors, shifts = (_vectors(data, name, width) for name, width in ((pose, 3), (shift, 2)))
+    return vectors, shifts * limited(data.field(pixel), data.where(pixel), PIXEL_SIZE)[:, None]
+
+
+def _vectors(data: _Dataset, name: str, width: int) -> np.ndarray:
+    values = data.field(name)
+    if values.shape != (len(data), width):
+        raise InputError(f"{data.where(name)} has shape {values.shape}; {(len(data), width)} is expected")
+    return numbers(values.ravel(), data.where(name)).reshape(values.shape)
+
+
+def _read_dataset(path: Path, passthrough: Path | None, needed: Iterable[str]) -> _Dataset:
+    main = _load(path)
+    if len(main) == 0:
+        raise InputError(f"{path}: holds no particles; at least one is needed")
+    if passthrough is None and not set(needed) <= set(main.dtype.names):
+        beside = [other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path]
+        if len(beside) != 1:
+            return _Dataset(path, main)
+        passthrough = beside[0]
+    if passthrough is None:
+        return _Dataset(path, main)
+    return _Dataset(path, main, passthrough, _joined(path, main, passthrough))
+
+
+def _joined(path: Path, main: np.ndarray, passthrough: Path) -> np.ndarray:
+    """The passthrough file's rows in the order of the .cs file's, by uid."""
+    second = _load(passthrough)
+    for file, rows in ((path, main), (passthrough, second)):
+        if "uid" not in rows.dtype.names:
+            raise InputError(f"{file}: lacks the field uid, by which a passthrough file is joined")
+    index = pd.Index(second["uid"])
+    if index.has_duplicates:
+        raise InputError(f"{passthrough}: uid {index[index.duplicated()][0]} is there twice")
+    rows = index.get_indexer(main["uid"])
+    if (rows < 0).any():
+        uid = main["uid"][np.argmax(rows < 0)]
+        raise InputError(f"{passthrough}: uid {uid} of {path} is not there; the two are of different particles")
+    return second[rows]
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError:
+        raise InputError(f"{path}: not a .cs file; a NumPy structured array without objects is expected") from None
+    if not isinstance(rows, np.ndarray) or rows.dtype.names is None or rows.ndim != 1:
+        raise InputError(f"{path}: not a .cs file; a NumPy array of rows with named fields is expected")
+    return rows
+
+
+def _optics(data: _Dataset) -> Optics:
+    columns = {name: data.field(field) for name, field in _OPTICS_FIELDS.items()}
+    return optics_from_columns(columns, {name: data.where(field) for name, field in _OPTICS_FIELDS.items()})
+
+
+def _defocus(data: _Dataset) -> Defocus:
+    u, v, angle = (numbers(data.field(field), data.where(field)) for field in _DEFOCUS_FIELDS[:3])
+    phase_field = _DEFOCUS_FIELDS[3]
+    has_phase = phase_field in data.names
+    phase = numbers(data.field(phase_field), data.where(phase_field)) if has_phase else np.zeros(len(u))
+    defocus = Defocus(u, v, np.degrees(angle), np.degrees(phase))
+    check_defocus(defocus, f"{data.where('ctf/df1_A')} and ctf/df2_A")
+    return defocus
+
+
+def _pixel_size_A(data: _Dataset) -> float:
+    values, where = data.field("blob/psize_A"), data.where("blob/psize_A")
+    return one_pixel_size(limited(values, where, PIXEL_SIZE), _particle, where)
+
+
+def _particle(row: int) -> str:
+    return f"particle {row + 1}"
+
+
+def _contrast(data: _Dataset) -> np.ndarray | None:
+    """+1 or -1 for each particle from blob/sign; None where all are +1 or nothing is said."""
+    if "blob/sign" not in data.names:
+        return None
+    sign = numbers(data.field("blob/sign"), data.where("blob/sign"))
+    if (np.abs(sign) != 1).any():
+        bad = np.argmax(np.abs(sign) != 1)
+        raise InputError(f"{data.where('blob/sign')} is {sign[bad]:g} in row {bad + 1}; 1 or -1 is allowed")
+    return None if (sign == 1).all() else sign.astype(np.float32)
+
+
+def _blob_names(data: _Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """File of each particle (N,) and the different files; '>' before a path marks cryoSPARC's project folder."""
+    codes, unique = pd.factorize(data.field("blob/path"))
+    clean = [name.decode(errors="surrogateescape") if isinstance(name, bytes) else str(name) for name in unique]
+    files = np.array([name.removeprefix(">") for name in clean], dtype=object)
+    return files[codes], files
+
+
+def _open_images(data: _Dataset, datadir: Path | None) -> ImageFiles:
+    names, files = _blob_names(data)
+    frames = numbers(data.field("blob/idx"), data.where("blob/idx")).astype(np.int64)
+    shapes = data.field("blob/shape").reshape(len(data), -1)
+    box = int(shapes[0, 0])
+    if (shapes != box).any():
+        i = int(np.argmax((shapes != box).any(1)))
+        size = " x ".join(map(str, shapes[i]))
+        raise InputError(
+            f"{data.where('blob/shape')}: particle 1 has {box} px and particle {i + 1} has {size} px; all images must "
+            "be square and of one size"
+        )
+    paths = locate(files, data.path, "blob/path", datadir)
+    file_index = pd.Index(files).get_indexer(names)
+    return ImageFiles.open(paths, file_index, frames, data.where("blob/idx"), box, data.where("blob/shape"))

@@ -1,0 +1,69 @@
+"""Where image files lie that a particle file names by relative or moved paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from hydra_bench.errors import InputError
+
+_OTHER_SUFFIX = {".mrc": ".mrcs", ".mrcs": ".mrc"}
+_FOLDERS_ABOVE = 3
+"""How far above the particle file the project may begin: RELION's job folders are two deep, cryoSPARC's one."""
+
+
+def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | None) -> list[Path]:
+    """The existing path of each image file that `field` of the file `named_by` names.
+
+    Tried in this order, the first that exists being taken:
+
+    1. in `datadir`, if given: the name with its folders, then its last part alone;
+    2. an absolute name as it is;
+    3. in the folder of the particle file;
+    4. in the working directory, which is the project's folder when RELION or cryoSPARC run;
+    5. in each of the three folders above the particle file's, nearest first: the project's folder, where the
+       particle file lies in a job's;
+    6. all of these again with .mrc in place of .mrcs, or the other way round: cryoSPARC writes the one, RELION
+       wants the other, and conversions rename what is in the list, not the files.
+
+    Raises
+    ------
+    InputError
+        If a file is in none of them (the message lists what was tried), or if two names come to one file, as
+        files of one name from several folders would.
+    """
+    paths: dict[Path, str] = {}
+    for name in names:
+        path = _locate_one(name, named_by, field, datadir)
+        if path in paths:
+            raise InputError(f"{named_by}: {field} names {paths[path]} and {name}, but both are found as {path}")
+        paths[path] = name
+    return list(paths)
+
+
+def _locate_one(name: str, named_by: Path, field: str, datadir: Path | None) -> Path:
+    tried = list(dict.fromkeys(_candidates(Path(name), named_by, datadir)))
+    other_suffix = _OTHER_SUFFIX.get(Path(name).suffix)
+    renamed = [path.with_suffix(other_suffix) for path in tried] if other_suffix else []
+    for candidate in (*tried, *renamed):
+        if candidate.is_file():
+            return candidate
+    also = f" (and {other_suffix})" if other_suffix else ""
+    advice = "check datadir" if datadir is not None else "name the folder of the images by datadir"
+    raise InputError(
+        f"{named_by}: {field} names {name}, which does not exist; tried {', '.join(map(str, tried))}{also}; {advice}"
+    )
+
+
+def _candidates(name: Path, named_by: Path, datadir: Path | None) -> Iterable[Path]:
+    if datadir is not None:
+        yield datadir / (name.relative_to(name.anchor) if name.is_absolute() else name)
+        yield datadir / name.name
+    if name.is_absolute():
+        yield name
+        return
+    folder = named_by.resolve().parent
+    yield folder / name
+    yield Path.cwd() / name
+    for above in list(folder.parents)[:_FOLDERS_ABOVE]:
+        yield above / name
