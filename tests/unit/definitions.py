@@ -32,3 +32,11 @@ def dataset(images: int = 30, **simulation: Any) -> dict[str, Any]:
         },
         "simulation": {**chosen, **simulation},
     }
+
+
+def moving_dataset(images: int = 30, states: int = 3, **simulation: Any) -> dict[str, Any]:
+    """The same two species; two proteins of the second turn by a lot against its RNA."""
+    definition = dataset(images, **simulation)
+    motion = {"chains": ["SA?", "SB*"], "angle_deg": [-40, 60], "axis": None, "through": None, "states": states}
+    definition["species"]["small"]["motion"] = motion
+    return definition

@@ -77,7 +77,7 @@ def test_order_of_species_is_kept_and_order_of_keys_is_the_schemas(config: dict[
     species["spliceosome"] = {"images": 500, "entry": "3jb9"}
     settings = configuration.validate(config)["dataset_definitions"]["demo"]["species"]
     assert list(settings) == list(species)
-    assert list(settings["spliceosome"]) == ["entry", "chains", "assembly", "model", "images"]
+    assert list(settings["spliceosome"]) == ["entry", "chains", "assembly", "model", "images", "motion"]
 
 
 SIMULATION = "dataset_definitions.demo.simulation"
@@ -118,6 +118,60 @@ def test_a_wrong_value_is_refused_with_its_key_and_what_is_allowed(
 ) -> None:
     put(config, path, value)
     assert re.search(expected.replace("?", r"\?"), problem(config))
+
+
+MOTION = "dataset_definitions.moving.species.ribosome.motion"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("states", 1, "states: 1 is not allowed; an integer at least 2 is expected"),
+        ("angle_deg", [5, 5], r"angle_deg: \[5, 5\] is not allowed; two different angles, the lower first"),
+        ("angle_deg", [15, -15], r"angle_deg: \[15, -15\] is not allowed"),
+        ("angle_deg", [15], r"angle_deg: \[15\] is not allowed; a list of 2, each a number is expected"),
+        ("axis", [0, 0, 0], r"axis: \[0, 0, 0\] is not allowed; a direction"),
+        ("axis", [0, 1], r"axis: \[0, 1\] is not allowed; a list of 3, each a number or null"),
+        ("through", "hinge", "through: hinge is not allowed; a list of 3, each a number or null"),
+        (
+            "angle",
+            [0, 1],
+            "angle: unknown key; allowed are chains, angle_deg, axis, through, states; did you mean angle_deg",
+        ),
+    ],
+)
+def test_a_wrong_motion_is_refused(config: dict[str, Any], path: str, value: Any, expected: str) -> None:
+    put(config, f"{MOTION}.{path}", value)
+    assert re.search(f"^{MOTION}.{expected}", problem(config))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("motion.chains", ["S*", "Q*"], f"^{MOTION}.chains: chain pattern 'Q.*' selects nothing; chains are L50"),
+        ("motion.chains", ["L*", "S*"], rf"^{MOTION}.chains: L\*, S\* selects everything; some chains must rest"),
+        # Two proteins at far ends of the ribosome.
+        ("chains", ["LGG", "SA0"], f"^{MOTION}.through: null is not allowed; no moving atom lies within 8 Å"),
+    ],
+)
+def test_a_motion_that_the_structure_does_not_bear_out_is_refused(
+    config: dict[str, Any], path: str, value: Any, expected: str
+) -> None:
+    config["datasets"] = ["moving"]
+    put(config, f"dataset_definitions.moving.species.ribosome.{path}", value)
+    assert re.search(expected, problem(configuration.validate(config), configuration.check_structures))
+
+
+def test_the_moving_dataset_fits_its_box_in_every_state(config: dict[str, Any]) -> None:
+    config["datasets"] = ["moving"]
+    configuration.check_structures(configuration.validate(config))
+    # At rest 110 px are enough; tilted like a lid the subunit reaches further out.
+    put(config, f"{MOTION}.axis", None)
+    put(config, "dataset_definitions.moving.simulation.box_px", 110)
+    message = problem(configuration.validate(config), configuration.check_structures)
+    assert "simulation.box_px: 110 is too small for species ribosome, 3" in message
+    del config["dataset_definitions"]["moving"]["species"]["ribosome"]["motion"]
+    configuration.check_structures(configuration.validate(config))
 
 
 def test_a_missing_key_is_named(config: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from hydra_bench.density import density_map
 from hydra_bench.files import read_json, read_star
 from hydra_bench.fourier import fourier_crop
 from hydra_bench.simulate import Imaging, draw_particles, noise_deviation, particle_noise, simulate, species_images
+from hydra_bench.species import StateMap
 from hydra_bench.stack import read_evaluation_list, read_stack
 from hydra_bench.structures import load_atoms
 from hydra_bench.truth import read_truth
@@ -33,6 +34,8 @@ def test_the_contracts_hold(folder: Path) -> None:
     assert stack.pixel_size_A == pytest.approx(48 * 6.6 / 32)
     assert np.bincount(truth.classes).tolist() == [30, 30]
     assert truth.class_names == ("large", "small")
+    assert truth.states is None
+    assert truth.conformations.shape == (60, 0)
     evaluation = read_evaluation_list(folder / "stack" / "evaluation_particles.txt", len(stack))
     assert np.bincount(truth.classes[evaluation]).tolist() == [2, 2]
     assert (np.diff(evaluation) > 0).all()
@@ -79,12 +82,12 @@ def test_measured_snr_is_the_one_that_was_set() -> None:
     definition = dataset(images=600, delivered_box_px=48)
     imaging = Imaging.from_definition(definition["simulation"])
     atoms = [load_atoms(STRUCTURES, "6zu5", one["chains"]) for one in definition["species"].values()]
-    maps = [density_map(a, imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2) for a in atoms]
+    volumes = [density_map(a, imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2) for a in atoms]
     particles = draw_particles([600, 600], imaging, 2, seed=1)
-    noise_sd = noise_deviation(maps, particles, imaging)
+    noise_sd = noise_deviation([StateMap(c, 0, v) for c, v in enumerate(volumes)], particles, imaging)
     variances = [
         images.var((1, 2), correction=0)
-        for c, volume in enumerate(maps)
+        for c, volume in enumerate(volumes)
         for _, images in species_images(volume, np.flatnonzero(particles.classes == c), particles, imaging)
     ]
     assert float(torch.cat(variances).mean()) / noise_sd**2 == pytest.approx(imaging.snr, rel=0.02)

@@ -25,7 +25,6 @@ Config = dict[str, Any]
 _WORKFLOW = Path(__file__).resolve().parents[1]
 SCHEMA_PATH, METHODS_FOLDER = _WORKFLOW / "schemas" / "config.schema.yaml", _WORKFLOW / "methods"
 
-_SELECTION = ("entry", "model", "chains", "assembly")  # in the order in which they are applied
 _TABLE_MARK = "<!-- Below this line: made by `make config-table` from the schemas. -->\n"
 
 
@@ -143,6 +142,17 @@ def _check_dataset(dataset: Config, at: KeyPath) -> None:
         if per_class > species["images"]:
             allowed = f"at most the images of species {name}, {species['images']}, is expected"
             raise KeyPathError((*at, "evaluation_particles_per_class"), f"{per_class} is not allowed; {allowed}")
+        if species["motion"] is not None:
+            _check_motion(species["motion"], (*at, "species", name, "motion"))
+
+
+def _check_motion(motion: Config, at: KeyPath) -> None:
+    low, high = motion["angle_deg"]
+    if low >= high:
+        path = (*at, "angle_deg")
+        raise KeyPathError(path, f"[{low:g}, {high:g}] is not allowed; two different angles, the lower first, expected")
+    if motion["axis"] is not None and not any(motion["axis"]):
+        raise KeyPathError((*at, "axis"), f"{motion['axis']} is not allowed; a direction of some length is expected")
 
 
 def check_structures(config: Config, sources: Iterable[Path | str] = ()) -> None:
@@ -163,30 +173,36 @@ def check_structures(config: Config, sources: Iterable[Path | str] = ()) -> None
 
 
 def _check_species(folder: str, dataset: Config, name: str) -> None:
-    from hydra_bench.structures import load_atoms  # gemmi is not needed to read a configuration
+    from hydra_bench.species import load_species  # gemmi is not needed to read a configuration
 
     at = ("dataset_definitions", name)
     if not Path(folder).is_dir():
         raise KeyPathError(("structures_folder",), f"{folder}: no such folder; a folder of PDB entries is expected")
     for species, definition in dataset["species"].items():
         try:
-            atoms = load_atoms(folder, **{key: definition[key] for key in _SELECTION})
+            loaded = load_species(folder, definition)
         except InputError as error:
             key = _blamed(folder, definition)
-            raise KeyPathError((*at, "species", species, key), " ".join(str(error).split())) from None
-        _check_box(dataset["simulation"], atoms.diameter_A, species, (*at, "simulation", "box_px"))
+            raise KeyPathError((*at, "species", species, *key), " ".join(str(error).split())) from None
+        _check_box(dataset["simulation"], loaded.diameter_A, species, (*at, "simulation", "box_px"))
 
 
-def _blamed(folder: str, definition: Config) -> str:
+def _blamed(folder: str, definition: Config) -> KeyPath:
     """The key of a species with which reading it begins to fail."""
+    from hydra_bench.motion import moving_atoms
+    from hydra_bench.species import SELECTION, selection
     from hydra_bench.structures import load_atoms
 
-    for count, key in enumerate(_SELECTION, start=1):
+    for count, key in enumerate(SELECTION, start=1):
         try:
-            load_atoms(folder, **{name: definition[name] for name in _SELECTION[:count]})
+            load_atoms(folder, **{name: definition[name] for name in SELECTION[:count]})
         except InputError:
-            return key
-    return _SELECTION[-1]
+            return (key,)
+    try:
+        moving_atoms(load_atoms(folder, **selection(definition)), definition["motion"]["chains"])
+    except InputError:
+        return ("motion", "chains")
+    return ("motion", "through")
 
 
 def _check_box(simulation: Config, diameter_A: float, species: str, at: KeyPath) -> None:

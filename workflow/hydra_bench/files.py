@@ -68,7 +68,8 @@ def read_json(path: Path | str) -> Any:
 def write_star(path: Path | str, tables: dict[str, pd.DataFrame]) -> None:
     """Write STAR data blocks, name -> table, without starfile's time-stamped first line."""
     with atomic(path) as temporary:
-        starfile.write(tables, temporary)
+        # starfile's own <NA> is no number to programs that read the file with C's functions.
+        starfile.write(tables, temporary, na_rep="nan")
         lines = temporary.read_text().splitlines()
         body = [line.rstrip() for line in lines if not line.startswith("# Created by")]
         temporary.write_text("\n".join(body).strip() + "\n")

@@ -12,7 +12,7 @@ noise, over the full image (CryoBench's definition).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ from hydra_bench.projection import (
     slicing_transform,
 )
 from hydra_bench.rotations import random_rotations
-from hydra_bench.structures import Atoms, find_entry, load_atoms
+from hydra_bench.species import Species, StateMap, StateMaps, load_species
+from hydra_bench.structures import Atoms, find_entry
 
 _CHUNK = 128
 _SNR_SAMPLE = 1000
@@ -75,18 +76,34 @@ class Imaging:
 
 @dataclass(frozen=True)
 class Particles:
-    """The drawn state of N particles: poses (N, 3, 3), shifts_A (N, 2), classes (N,), defocus, evaluation list."""
+    """What is drawn for N particles.
+
+    rotations (N, 3, 3); shifts_A (N, 2); classes (N,); states (N,), 0-based in the particle's class; defocus;
+    evaluation (E,), particle numbers.
+    """
 
     rotations: np.ndarray
     shifts_A: np.ndarray
     classes: np.ndarray
+    states: np.ndarray
     defocus: Defocus
     evaluation: np.ndarray
 
+    def members(self, k: int, state: int) -> np.ndarray:
+        """Numbers of the particles of a class in a state."""
+        return np.flatnonzero((self.classes == k) & (self.states == state))
 
-def draw_particles(counts: list[int], imaging: Imaging, per_class: int, seed: int) -> Particles:
-    """Draw every particle's state; classes are in random order, so that position tells nothing."""
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
+
+def draw_particles(
+    counts: list[int], imaging: Imaging, per_class: int, seed: int, n_states: Sequence[int] | None = None
+) -> Particles:
+    """Draw what sets each particle apart; classes are in random order, so that position tells nothing.
+
+    counts: particles of each class; per_class: evaluated ones of each; n_states: states of each class, which
+    are equally likely, None for one each.
+    """
+    # A stream more leaves the others as they are.
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)]
     classes = streams[0].permutation(np.repeat(np.arange(len(counts)), counts))
     n = len(classes)
     shift_A = imaging.shift_px * imaging.pixel_size_A
@@ -102,23 +119,24 @@ def draw_particles(counts: list[int], imaging: Imaging, per_class: int, seed: in
         rotations=random_rotations(n, streams[1]),
         shifts_A=streams[2].uniform(-shift_A, shift_A, (n, 2)),
         classes=classes,
+        states=streams[5].integers(np.array(n_states or [1] * len(counts))[classes]),
         defocus=defocus,
         evaluation=np.sort(np.concatenate(chosen)),
     )
 
 
-def noise_deviation(full: list[torch.Tensor], particles: Particles, imaging: Imaging) -> float:
+def noise_deviation(maps: Iterable[StateMap], particles: Particles, imaging: Imaging) -> float:
     """Standard deviation of the full-box noise that gives the SNR.
 
     The signal's variance is measured on the full-box images of up to 1,000 particles, which are in random order.
     """
     at_full_box = replace(imaging, delivered_box_px=imaging.box_px)
-    sample = np.arange(min(len(particles.classes), _SNR_SAMPLE))
-    variances = [
-        images.var((1, 2), correction=0)
-        for c, volume in enumerate(full)
-        for _, images in species_images(volume, sample[particles.classes[sample] == c], particles, at_full_box)
-    ]
+    sampled = min(len(particles.classes), _SNR_SAMPLE)
+    variances = []
+    for one in maps:
+        members = particles.members(one.k, one.state)
+        for _, images in species_images(one.volume, members[members < sampled], particles, at_full_box):
+            variances.append(images.var((1, 2), correction=0))
     return float((torch.cat(variances).double().mean() / imaging.snr).sqrt())
 
 
@@ -131,10 +149,12 @@ def species_map(full: torch.Tensor, imaging: Imaging) -> torch.Tensor:
 def species_images(
     full: torch.Tensor, members: np.ndarray, particles: Particles, imaging: Imaging
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Noise-free images of one species, given its full-box map (D, D, D), in chunks at the delivered box d.
+    """Noise-free images of one full-box map (D, D, D), in chunks at the delivered box d.
 
     Yields particle numbers (B,) and images (B, d, d), the integral of density along the view, in Å x map units.
     """
+    if not len(members):  # a rare state: the transform is the costly part
+        return
     box, pixel = imaging.delivered_box_px, imaging.delivered_pixel_size_A
     volume = species_map(full, imaging)
     voxel = imaging.box_px * imaging.pixel_size_A / volume.shape[-1]
@@ -161,49 +181,38 @@ def particle_noise(numbers: np.ndarray, box: int, seed: int) -> np.ndarray:
 def simulate(definition: dict[str, Any], structures: Path, stack_folder: Path, truth_folder: Path) -> None:
     """Make the stack and the truth of a dataset definition (see the configuration schema for its keys).
 
-    Peak memory does not grow with the number of images: one species is projected at a time, and each
-    image is written to its place in the stack.
+    Peak memory does not grow with the number of images or of states: one map is projected at a time, and
+    each image is written to its place in the stack.
     """
-    imaging, species, seed = (
-        Imaging.from_definition(definition["simulation"]),
-        definition["species"],
-        definition["seed"],
-    )
-    atoms = {name: load_atoms(structures, **_selection(entry)) for name, entry in species.items()}
-    full = [density_map(a, imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2) for a in atoms.values()]
-    counts = [entry["images"] for entry in species.values()]
-    particles = draw_particles(counts, imaging, definition["evaluation_particles_per_class"], seed)
-    noise_sd = noise_deviation(full, particles, imaging)
+    imaging, seed = Imaging.from_definition(definition["simulation"]), definition["seed"]
+    species = {name: load_species(structures, entry) for name, entry in definition["species"].items()}
+    maps = StateMaps(tuple(species.values()), lambda atoms: _full_map(atoms, imaging))
+    counts = [entry["images"] for entry in definition["species"].values()]
+    n_states = [one.n_states for one in species.values()]
+    particles = draw_particles(counts, imaging, definition["evaluation_particles_per_class"], seed, n_states)
+    noise_sd = noise_deviation(_written(maps, species, imaging, truth_folder), particles, imaging)
     # Cropping to d of D px leaves noise of sd x d/D; dividing by that makes the delivered noise's sd 1.
     scale = imaging.box_px / imaging.delivered_box_px / noise_sd
-    _write_stack(full, particles, imaging, seed, scale, stack_folder)
-    _write_truth(full, list(species), particles, imaging, truth_folder)
+    _write_stack(maps, particles, imaging, seed, scale, stack_folder)
+    truth.write_truth_star(truth_folder, _truth_of(species, particles, truth_folder))
     provenance = {
         "definition": definition,
         "hydra_bench_version": __version__,
         "image_scale": scale,
         "species": {
-            name: {**_facts(a), "sha256": sha256(find_entry(structures, species[name]["entry"]))}
-            for name, a in atoms.items()
+            name: {**one.facts(), "sha256": sha256(find_entry(structures, definition["species"][name]["entry"]))}
+            for name, one in species.items()
         },
     }
     write_json(truth_folder / truth.PROVENANCE_NAME, provenance)
 
 
-def _selection(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: entry[key] for key in ("entry", "chains", "assembly", "model")}
-
-
-def _facts(atoms: Atoms) -> dict[str, Any]:
-    return {
-        "atoms": len(atoms.positions_A),
-        "mass_kDa": round(atoms.mass_kDa, 1),
-        "diameter_A": round(atoms.diameter_A, 1),
-    }
+def _full_map(atoms: Atoms, imaging: Imaging) -> torch.Tensor:
+    return density_map(atoms, imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2)
 
 
 def _write_stack(
-    maps: list[torch.Tensor], particles: Particles, imaging: Imaging, seed: int, scale: float, folder: Path
+    maps: Iterable[StateMap], particles: Particles, imaging: Imaging, seed: int, scale: float, folder: Path
 ) -> None:
     box, pixel, n = imaging.delivered_box_px, imaging.delivered_pixel_size_A, len(particles.classes)
     with (
@@ -211,23 +220,48 @@ def _write_stack(
         ImageStackWriter(temporary, n, box, pixel) as writer,
         tqdm(total=n, desc="simulate", unit="image", disable=None, delay=5) as progress,
     ):
-        for c, volume in enumerate(maps):
-            members = np.flatnonzero(particles.classes == c)
-            for part, signal in species_images(volume * scale, members, particles, imaging):
+        for one in maps:
+            members = particles.members(one.k, one.state)
+            for part, signal in species_images(one.volume * scale, members, particles, imaging):
                 writer.write(part, signal.numpy() + particle_noise(part, box, seed))
                 progress.update(len(part))
     stack.write_stack_star(folder, particles.defocus, imaging.optics, box, pixel, particles.evaluation)
 
 
-def _write_truth(
-    maps: list[torch.Tensor], names: list[str], particles: Particles, imaging: Imaging, folder: Path
-) -> None:
-    paths = tuple(folder / "volumes" / f"class_{c + 1}.mrc" for c in range(len(maps)))
-    for path, volume in zip(paths, maps, strict=True):
-        delivered = fourier_crop(volume, imaging.delivered_box_px, 3)
-        write_map(path, delivered.numpy(), imaging.delivered_pixel_size_A)
-    no_conformations = np.zeros((len(particles.classes), 0))
-    state = truth.Truth(
-        particles.rotations, particles.shifts_A, particles.classes, no_conformations, tuple(names), paths
+def _written(
+    maps: Iterable[StateMap], species: dict[str, Species], imaging: Imaging, folder: Path
+) -> Iterator[StateMap]:
+    """The same maps, each written to the truth at the delivered box on its way."""
+    all_species = tuple(species.values())
+    for one in maps:
+        delivered = fourier_crop(one.volume, imaging.delivered_box_px, 3).numpy()
+        own = all_species[one.k]
+        if one.state == own.central_state:
+            write_map(truth.class_volume_path(folder, one.k), delivered, imaging.delivered_pixel_size_A)
+        if own.n_states > 1:
+            path = truth.state_volume_path(folder, one.k, one.state)
+            write_map(path, delivered, imaging.delivered_pixel_size_A)
+        yield one
+
+
+def _truth_of(species: dict[str, Species], particles: Particles, folder: Path) -> truth.Truth:
+    all_species = tuple(species.values())
+    moving = any(one.n_states > 1 for one in all_species)
+    conformations = np.full((len(particles.classes), max(one.coordinates.shape[1] for one in all_species)), np.nan)
+    for k, one in enumerate(all_species):
+        own = particles.classes == k
+        conformations[own, : one.coordinates.shape[1]] = one.coordinates[particles.states[own]]
+    state_paths = tuple(
+        tuple(truth.state_volume_path(folder, k, s) for s in range(one.n_states)) if one.n_states > 1 else ()
+        for k, one in enumerate(all_species)
     )
-    truth.write_truth_star(folder, state)
+    return truth.Truth(
+        rotations=particles.rotations,
+        shifts_A=particles.shifts_A,
+        classes=particles.classes,
+        conformations=conformations,
+        class_names=tuple(species),
+        volume_paths=tuple(truth.class_volume_path(folder, k) for k in range(len(all_species))),
+        states=particles.states if moving else None,
+        state_paths=state_paths if moving else (),
+    )

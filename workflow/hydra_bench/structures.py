@@ -18,12 +18,14 @@ SUFFIXES = (".cif.gz", ".cif", ".pdb.gz", ".pdb")
 class Atoms:
     """The atoms of one species, its centre of mass at the origin.
 
-    model: gemmi model with the same positions; positions_A (N, 3) as x, y, z; masses_Da (N,).
+    model: gemmi model, whose atoms' own positions are those of rest; positions_A (N, 3) as x, y, z, which
+    count; masses_Da (N,); centre_A (3,): where the entry has what is the origin here.
     """
 
     model: gemmi.Model
     positions_A: np.ndarray
     masses_Da: np.ndarray
+    centre_A: np.ndarray
 
     @property
     def mass_kDa(self) -> float:
@@ -33,6 +35,11 @@ class Atoms:
     def diameter_A(self) -> float:
         """Twice the largest distance from the centre of mass: what every view must have room for."""
         return float(2 * np.linalg.norm(self.positions_A, axis=1).max())
+
+    @property
+    def chains(self) -> np.ndarray:
+        """The author chain name (N,) of each atom; a copy in an assembly has its chain's."""
+        return np.array([site.chain.name for site in self.model.all()])
 
 
 def find_entry(folder: Path | str, entry: str) -> Path:
@@ -112,4 +119,4 @@ def _centred(model: gemmi.Model, path: Path) -> Atoms:
     positions -= centre
     for atom, position in zip(atoms, positions, strict=True):
         atom.pos = gemmi.Position(*position)
-    return Atoms(model, positions, masses)
+    return Atoms(model, positions, masses, centre)

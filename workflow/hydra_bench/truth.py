@@ -1,8 +1,12 @@
 """Contract 2, the truth: what only the evaluation, and methods whose card says so, may see.
 
 truth.star: `particles` (poses, classes, conformations, in the order of the stack) and `classes` (one
-row a species: its name and its map). volumes/*.mrc: one map a class. provenance.json: where it all came
-from.
+row a species: its name and its map). Where a species takes several states there is `states` too (one row
+a state: its map, its class and its number in the class), and each particle has the number of its state.
+volumes/class_<k>.mrc: one map a class, its central state's; volumes/class_<k>/state_<s>.mrc:
+one map a state. provenance.json: where it all came from.
+
+A conformation coordinate that a species does not have is NaN, never 0, which is a conformation like others.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from hydra_bench.files import read_map, read_star, write_star
 from hydra_bench.rotations import euler_from_matrices, matrices_from_euler
 
 STAR_NAME, PROVENANCE_NAME = "truth.star", "provenance.json"
-CONFORMATION_COLUMN = "hydraBenchConformation"
+CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
 
 _POSE_COLUMNS = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 _ORIGIN_COLUMNS = ["rlnOriginXAngst", "rlnOriginYAngst"]
@@ -29,8 +33,10 @@ class Truth:
     """True state of every particle.
 
     rotations (N, 3, 3), map to view; shifts_A (N, 2), the (x, y) displacement of the particle in its
-    image (RELION's rlnOrigin is its negative); classes (N,), 0-based; conformations (N, d), d may be 0;
-    class_names and volume_paths, one a class.
+    image (RELION's rlnOrigin is its negative); classes (N,), 0-based; conformations (N, d), d may be 0,
+    NaN where the particle's class has no such coordinate; class_names and volume_paths, one a class;
+    states (N,), 0-based in the particle's class, None if no class has several; state_paths, the maps of a
+    class's states, none for a class with one state.
     """
 
     rotations: np.ndarray
@@ -39,6 +45,8 @@ class Truth:
     conformations: np.ndarray
     class_names: tuple[str, ...]
     volume_paths: tuple[Path, ...]
+    states: np.ndarray | None = None
+    state_paths: tuple[tuple[Path, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -48,12 +56,25 @@ class Truth:
         return len(self.class_names)
 
     def particle_volume_path(self, particle: int) -> Path:
-        """The map that this particle is an image of."""
-        return self.volume_paths[self.classes[particle]]
+        """The map that this particle is an image of: that of its state, or of its class if that has but one."""
+        k = self.classes[particle]
+        if self.states is None or not self.state_paths[k]:
+            return self.volume_paths[k]
+        return self.state_paths[k][self.states[particle]]
 
     def class_volume(self, k: int) -> np.ndarray:
         """The map (D, D, D) of class k."""
         return read_map(self.volume_paths[k])[0]
+
+
+def class_volume_path(folder: Path, k: int) -> Path:
+    """The map of class k, from 0, in a truth folder."""
+    return folder / "volumes" / f"class_{k + 1}.mrc"
+
+
+def state_volume_path(folder: Path, k: int, state: int) -> Path:
+    """The map of one of several states of class k, both from 0, in a truth folder."""
+    return folder / "volumes" / f"class_{k + 1}" / f"state_{state + 1}.mrc"
 
 
 def pose_table(rotations: np.ndarray, shifts_A: np.ndarray) -> pd.DataFrame:
@@ -80,32 +101,37 @@ def write_truth_star(folder: Path, truth: Truth) -> None:
             "hydraBenchClassName": truth.class_names,
         }
     )
-    write_star(folder / STAR_NAME, {"classes": classes, "particles": particles})
+    tables = {"classes": classes}
+    if truth.states is not None:
+        particles[STATE_COLUMN] = truth.states + 1
+        tables["states"] = _state_table(folder, truth)
+    write_star(folder / STAR_NAME, tables | {"particles": particles})
+
+
+def _state_table(folder: Path, truth: Truth) -> pd.DataFrame:
+    """One row a state of the classes with several: its map, class and number, from 1."""
+    rows = [
+        {"rlnReferenceImage": str(path.relative_to(folder)), "rlnClassNumber": k + 1, STATE_COLUMN: s + 1}
+        for k, paths in enumerate(truth.state_paths)
+        for s, path in enumerate(paths)
+    ]
+    return pd.DataFrame(rows)
 
 
 def read_truth(folder: Path | str) -> Truth:
-    """Read and check a truth folder. Raises InputError if a table, column, class or map is missing."""
+    """Read and check a truth folder. Raises InputError if a table, column, class, state or map is missing."""
     folder = Path(folder)
     path = folder / STAR_NAME
     tables = read_star(path)
-    for name, columns in (
-        ("classes", ["rlnReferenceImage", "hydraBenchClassName"]),
-        ("particles", ["rlnClassNumber", *_POSE_COLUMNS, *_ORIGIN_COLUMNS]),
-    ):
-        if name not in tables:
-            raise InputError(f"{path}: no data_{name} table")
-        missing = [column for column in columns if column not in tables[name]]
-        if missing:
-            raise InputError(f"{path}: data_{name} lacks the column {missing[0]}")
+    _check_columns(path, tables)
     particles, classes = tables["particles"], tables["classes"]
     volume_paths = tuple(folder / name for name in classes["rlnReferenceImage"])
-    for volume_path in volume_paths:
-        if not volume_path.is_file():
-            raise InputError(f"{volume_path}: no such file; {path} names it in rlnReferenceImage")
+    _check_maps(path, volume_paths)
     labels = particles["rlnClassNumber"].to_numpy(np.int64) - 1
     if labels.min() < 0 or labels.max() >= len(classes):
         raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(classes)}")
     rotations, shifts = poses_from_table(particles)
+    states, state_paths = _read_states(path, tables, labels)
     conformation_columns = [c for c in particles if c.startswith(CONFORMATION_COLUMN)]
     return Truth(
         rotations=rotations,
@@ -114,4 +140,51 @@ def read_truth(folder: Path | str) -> Truth:
         conformations=particles[conformation_columns].to_numpy(np.float64),
         class_names=tuple(classes["hydraBenchClassName"].astype(str)),
         volume_paths=volume_paths,
+        states=states,
+        state_paths=state_paths,
     )
+
+
+def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    expected = {
+        "classes": ["rlnReferenceImage", "hydraBenchClassName"],
+        "particles": ["rlnClassNumber", *_POSE_COLUMNS, *_ORIGIN_COLUMNS],
+    }
+    if "states" in tables:
+        expected["states"] = ["rlnReferenceImage", "rlnClassNumber", STATE_COLUMN]
+        expected["particles"].append(STATE_COLUMN)
+    for name, columns in expected.items():
+        if name not in tables:
+            raise InputError(f"{path}: no data_{name} table")
+        missing = [column for column in columns if column not in tables[name]]
+        if missing:
+            raise InputError(f"{path}: data_{name} lacks the column {missing[0]}")
+
+
+def _check_maps(path: Path, maps: tuple[Path, ...]) -> None:
+    for volume_path in maps:
+        if not volume_path.is_file():
+            raise InputError(f"{volume_path}: no such file; {path} names it in rlnReferenceImage")
+
+
+def _read_states(
+    path: Path, tables: dict[str, pd.DataFrame], labels: np.ndarray
+) -> tuple[np.ndarray | None, tuple[tuple[Path, ...], ...]]:
+    """`states` and `state_paths` of Truth, given the particles' classes (N,), 0-based."""
+    if "states" not in tables:
+        return None, ()
+    states = tables["particles"][STATE_COLUMN].to_numpy(np.int64) - 1
+    table = tables["states"].sort_values(STATE_COLUMN)
+    state_paths = []
+    for k in range(len(tables["classes"])):
+        rows = table[table["rlnClassNumber"] == k + 1]
+        count = len(rows)
+        if list(rows[STATE_COLUMN]) != list(range(1, count + 1)):
+            raise InputError(f"{path}: data_states must number the states of class {k + 1} from 1, each once")
+        own = states[labels == k]
+        # A class with one state has no rows, and its particles are in state 1.
+        if len(own) and not 0 <= own.min() <= own.max() < max(count, 1):
+            raise InputError(f"{path}: {STATE_COLUMN} of class {k + 1} must lie in 1..{max(count, 1)}")
+        state_paths.append(tuple(path.parent / name for name in rows["rlnReferenceImage"]))
+        _check_maps(path, state_paths[-1])
+    return states, tuple(state_paths)

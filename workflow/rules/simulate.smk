@@ -15,7 +15,7 @@ rule simulate:
         "../../envs/hydra-bench.yaml"
     threads: settings["threads"]
     resources:
-        mem_mb=2000,
+        mem_mb=2500,
         runtime=240,
     params:
         definition=dataset_definition,

@@ -264,17 +264,19 @@ def _medians(angle_deg: np.ndarray, shift_A: np.ndarray) -> dict[str, float]:
 def _conformation(
     truth: Truth, assignments: Assignments, predicted: Labels, clustering: Clustering
 ) -> dict[str, Any] | None:
-    """Per matched class and true coordinate; None where the truth has no coordinates."""
-    if not truth.conformations.shape[1]:
+    """Per matched class that has true coordinates, and per coordinate; None where no class has any."""
+    has = ~np.isnan(truth.conformations)
+    if not has.any():
         return None
     per_class = []
     for j, k in enumerate(clustering.matched_class):
         chosen = _matched_particles(truth, predicted, j, k)
-        found = [recovery(assignments.latents[chosen], c) for c in truth.conformations[chosen].T]
-        if len(chosen):
-            coordinates = [None if r is None else asdict(r) for r in found]
+        # A class that does not move has NaN throughout, and nothing to say here.
+        own = np.flatnonzero(has[chosen].any(0))
+        found = [recovery(assignments.latents[chosen], truth.conformations[chosen, c]) for c in own]
+        if found:
             identity = {"class_name": truth.class_names[k], "label": j + 1, "n_particles": len(chosen)}
-            per_class.append({**identity, "coordinates": coordinates})
+            per_class.append({**identity, "coordinates": [None if r is None else asdict(r) for r in found]})
     return {"per_class": per_class}
 
 
