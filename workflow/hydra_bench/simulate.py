@@ -192,7 +192,8 @@ def simulate(definition: dict[str, Any], structures: Path, stack_folder: Path, t
     particles = draw_particles(counts, imaging, definition["evaluation_particles_per_class"], seed, n_states)
     noise_sd = noise_deviation(_written(maps, species, imaging, truth_folder), particles, imaging)
     # Cropping to d of D px leaves noise of sd x d/D; dividing by that makes the delivered noise's sd 1.
-    scale = imaging.box_px / imaging.delivered_box_px / noise_sd
+    # Six digits: those beyond depend on the order of the sums, and so on the machine.
+    scale = float(f"{imaging.box_px / imaging.delivered_box_px / noise_sd:.6g}")
     _write_stack(maps, particles, imaging, seed, scale, stack_folder)
     truth.write_truth_star(truth_folder, _truth_of(species, particles, truth_folder))
     provenance = {
