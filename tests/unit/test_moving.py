@@ -70,7 +70,8 @@ def test_images_are_of_the_map_that_the_truth_names(tmp_path: Path) -> None:
     definition["simulation"]["ctf"]["defocus_A"] = [0, 0]
     simulated(definition, tmp_path)
     truth = read_truth(tmp_path / "truth")
-    images = read_stack(tmp_path / "stack" / "particles.star").open_images()
+    stack = read_stack(tmp_path / "stack" / "particles.star")
+    images = stack.read_images(np.arange(len(stack)))
     for i in np.flatnonzero(truth.classes == 1):
         views = [
             project(torch.from_numpy(read_map(p)[0]), torch.from_numpy(truth.rotations[[i]]))
