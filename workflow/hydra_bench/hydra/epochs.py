@@ -36,27 +36,36 @@ def pretrain_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) 
 def search_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) -> float:
     """Poses by search (or as given), posteriors, then gradient steps with both held."""
     s, n = run.settings, run.frequencies.count(epoch.l)
-    explored = draws.rng.random(len(particles)) < s.explore
-    plan = search_plan(run, epoch, draws)
+    # Refinement leaves settled classes alone: its resolutions say more of poses than of classes.
+    explored = draws.rng.random(len(particles)) < (s.explore if epoch.phase == "search" else 0.0)
+    local = epoch.phase == "refine" or s.poses == "refine"
+    plan = local_plan(run, epoch) if local else search_plan(run, epoch, draws)
     mine = run.parallel.owns(particles)
     own, members = particles[mine], run.tensor(particles[mine])
-    active = classes_to_search(run, members, explored[mine], epoch.number)
+    active = classes_to_search(run, members, explored[mine], epoch.age)
     batch = run.source.load(own, slice(None, n))
     search_poses(run, batch, members, active, epoch, plan)
-    update_posteriors(run, members, active, epoch.number)
-    return learn(run, particles, batch, n, s.steps_per_search, None, draws)
+    update_posteriors(run, members, active, epoch.age)
+    return learn(run, particles, batch, n, epoch.sweeps, None, draws)
 
 
-def classes_to_search(run: Run, members: torch.Tensor, explored: np.ndarray, epoch: int) -> torch.Tensor:
+def classes_to_search(run: Run, members: torch.Tensor, explored: np.ndarray, age: int) -> torch.Tensor:
     """Which classes each particle is searched in, (B, K) bool.
 
     At first all. Later those that are not out of the question for it, and all again for a random few: they
     keep the door open for a change of class, and show how far apart the classes are.
     """
     s, K = run.settings, run.model.tables.classes
-    everywhere = torch.from_numpy(explored | (epoch < s.full_search_epochs)).to(run.device)
+    everywhere = torch.from_numpy(explored | (age < s.full_search_epochs)).to(run.device)
     contested = run.model.tables.posteriors[members] > s.out_of_question
     return contested | everywhere[:, None].expand(-1, K)
+
+
+def local_plan(run: Run, epoch: Epoch) -> SearchPlan:
+    """Around the pose a particle has: three steps, which halve, from 3/4 of the resolution l's own angle and length."""
+    l, box = epoch.l, run.frequencies.box_px
+    n = run.frequencies.count(l)
+    return SearchPlan(run.base, run.base[:0, 0, :2], 1.5 / l, box / (4 * l), (1, 1, 1), (n,) * 4, run.batches.search)
 
 
 def search_poses(
@@ -71,7 +80,7 @@ def search_poses(
             continue
         grid = slicing_grid(render_hartley(field, epoch.l, tables.mean_latent(k)))
         part = batch if len(rows) == len(batch) else batch.take(rows)
-        if run.settings.poses == "search":
+        if run.settings.poses == "search" and epoch.phase == "search":
             found = search(part, grid, plan)
         else:
             rotations, shifts = tables.pose(members[rows], k)
@@ -81,7 +90,7 @@ def search_poses(
         tables.store_poses(members[rows], k, found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
 
 
-def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epoch: int) -> None:
+def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, age: int) -> None:
     """Posteriors of the searched particles.
 
     The softening is σ²n where σ is set; otherwise it follows the errors of those that were searched in all classes.
@@ -93,10 +102,10 @@ def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epo
     if s.sigma is not None:
         run.softening = s.sigma**2 * run.frequencies.count(run.schedule[run.place.epoch].l)
     else:
-        sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * min(1.0, epoch / max(1, s.sharpen_epochs))
+        sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * min(1.0, age / max(1, s.sharpen_epochs))
         run.softening = temperature(errors[active.all(1)], sharpness, run.parallel) or run.softening
     log_prior = None
-    if epoch >= s.prior_epoch:
+    if age >= s.prior_epoch:
         log_prior = s.prior_strength * tables.posteriors.mean(0).clamp(min=1e-6).log()
     tables.posteriors[members] = posteriors(errors, run.softening, log_prior)
 

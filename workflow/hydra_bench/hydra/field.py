@@ -23,7 +23,7 @@ class Field(nn.Module):
         self, n_features: int, width: int, depth: int, latent_dim: int, feature_sigma: float, envelope: torch.Tensor
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.shape, self.latent_dim = (n_features, width, depth), latent_dim
         self.register_buffer("features", 2 * math.pi * feature_sigma * torch.randn(3, n_features))
         self.register_buffer("envelope", envelope.clone())
         self.first = nn.Linear(2 * n_features, width)

@@ -15,7 +15,7 @@ from hydra_bench.hydra.tables import ParticleTables
 
 @dataclass
 class Model:
-    """Everything that gradient steps change. latents_on: whether latents take part yet."""
+    """Everything that gradient steps change. latents_on: whether latents take part yet; grown: fields are fine ones."""
 
     fields: nn.ModuleList
     tables: ParticleTables
@@ -23,6 +23,7 @@ class Model:
     dense_optimiser: torch.optim.Optimizer
     table_optimisers: list[torch.optim.Optimizer]
     latents_on: bool = False
+    grown: bool = False
 
     @classmethod
     def create(cls, settings: Settings, n: int, n_encoder: int, envelope: torch.Tensor, device: torch.device) -> Model:
@@ -55,6 +56,16 @@ class Model:
         fields = nn.ModuleList(self.fields[k] for k in keep)
         n_encoder = self.encoder.n_inputs if self.encoder else 0
         return Model.of(fields, self.tables.of_classes(keep), n_encoder, settings)
+
+    def with_larger_fields(self, settings: Settings) -> Model:
+        """New fields of the fine size for the same classes and tables; the optimisers start anew."""
+        s, device = settings, self.tables.rotations.device
+        shape = (s.fine_features, s.fine_width, s.fine_depth)
+        envelope = self.fields[0].envelope.cpu()
+        fields = nn.ModuleList(Field(*shape, d, s.feature_sigma, envelope) for d in self.tables.latent_dims)
+        larger = Model.of(fields.to(device), self.tables, self.encoder.n_inputs if self.encoder else 0, s)
+        larger.grown = True
+        return larger
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the fields."""

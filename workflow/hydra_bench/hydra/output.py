@@ -81,9 +81,8 @@ class SavedFields:
 
 
 def write_fields(run: Run, pixel_size_A: float, folder: Path) -> None:
-    s = run.settings
     content = {
-        "shape": [s.features, s.width, s.depth],
+        "shape": list(run.model.fields[0].shape),
         "latent_dims": list(run.model.tables.latent_dims),
         "box_px": run.frequencies.box_px,
         "pixel_size_A": pixel_size_A,

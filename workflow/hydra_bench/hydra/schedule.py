@@ -9,12 +9,18 @@ from hydra_bench.hydra.settings import Settings
 
 @dataclass(frozen=True)
 class Epoch:
-    """A pass over the particles: its phase, its number within the phase, its resolution, sweeps of gradient steps."""
+    """A pass over the particles.
 
-    phase: str  # "pretrain", "search" or "decode"
+    phase : "pretrain", "search", "grow" (larger fields learn at the poses found), "refine" or "decode".
+    number : within the phase. l : resolution. sweeps : of gradient steps over every chunk. age : epochs of search and
+    refinement before this one.
+    """
+
+    phase: str
     number: int
     l: int
     sweeps: int
+    age: int = 0
 
 
 def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoch]:
@@ -22,9 +28,12 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     s = settings
     schedule = s.search_schedule(n_particles, l_max)
     pretrain = [Epoch("pretrain", 0, schedule[0] if schedule else min(s.l_coarse, l_max), 1)]
-    search = [Epoch("search", number, l, s.steps_per_search) for number, l in enumerate(schedule)]
+    search = [Epoch("search", number, l, s.steps_per_search, number) for number, l in enumerate(schedule)]
+    fine, age = s.fine_schedule(l_max), len(schedule)
+    refine = [Epoch("refine", number, l, s.refine_sweeps, age + number) for number, l in enumerate(fine)]
+    grow = [Epoch("grow", number, fine[0], 1) for number in range(s.grow_epochs if fine else 0)]
     decode = [Epoch("decode", number, l_max, 1) for number in range(s.decode_epochs)]
-    return (pretrain if s.pretrain_images else []) + search + decode
+    return (pretrain if s.pretrain_images else []) + search + grow + refine + decode
 
 
 def images_to_see(schedule: list[Epoch], settings: Settings, n_particles: int) -> int:

@@ -63,6 +63,14 @@ class Settings:
     encoder_width: int = 256
     encoder_depth: int = 2
     l_encoder: int = 12  # resolution of the images that the encoder sees
+    # refinement of the poses found, by local search: one entry an epoch in refine_schedule, with larger fields
+    refine_schedule: tuple[int, ...] = ()
+    refine_chunk: int = 1000
+    refine_sweeps: int = 1
+    grow_epochs: int = 0  # before it, in which new, larger fields learn at the poses found:
+    fine_features: int = 192
+    fine_width: int = 192
+    fine_depth: int = 2
     # auto-decoding
     decode_epochs: int = 10
     # optimisation
@@ -118,9 +126,15 @@ class Settings:
         if self.search_images:
             epochs = max(1, -(-self.search_images // n_particles))
             schedule = tuple(schedule[e * len(schedule) // epochs] for e in range(epochs))
-        beyond = [l for l in schedule if l > l_max]
-        if beyond and not self.l_to_nyquist:
-            raise InputError(f"l_schedule: {max(beyond)}; this box allows 1 to {l_max}")
+        return self._fitted("l_schedule", schedule, l_max)
+
+    def fine_schedule(self, l_max: int) -> tuple[int, ...]:
+        """The resolution of each epoch of refinement. Raises InputError likewise."""
+        return self._fitted("refine_schedule", self.refine_schedule, l_max)
+
+    def _fitted(self, name: str, schedule: tuple[int, ...], l_max: int) -> tuple[int, ...]:
+        if max(schedule, default=0) > l_max and not self.l_to_nyquist:
+            raise InputError(f"{name}: {max(schedule)}; this box allows 1 to {l_max}")
         return tuple(min(l, l_max) for l in schedule)
 
     @classmethod
@@ -155,6 +169,7 @@ _LOWEST = {
     "width": 1,
     "depth": 0,
     "l_schedule": 1,
+    "refine_schedule": 1,
     "search_images": 1,
     "l_coarse": 1,
     "base_order": 0,

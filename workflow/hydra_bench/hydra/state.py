@@ -116,6 +116,7 @@ class Run:
         model, encoder = self.model, self.model.encoder
         return {
             "classes": model.tables.classes,
+            "grown": model.grown,
             "fields": model.fields.state_dict(),
             "tables": model.tables.state_dict(),
             "encoder": None if encoder is None else encoder.state_dict(),
@@ -130,6 +131,8 @@ class Run:
         """Take up a state of the same settings and stack."""
         if state["classes"] != self.model.tables.classes:  # spare fields had gone
             self.model = self.model.of_classes(list(range(state["classes"])), self.settings)
+        if state["grown"]:
+            self.model = self.model.with_larger_fields(self.settings)
         model = self.model
         model.fields.load_state_dict(state["fields"])
         model.tables.load_state_dict(state["tables"])

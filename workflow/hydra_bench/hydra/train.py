@@ -98,9 +98,11 @@ def start(
 def begin_epoch(run: Run, epoch: Epoch) -> None:
     """What happens once between epochs: spare fields go, auto-decoding begins."""
     s, run.place.loss = run.settings, 0.0
-    surplus = run.model.tables.classes > s.classes
-    if surplus and (epoch.phase == "decode" or (epoch.phase == "search" and epoch.number >= s.spare_epochs)):
+    over = epoch.phase in ("grow", "refine", "decode") or (epoch.phase == "search" and epoch.number >= s.spare_epochs)
+    if over and run.model.tables.classes > s.classes:
         drop_spare_fields(run)
+    if epoch.phase == "grow" and epoch.number == 0:
+        run.model = run.model.with_larger_fields(s)
     if epoch.phase == "decode" and epoch.number == 0:
         start_decoding(run)
 
@@ -109,7 +111,9 @@ def set_epoch(run: Run, epoch: Epoch) -> None:
     """What follows from the place in the schedule alone, and so is set again when a run resumes."""
     s = run.settings
     # A latent that joins before the poses are roughly right learns to excuse wrong ones.
-    run.model.latents_on = epoch.phase == "decode" or (epoch.phase == "search" and epoch.number >= s.latent_epoch)
+    run.model.latents_on = epoch.phase in ("grow", "refine", "decode") or (
+        epoch.phase == "search" and epoch.number >= s.latent_epoch
+    )
     rate = s.learning_rate
     if epoch.phase == "decode":
         rate *= (s.learning_rate_final / s.learning_rate) ** (epoch.number / max(1, s.decode_epochs - 1))
@@ -122,7 +126,8 @@ def epoch_chunks(run: Run, epoch: Epoch) -> list[np.ndarray]:
     order = np.random.default_rng([run.seed, 2, run.place.epoch]).permutation(len(run.source))
     if epoch.phase == "pretrain":
         order = order[: run.settings.pretrain_images]
-    return np.array_split(order, max(1, round(len(order) / run.settings.chunk)))
+    chunk = run.settings.refine_chunk if epoch.phase == "refine" else run.settings.chunk
+    return np.array_split(order, max(1, round(len(order) / chunk)))
 
 
 def work_on(run: Run, epoch: Epoch, particles: np.ndarray) -> float:
@@ -130,9 +135,10 @@ def work_on(run: Run, epoch: Epoch, particles: np.ndarray) -> float:
     draws = Draws.of(run.seed, run.place.epoch, run.place.chunk, run.parallel.rank)
     if epoch.phase == "pretrain":
         return pretrain_chunk(run, epoch, particles, draws)
-    if epoch.phase == "search":
+    if epoch.phase in ("search", "refine"):
         return search_chunk(run, epoch, particles, draws)
-    return learn(run, particles, None, len(run.frequencies), 1, run.softening, draws)
+    softening = run.softening if epoch.phase == "decode" else None
+    return learn(run, particles, None, run.frequencies.count(epoch.l), epoch.sweeps, softening, draws)
 
 
 def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
