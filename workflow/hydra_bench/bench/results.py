@@ -57,8 +57,7 @@ class Results:
         content |= {"state": state, "reason": reason}
         content["measurements"] = [_rounded(asdict(one)) for one in measurements]
         content["summary"] = [_rounded(summary.plain()) for summary in summarise(measurements, case.bars)]
-        self.cases.pop(case.name, None)
-        self.cases[case.name] = content
+        self.cases = dict(sorted({**self.cases, case.name: content}.items()))
         write_json(self.folder / JSON_NAME, {**self.identity(), "cases": self.cases})
         write_text(self.folder / TABLE_NAME, self.page())
 
