@@ -10,7 +10,6 @@ def bench_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")
     one.add_argument("--cases", default="", metavar="A,B", help="cases to run (default all of the file's)")
-    one.add_argument("--list", action="store_true", help="say what cases there are, and stop")
     one.add_argument("--repeats", type=int, default=3, help="measurements where no seed varies (default 3)")
     one.add_argument("--seeds", metavar="0,1", help="seeds of cases that train (default each case's own)")
     one.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")

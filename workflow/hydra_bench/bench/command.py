@@ -8,6 +8,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 
+import torch
+
 from hydra_bench.bench.context import Bench
 from hydra_bench.bench.definitions import CASES_PATH, Case, load_cases
 from hydra_bench.bench.machine import busy_warning, circumstances, describe_machine
@@ -34,10 +36,6 @@ def bench_command(args: argparse.Namespace) -> int:
     """Measure. Returns 1 if a case failed, 0 otherwise, bars met or not. Raises InputError."""
     names = [name.strip() for name in args.cases.split(",") if name.strip()]
     cases = load_cases(args.definitions or CASES_PATH, names, _seeds(args.seeds), args.quick)
-    if args.list:
-        for case in cases:
-            print(f"{case.name}: {case.about}")
-        return 0
     for name in ("repeats", "threads"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name}: {getattr(args, name)}; 1 or more is allowed")
@@ -48,6 +46,9 @@ def bench_command(args: argparse.Namespace) -> int:
     if warning:
         print(f"hydra-bench: warning: {warning}", file=sys.stderr)
     set_threads(args.threads, device.type)
+    if device.type == "cuda":  # as `hydra-bench hydra` does
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")
     bench = Bench(args.work, args.structures, device, args.threads, 1 if args.quick else args.repeats)
     failed = 0
     for case in cases:
