@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hydra_bench import __version__
+from hydra_bench.bench.arguments import bench_arguments
 from hydra_bench.definition import read_definition
 from hydra_bench.errors import InputError
 from hydra_bench.hydra.arguments import hydra_arguments, volume_arguments
@@ -68,6 +69,12 @@ def _evaluate(args: argparse.Namespace) -> None:
     settings = EvaluationSettings.from_definition(read_definition(args.definition))
     names = (args.dataset, args.method, args.label)
     evaluate(args.particles, args.truth, args.reconstruction, args.out, args.aligned, settings, *names)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from hydra_bench.bench.command import bench_command
+
+    return bench_command(args)
 
 
 def _tables(args: argparse.Namespace) -> None:
@@ -135,6 +142,9 @@ def build_parser() -> argparse.ArgumentParser:
     paths(one, reconstruction="folder of the reconstruction", out="JSON file for the metrics")
     paths(one, aligned="folder for the maps, aligned to the truth")
     one.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+
+    one = command("bench", _bench, "measure how fast hydra is")
+    bench_arguments(one)
 
     for name, run, text in (
         ("tables", _tables, "make the tables from all metrics"),

@@ -1,0 +1,89 @@
+"""The stacks that cases work on: simulated once into a folder named after their definition, then reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hydra_bench import __version__, config, stack
+from hydra_bench.errors import InputError
+from hydra_bench.files import read_star, write_star
+from hydra_bench.image_files import ImageFiles
+from hydra_bench.simulate import simulate
+from hydra_bench.stack import Stack, read_evaluation_list, read_stack
+from hydra_bench.truth import Truth, read_truth
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A simulated dataset on disk: `folder` holds stack/ and truth/."""
+
+    folder: Path
+    stack: Stack
+    truth: Truth
+    evaluation: np.ndarray
+
+    @property
+    def star_path(self) -> Path:
+        return self.folder / "stack" / stack.STAR_NAME
+
+    @property
+    def truth_folder(self) -> Path:
+        return self.folder / "truth"
+
+
+def dataset_folder(work: Path, definition: dict[str, Any]) -> Path:
+    """Where a dataset lies: its name, and a checksum of all that its bytes depend on."""
+    text = json.dumps([__version__, {k: v for k, v in definition.items() if k != "name"}], sort_keys=True)
+    return work / f"{definition['name']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def prepare(work: Path, structures: Path, definition: dict[str, Any]) -> Dataset:
+    """Read a dataset, after simulating it if it is not there yet. Raises InputError."""
+    folder = dataset_folder(work, definition)
+    if not folder.is_dir():
+        checked = {"datasets": ["it"], "dataset_definitions": {"it": definition}, "structures_folder": str(structures)}
+        try:
+            config.check_structures(checked)
+        except InputError as error:
+            raise InputError(f"{definition['name']}: {error}") from None
+        partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            simulate(definition, structures, partial / "stack", partial / "truth")
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    particles = read_stack(folder / "stack" / stack.STAR_NAME)
+    evaluation = read_evaluation_list(folder / "stack" / stack.EVALUATION_NAME, len(particles))
+    return Dataset(folder, particles, read_truth(folder / "truth"), evaluation)
+
+
+def first_particles(whole: Stack, n: int) -> Stack:
+    """The first n particles of a stack, which are a random sample: simulated stacks are in random order."""
+    n = min(n, len(whole))
+    images = whole.images
+    return replace(
+        whole,
+        images=ImageFiles(images.files, images.file_index[:n], images.frame_index[:n], images.box_px),
+        defocus=None if whole.defocus is None else whole.defocus.take(np.arange(n)),
+        contrast=None if whole.contrast is None else whole.contrast[:n],
+    )
+
+
+def repeated_star(dataset: Dataset, n: int) -> Path:
+    """A STAR file of n particles beside the dataset's own, which go round and round the same frames."""
+    path = dataset.star_path.with_name(f"repeated_{n}.star")
+    if not path.is_file():
+        tables = read_star(dataset.star_path)
+        rows = np.arange(n) % len(tables["particles"])
+        particles = tables["particles"].iloc[rows].reset_index(drop=True)
+        write_star(path, {"optics": tables["optics"], "particles": particles})
+    return path

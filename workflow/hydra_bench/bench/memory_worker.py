@@ -1,0 +1,79 @@
+"""A process that trains on part of a large stack and prints its peak memory as JSON: its own, so a process of its own.
+
+The tables, their optimisers' state and the cache of coefficients are those of all particles from the start, their
+zeros included, so that some of the images show the memory that all of them take.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hydra_bench.hydra.parallel import Parallel
+from hydra_bench.hydra.settings import Settings
+from hydra_bench.hydra.state import Run
+from hydra_bench.hydra.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
+from hydra_bench.particles import read_particles
+from hydra_bench.threads import set_threads
+
+
+def peak_GB() -> float:
+    """The largest resident memory of this process so far, in 10⁹ bytes.
+
+    Linux counts it in VmHWM since the program began. Its ru_maxrss would do no less, but of the process that
+    started this one, too, which may have simulated the stack just now.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    peak_kib = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+    if peak_kib is None:
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak_kib = largest / 1024 if sys.platform == "darwin" else largest
+    return round(peak_kib * 1024 / 1e9, 3)
+
+
+def main(task: dict[str, Any]) -> dict[str, Any]:
+    """Read the stack, train on `images` images of it in every phase, and say what that took."""
+    device = torch.device(task["device"])
+    set_threads(task["threads"], device.type)
+    stack = read_particles(task["star"])
+    before = peak_GB()
+    run = start(stack, Settings.from_parameters(task["parameters"]), 0, device, Parallel(), None)
+    phases = {"start": peak_GB()}
+    for phase in ("pretrain", "search", "decode"):
+        if work_on_part(run, phase, task["images"]):
+            phases[phase] = peak_GB()
+    gpu = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
+    found = {"particles": len(stack), "before_GB": before, "phases_GB": phases, "peak_GB": peak_GB()}
+    return {**found, "gpu_GB": round(gpu, 3)}
+
+
+def work_on_part(run: Run, phase: str, images: int) -> bool:
+    """The last epoch of a phase, at its highest resolution, on some of the images; False if there is no such phase."""
+    places = [place for place, epoch in enumerate(run.schedule) if epoch.phase == phase]
+    if not places:
+        return False
+    # The first epoch's beginning, which sets the phase up, and the first search, which has all fields.
+    for place in sorted({places[0], places[-1]}):
+        run.place.epoch, run.place.chunk = place, 0
+        epoch = run.schedule[place]
+        begin_epoch(run, epoch)
+        set_epoch(run, epoch)
+        seen = 0
+        for particles in epoch_chunks(run, epoch):
+            work_on(run, epoch, particles)
+            run.place.chunk += 1
+            seen += len(particles)
+            if seen >= images:
+                break
+        end_epoch(run, epoch, seen, lambda row, tables: None)
+    return True
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -1,0 +1,193 @@
+"""Training under the clock: when the classes came right, what it all took, what came of it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hydra_bench.baselines.backprojection import run_backprojection
+from hydra_bench.bench.data import Dataset
+from hydra_bench.errors import RunFailedError
+from hydra_bench.files import read_json
+from hydra_bench.hydra.output import write_reconstruction
+from hydra_bench.hydra.settings import Settings
+from hydra_bench.hydra.state import Run
+from hydra_bench.hydra.tables import ParticleTables
+from hydra_bench.hydra.train import train
+from hydra_bench.metrics.clustering import Labels, score
+from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+from hydra_bench.recording import Outcome, Request, record_run
+from hydra_bench.stack import Stack
+from hydra_bench.truth import Truth
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall and CPU seconds, the CPU's of all threads of this process; a GPU is waited for."""
+
+    wall_s: float
+    cpu_s: float
+
+    @classmethod
+    def now(cls, device: torch.device) -> Clock:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return cls(time.monotonic(), time.process_time())
+
+    def __sub__(self, other: Clock) -> Clock:
+        return Clock(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
+
+    def __add__(self, other: Clock) -> Clock:
+        return Clock(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: its phase, number and l, what was used since training began, and the ARI if a truth was given."""
+
+    phase: str
+    number: int
+    l: int
+    used: Clock
+    ari: float | None
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        used = {"wall_s": round(self.used.wall_s, 3), "cpu_s": round(self.used.cpu_s, 3)}
+        return {"phase": self.phase, "epoch": self.number, "l": self.l, **used, "ari": self.ari}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: what it took from the first line of train() to its last, and its epochs.
+
+    before_epochs : what preparation and pre-training took of it; 0 where there was no pre-training to tell by.
+    """
+
+    run: Run
+    used: Clock
+    before_epochs: Clock
+    epochs: list[EpochRecord]
+
+    @property
+    def final_ari(self) -> float | None:
+        return self.epochs[-1].ari if self.epochs else None
+
+    def wall_to_ari_s(self, wanted: float) -> float | None:
+        """Seconds to the end of the first epoch with this ARI; None if none had it."""
+        return wall_to_ari_s(self.epochs, wanted)
+
+
+def wall_to_ari_s(epochs: list[EpochRecord], wanted: float) -> float | None:
+    return next((e.used.wall_s for e in epochs if e.ari is not None and e.ari >= wanted), None)
+
+
+def epoch_costs(epochs: list[EpochRecord], before: Clock) -> list[tuple[EpochRecord, Clock]]:
+    """Each epoch with what it alone used; the first one counts from `before`."""
+    starts = [before, *(e.used for e in epochs[:-1])]
+    return [(epoch, epoch.used - start) for epoch, start in zip(epochs, starts, strict=True)]
+
+
+@dataclass
+class Watch:
+    """Follows a training by its reports; what the watching itself takes is not counted.
+
+    pretraining : images that pre-training has yet to work on. before_epochs : what was used up to its end.
+    """
+
+    device: torch.device
+    truth: Truth | None
+    began: Clock
+    pretraining: int = 0
+    before_epochs: Clock = field(default_factory=lambda: Clock(0.0, 0.0))
+    epochs: list[EpochRecord] = field(default_factory=list)
+
+    def advance(self, images: int) -> None:
+        """Pre-training is no epoch of the history: it has ended when as many images as it takes were worked on."""
+        if self.pretraining > 0:
+            self.pretraining -= images
+            self.before_epochs = self.used()
+
+    def used(self) -> Clock:
+        return Clock.now(self.device) - self.began
+
+    def report(self, row: dict[str, Any], tables: ParticleTables) -> None:
+        used = self.used()
+        ari = None if self.truth is None else true_ari(tables, self.truth)
+        self.epochs.append(EpochRecord(row["phase"], row["epoch"], row["l"], used, ari))
+        self.began = self.began + (self.used() - used)
+
+
+def true_ari(tables: ParticleTables, truth: Truth) -> float:
+    """The ARI of every particle's most probable class."""
+    return round(score(truth.classes, truth.n_classes, Labels(tables.hard_classes(), tables.classes, "")).ari, 6)
+
+
+def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: int, device: torch.device) -> Trained:
+    """Train; the truth is for the ARI of each epoch and is not shown to the training."""
+    watch = Watch(device, truth, Clock.now(device), min(settings.pretrain_images, len(stack)))
+    run = train(stack, settings, seed, device, report=watch.report, advance=watch.advance)
+    return Trained(run, watch.used(), watch.before_epochs, watch.epochs)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """FSC-AUC over the evaluated particles, and the ARI, of a reconstruction on disk."""
+
+    fsc_auc: float
+    ari: float
+
+
+def scored(dataset: Dataset, folder: Path) -> Scored:
+    """Evaluate a reconstruction as `hydra-bench evaluate` does; reads its metrics where that was done before."""
+    path = folder.with_name(f"{folder.name}.json")
+    if not path.is_file():
+        names = (folder.name, folder.name, folder.name)
+        aligned = folder.with_name(f"{folder.name}-aligned")
+        evaluate(dataset.star_path, dataset.truth_folder, folder, path, aligned, EvaluationSettings(), *names)
+        shutil.rmtree(aligned, ignore_errors=True)
+    metrics = read_json(path)
+    return Scored(metrics["fsc"]["auc_mean"], metrics["clustering"]["ari"])
+
+
+def score_of_training(dataset: Dataset, trained: Trained, folder: Path) -> Scored:
+    """Write what was trained, evaluate it, and leave nothing behind."""
+    run = trained.run
+
+    def work(out: Path) -> Outcome:
+        write_reconstruction(run, dataset.stack.pixel_size_A, dataset.evaluation, out)
+        return Outcome(run.history.images_seen)
+
+    folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
+    _recorded("hydra", folder, run.seed, work)
+    try:
+        return scored(dataset, folder)
+    finally:
+        shutil.rmtree(folder)
+        folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
+
+
+def score_of_oracle(dataset: Dataset) -> Scored:
+    """Back-projection with true poses and classes, beside its dataset; done once for each."""
+    folder = dataset.folder / "oracle"
+    if not folder.is_dir():
+
+        def work(out: Path) -> Outcome:
+            return run_backprojection(dataset.stack, dataset.truth, dataset.evaluation, "true", 0, out)
+
+        _recorded("backprojection", folder, 0, work)
+    return scored(dataset, folder)
+
+
+def _recorded(program: str, folder: Path, seed: int, work: Callable[[Path], Outcome]) -> None:
+    request = Request({"name": program, "program": program}, seed, "cpu", reads_truth=program == "backprojection")
+    run = record_run(folder, request, work)
+    if run.state != "ok":
+        shutil.rmtree(folder)
+        raise RunFailedError(run.reason)
