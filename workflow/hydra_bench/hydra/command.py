@@ -97,7 +97,7 @@ def read_job(args: argparse.Namespace, settings: Settings) -> Job:
         args.particles, args.datadir, ctf=ctf, pixel_size_A=args.pixel_size, passthrough=args.passthrough
     )
     given = None
-    if settings.poses != "search":
+    if settings.poses != "search" or args.poses_from:
         given = GivenPoses(*read_poses(args.poses_from or args.particles, stack))
     job = Job(stack, given, settings, args.seed)
     job.check()
@@ -127,7 +127,7 @@ def volume_command(args: argparse.Namespace) -> None:
         if len({len(z) for z in wanted}) > 1:
             raise InputError("--latent: all need the same number of dimensions")
         chosen = np.array(wanted)
-    elif args.kmeans:
+    elif args.kmeans is not None:
         chosen = centres_path(latents, args.kmeans, args.between)
     else:
         chosen = principal_path(latents, args.principal_component, args.points)
@@ -136,6 +136,9 @@ def volume_command(args: argparse.Namespace) -> None:
 
 def _numbers(text: str, kind: type, name: str) -> list[Any]:
     try:
-        return [kind(part) for part in text.split(",")]
+        numbers = [kind(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"{name}: {text!r}; numbers with commas between them are expected") from None
+        numbers = []
+    if not numbers or not np.isfinite(numbers).all():
+        raise InputError(f"{name}: {text!r}; numbers with commas between them are expected")
+    return numbers
