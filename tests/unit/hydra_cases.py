@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,3 +134,21 @@ def assert_same_state(a: Any, b: Any, name: str = "state") -> None:
         assert torch.equal(a, b), name
     else:
         assert a == b, name
+
+
+def set_arguments(settings: dict[str, Any]) -> list[str]:
+    """Settings as `--set` takes them."""
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+    return [part for name, value in given.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+
+
+def hydra(particles: Path, out: Path, *more: str, **changes: Any) -> list[str]:
+    """The arguments of a tiny run of the command; more comes last, changes are of TINY."""
+    settings = set_arguments({**TINY, **changes})
+    return ["hydra", "--particles", str(particles), "--out", str(out), "--threads", "1", *settings, *more]
+
+
+def environment() -> dict[str, str]:
+    """For another process that runs this package on one thread."""
+    package = Path(__file__).parents[2] / "workflow"
+    return {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
