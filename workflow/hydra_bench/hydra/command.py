@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from hydra_bench.definition import read_definition
-from hydra_bench.errors import InputError
+from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.hydra.checkpoint import Checkpointer, Stopped
 from hydra_bench.hydra.parallel import Parallel
 from hydra_bench.hydra.run import Job, choose_device, run_hydra
@@ -54,7 +54,11 @@ def hydra_command(args: argparse.Namespace) -> int:
 def recorded(args: argparse.Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:
     """Run; the first process records what came of it. A finished run's checkpoint goes."""
     if parallel.rank > 0:
-        work(args.out)
+        try:
+            work(args.out)
+        except RunFailedError as error:
+            print(f"hydra-bench: error: {error}", file=sys.stderr)
+            return 1
         return 0
     run = record_run(args.out, request, work)
     if run.state == "ok":
