@@ -84,9 +84,11 @@ def parameters_of(folder: Path) -> dict[str, Any]:
 
 def test_a_later_run_replaces_an_earlier_one(case: Case, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
-    assert main(hydra(case.stack.path, tmp_path / "out", "--classes", "1", classes=1)) == 0
+    for name in ("old", "run.json"):
+        (tmp_path / "out" / name).touch()
+    assert main(hydra(case.stack.path, tmp_path / "out", "--seed", "4", classes=1)) == 0
     assert not (tmp_path / "out" / "old").exists()
+    assert read_run(tmp_path / "out").seed == 4
 
 
 def test_classes_of_different_dimensions(case: Case, tmp_path: Path) -> None:

@@ -66,6 +66,25 @@ def test_given_poses_that_would_not_be_used(case: Case, tmp_path: Path, capsys: 
     refused(arguments, "poses: search; poses were given", tmp_path, capsys)
 
 
+def test_a_folder_of_other_files_is_not_replaced(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").touch()
+    for out, message in (("thesis", "holds files, but no run.json"), ("thesis/chapter", "is a file"), (".", "holds")):
+        assert main(hydra(case.stack.path, Path(out))) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"hydra-bench: error: --out: {out}")
+        assert message in error
+        assert error.count("\n") == 1
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["thesis", "thesis/chapter"]
+    monkeypatch.chdir(tmp_path / "thesis")
+    (tmp_path / "thesis" / "chapter").unlink()
+    assert main(hydra(case.stack.path, Path())) == 2
+    assert "--out: .; a folder with a name is expected" in capsys.readouterr().err
+
+
 @pytest.fixture
 def own(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stack's STAR file, to be spoilt."""

@@ -20,6 +20,7 @@ from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.train import GivenPoses
 from hydra_bench.hydra.volumes import FinishedRun, centres_path, principal_path, write_volumes
 from hydra_bench.particles import read_particles, read_poses
+from hydra_bench.reconstruction import RUN_NAME
 from hydra_bench.recording import Outcome, Request, record_run
 from hydra_bench.stack import read_evaluation_list
 from hydra_bench.threads import set_threads
@@ -31,6 +32,7 @@ STOPPED = 143
 def hydra_command(args: argparse.Namespace) -> int:
     """Reconstruct particles. Returns the exit status; raises InputError."""
     definition, device = method_definition(args), choose_device(args.device)
+    check_out(args.out)
     job = read_job(args, Settings.from_parameters(definition["parameters"]))
     evaluation = np.zeros(0, dtype=np.int64)
     if args.evaluation_list:
@@ -106,6 +108,16 @@ def read_job(args: argparse.Namespace, settings: Settings) -> Job:
     job = Job(stack, given, settings, args.seed)
     job.check()
     return job
+
+
+def check_out(out: Path) -> None:
+    """The folder is replaced when the run ends. Raises InputError if that would take what is no reconstruction."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out: {out} is a file; a folder is expected")
+    if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
+        raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
+    if not out.name or out.name == "..":
+        raise InputError(f"--out: {out}; a folder with a name is expected")
 
 
 def checkpoint_path(args: argparse.Namespace) -> Path:
