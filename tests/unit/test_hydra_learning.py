@@ -109,6 +109,42 @@ def test_every_gradient_of_a_minibatch_against_differences(
     assert any(name.startswith("encoder") for name in checked) == (kind == "encoder")
 
 
+@pytest.mark.parametrize("variational", [False, True], ids=["point", "variational"])
+def test_the_loss_is_weighted_errors_and_the_prior(case: Case, variational: bool) -> None:
+    """Σ r_ik (e_ik + prior_ik / n) while posteriors are held; with them learned the likelihood of the mixture."""
+    batch, particles = images(case), torch.arange(4)
+    with_prior, without = (replace(SMALL, variational=variational, latent_prior=weight) for weight in (1.0, 0.0))
+    model = model_of(with_prior)
+    tables, found = model.tables, {}
+    for name, settings in (("with", with_prior), ("without", without)):
+        for softening in (None, 300.0):
+            loss, data_term = minibatch_loss(model, batch, None, particles, step_of(settings, softening))
+            found[name, softening] = float(loss.detach())
+            assert name == "with" or float(data_term.detach()) == float(loss.detach())
+    prior = torch.zeros((), dtype=torch.float64)
+    for k, d in enumerate(tables.latent_dims):
+        if d:
+            mean, log_sd = tables.latent(particles, k)
+            cost = divergence(mean, log_sd) if variational else 0.5 * mean.square().sum(1)
+            prior += (tables.posteriors[:, k] * cost).sum().detach() / 500
+    for softening in (None, 300.0):
+        difference = found["with", softening] - found["without", softening]
+        assert difference == pytest.approx(float(prior), rel=1e-5)
+    if variational:  # the errors are at latents that were drawn
+        return
+    errors = torch.stack(
+        [
+            class_errors(field, batch, *tables.pose(particles, k), tables.latent(particles, k)[0] if d else None)
+            for (k, field), d in zip(enumerate(model.fields), tables.latent_dims, strict=True)
+        ],
+        1,
+    ).detach()
+    assert found["without", None] == pytest.approx(float((tables.posteriors * errors).sum()))
+    summed = errors * 500  # e_ik of all n frequencies
+    joint = torch.softmax(tables.scores.weight.detach(), 1) * torch.exp(-summed / 300)
+    assert found["without", 300.0] == pytest.approx(float(-300 / 500 * joint.sum(1).log().sum()))
+
+
 @pytest.mark.parametrize("kind", ["table", "encoder"])
 @pytest.mark.parametrize("softening", [None, 300.0], ids=["search", "decode"])
 def test_minibatches_in_parts_have_the_same_gradients(case: Case, softening: float | None, kind: str) -> None:
