@@ -1,5 +1,28 @@
-"""Tests run as the command line does: repeatable kernels, on two threads."""
+"""Tests have repeatable kernels, as the command line does, and one thread, which is faster for work this small.
+
+One small simulated stack serves many of them.
+"""
+
+from pathlib import Path
+
+import pytest
+from definitions import dataset
+from hydra_cases import Case
 
 from hydra_bench.cli import set_threads
+from hydra_bench.files import read_json
+from hydra_bench.simulate import simulate
+from hydra_bench.stack import read_stack
+from hydra_bench.truth import read_truth
 
-set_threads(2)
+set_threads(1)
+
+STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    folder = tmp_path_factory.mktemp("case")
+    simulate(dataset(snr=2.0), STRUCTURES, folder / "stack", folder / "truth")
+    scale = read_json(folder / "truth" / "provenance.json")["image_scale"]
+    return Case(read_stack(folder / "stack" / "particles.star"), read_truth(folder / "truth"), scale)

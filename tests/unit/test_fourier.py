@@ -28,7 +28,7 @@ def test_centring_undoes_a_shift() -> None:
     image = torch.randn(box, box, generator=torch.Generator().manual_seed(1))
     displaced = torch.roll(image, (-2, 3), (0, 1))  # (y, x)
     frequencies = Frequencies.of_box(box, 7)
-    first, second = (hartley(i, 2).flatten()[None, frequencies.pixels] for i in (image, displaced))
+    first, second = (hartley(i, 2).flatten()[None, frequencies.pixels(box)] for i in (image, displaced))
     torch.testing.assert_close(centred_images(second, shift, frequencies.plane, box), first, atol=1e-4, rtol=0)
 
 

@@ -58,7 +58,12 @@ def volume_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="folder of a finished run")
     one.add_argument("--class", dest="class_number", type=int, required=True, metavar="K", help="class, from 1")
     where = one.add_mutually_exclusive_group(required=True)
-    where.add_argument("--latent", action="append", metavar="Z", help="a latent as 0.5,-1; repeat for more maps")
+    where.add_argument(
+        "--latent",
+        action="append",
+        metavar="Z",
+        help="a latent as 0.5,-1 (one that starts with a minus as --latent=-1,0.5); repeat for more maps",
+    )
     where.add_argument("--principal-component", type=int, metavar="J", help="along a component, from 1")
     where.add_argument("--kmeans", type=int, metavar="M", help="at the centres of M clusters of the latents")
     one.add_argument(

@@ -58,8 +58,9 @@ class Checkpointer:
         """Write by a temporary name and a rename: a write that fails leaves the state before it whole."""
         assert self.path is not None
         try:
-            with atomic(self.path) as temporary:
-                torch.save({"version": VERSION, "identity": self.identity, **state}, temporary)
+            # Given a path, torch.save puts its name into the file, and fails for some names.
+            with atomic(self.path) as temporary, open(temporary, "wb") as file:
+                torch.save({"version": VERSION, "identity": self.identity, **state}, file)
         except (OSError, RuntimeError) as error:  # torch's zip writer raises RuntimeError for a full disk
             raise InputError(
                 f"{self.path}: the checkpoint cannot be written ({' '.join(str(error).split())[:120]}); "
@@ -75,8 +76,10 @@ class Checkpointer:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever unpickling met
             raise InputError(f"{self.path}: not a readable checkpoint ({' '.join(str(error).split())[:120]})") from None
-        if state.get("version") != VERSION:
-            raise InputError(f"{self.path}: a checkpoint of version {state.get('version')}; {VERSION} is expected")
+        if not isinstance(state, dict) or "version" not in state:
+            raise InputError(f"{self.path}: not a readable checkpoint (it holds something else)")
+        if state["version"] != VERSION:
+            raise InputError(f"{self.path}: a checkpoint of version {state['version']}; {VERSION} is expected")
         difference = first_difference(state["identity"], self.identity)
         if difference:
             raise InputError(f"{self.path}: a checkpoint of another run: {difference}")

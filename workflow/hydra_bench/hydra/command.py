@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from hydra_bench.definition import read_definition
-from hydra_bench.errors import InputError
+from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.hydra.checkpoint import Checkpointer, Stopped
 from hydra_bench.hydra.parallel import Parallel
 from hydra_bench.hydra.run import Job, choose_device, run_hydra
@@ -20,6 +20,7 @@ from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.train import GivenPoses
 from hydra_bench.hydra.volumes import FinishedRun, centres_path, principal_path, write_volumes
 from hydra_bench.particles import read_particles, read_poses
+from hydra_bench.reconstruction import RUN_NAME
 from hydra_bench.recording import Outcome, Request, record_run
 from hydra_bench.stack import read_evaluation_list
 from hydra_bench.threads import set_threads
@@ -31,6 +32,7 @@ STOPPED = 143
 def hydra_command(args: argparse.Namespace) -> int:
     """Reconstruct particles. Returns the exit status; raises InputError."""
     definition, device = method_definition(args), choose_device(args.device)
+    check_out(args.out)
     job = read_job(args, Settings.from_parameters(definition["parameters"]))
     evaluation = np.zeros(0, dtype=np.int64)
     if args.evaluation_list:
@@ -54,7 +56,11 @@ def hydra_command(args: argparse.Namespace) -> int:
 def recorded(args: argparse.Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:
     """Run; the first process records what came of it. A finished run's checkpoint goes."""
     if parallel.rank > 0:
-        work(args.out)
+        try:
+            work(args.out)
+        except RunFailedError as error:
+            print(f"hydra-bench: error: {error}", file=sys.stderr)
+            return 1
         return 0
     run = record_run(args.out, request, work)
     if run.state == "ok":
@@ -97,11 +103,21 @@ def read_job(args: argparse.Namespace, settings: Settings) -> Job:
         args.particles, args.datadir, ctf=ctf, pixel_size_A=args.pixel_size, passthrough=args.passthrough
     )
     given = None
-    if settings.poses != "search":
+    if settings.poses != "search" or args.poses_from:
         given = GivenPoses(*read_poses(args.poses_from or args.particles, stack))
     job = Job(stack, given, settings, args.seed)
     job.check()
     return job
+
+
+def check_out(out: Path) -> None:
+    """The folder is replaced when the run ends. Raises InputError if that would take what is no reconstruction."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out: {out} is a file; a folder is expected")
+    if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
+        raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
+    if not out.name or out.name == "..":
+        raise InputError(f"--out: {out}; a folder with a name is expected")
 
 
 def checkpoint_path(args: argparse.Namespace) -> Path:
@@ -127,7 +143,7 @@ def volume_command(args: argparse.Namespace) -> None:
         if len({len(z) for z in wanted}) > 1:
             raise InputError("--latent: all need the same number of dimensions")
         chosen = np.array(wanted)
-    elif args.kmeans:
+    elif args.kmeans is not None:
         chosen = centres_path(latents, args.kmeans, args.between)
     else:
         chosen = principal_path(latents, args.principal_component, args.points)
@@ -136,6 +152,9 @@ def volume_command(args: argparse.Namespace) -> None:
 
 def _numbers(text: str, kind: type, name: str) -> list[Any]:
     try:
-        return [kind(part) for part in text.split(",")]
+        numbers = [kind(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"{name}: {text!r}; numbers with commas between them are expected") from None
+        numbers = []
+    if not numbers or not np.isfinite(numbers).all():
+        raise InputError(f"{name}: {text!r}; numbers with commas between them are expected")
+    return numbers

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hydra_bench.errors import RunFailedError
 from hydra_bench.hydra.encoder import Encoded
 from hydra_bench.hydra.field import Field
 from hydra_bench.hydra.frequencies import random_pairs, shift_phases, swap_negatives
@@ -87,13 +88,16 @@ def learning_step(
 ) -> float:
     """One step of all optimisers on a minibatch of B particles; returns their summed loss.
 
-    `low` is what the encoder sees of them, if there is one.
+    `low` is what the encoder sees of them, if there is one. Raises RunFailedError for a loss that is no number.
     """
     model.zero_gradients()
     total = 0.0
     for rows in torch.arange(len(particles), device=particles.device).split(step.part) if len(particles) else ():
         encoded = model.encoder(low.take(rows)) if model.encoder is not None else None
         loss, data_term = minibatch_loss(model, batch.take(rows), encoded, particles[rows], step)
+        # Of posteriors that are no numbers no class takes part, and the loss is a constant.
+        if not loss.requires_grad or not torch.isfinite(loss):
+            raise RunFailedError("the fields diverged (not a number); a lower learning_rate may help")
         (loss / step.n_particles).backward()
         total += float(data_term.detach())
     step.parallel.sum_gradients(model.dense_parameters())

@@ -88,8 +88,9 @@ def write_fields(run: Run, pixel_size_A: float, folder: Path) -> None:
         "pixel_size_A": pixel_size_A,
         "weights": {name: weight.cpu() for name, weight in run.model.fields.state_dict().items()},
     }
-    with atomic(folder / FIELDS_NAME) as temporary:
-        torch.save(content, temporary)
+    # Given a path, torch.save puts its name, a temporary one here, into the file.
+    with atomic(folder / FIELDS_NAME) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
 
 
 def read_fields(folder: Path) -> SavedFields:

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import distributed
 
+from hydra_bench.errors import RunFailedError
+
 _TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it gives up; a process that dies is noticed at once."""
 
@@ -45,22 +47,31 @@ class Parallel:
         return particles % self.size == self.rank
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor summed over the processes, in place."""
+        """The tensor summed over the processes, in place. Raises RunFailedError if one of them is gone."""
         if self.size > 1:
-            distributed.all_reduce(tensor)
+            try:
+                distributed.all_reduce(tensor)
+            except RuntimeError as error:
+                raise RunFailedError(
+                    "another process of this job has ended or does not answer; what it wrote says why "
+                    f"({' '.join(str(error).split())[:120]})"
+                ) from None
         return tensor
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Gradients summed over the processes, in one message; a missing one counts as zero."""
+        """Gradients summed over the processes, in one message; one that is missing everywhere stays missing.
+
+        So a parameter that a single process would leave alone is left alone, and its optimiser takes no step.
+        """
         if self.size == 1:
             return
         parameters = list(parameters)
-        for p in parameters:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        flat = self.sum(torch.cat([p.grad.flatten() for p in parameters]))
-        for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-            p.grad.copy_(part.view_as(p))
+        present = torch.stack([torch.tensor(float(p.grad is not None)) for p in parameters])
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([present.to(gradients[0]), *(gradient.flatten() for gradient in gradients)])
+        anywhere, *parts = self.sum(flat).split([len(parameters), *(p.numel() for p in parameters)])
+        for p, part, there in zip(parameters, parts, (anywhere > 0).tolist(), strict=True):
+            p.grad = part.view_as(p).clone() if there else None
 
     @torch.no_grad()
     def gather_rows(self, table: torch.Tensor, particles_of_rows: torch.Tensor) -> None:

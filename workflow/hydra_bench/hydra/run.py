@@ -39,6 +39,8 @@ class Job:
     def check(self) -> None:
         """Raises InputError for settings that this stack cannot be run with."""
         s, stack = self.settings, self.stack
+        if self.seed < 0:
+            raise InputError(f"--seed: {self.seed}; 0 or more is allowed")
         if s.classes > len(stack):
             raise InputError(
                 f"classes: {s.classes} for the {len(stack)} images of {stack.path}; "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hydra_bench.errors import InputError
+from hydra_bench.hydra.setting_types import typed
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ class Settings:
                     raise InputError(f"{name}: {one}; {lowest} or more is allowed")
         for name in _POSITIVE:
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"{name}: {value}; more than 0 is allowed")
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and one <= 0:
+                    raise InputError(f"{name}: {one:g}; more than 0 is allowed")
         if isinstance(self.latent_dim, tuple) and len(self.latent_dim) != self.classes:
             raise InputError(f"latent_dim: {len(self.latent_dim)} numbers for {self.classes} classes; one a class")
         if self.poses == "search" and not self.l_schedule and self.search_images:
@@ -144,14 +146,13 @@ class Settings:
 
         parameters = dict(parameters)
         preset = parameters.pop("preset", "fast")
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise InputError(f"preset: {preset!r}; allowed are {', '.join(PRESETS)}")
-        known = {f.name for f in fields(cls)}
+        known = {f.name: str(f.type) for f in fields(cls)}
         for name, value in parameters.items():
             if name not in known:
                 raise InputError(f"parameters.{name}: unknown; allowed are preset, {', '.join(sorted(known))}")
-            if isinstance(value, list):
-                parameters[name] = tuple(value)
+            parameters[name] = typed(name, value, known[name])
         return cls(**{**PRESETS[preset], **parameters})
 
 
@@ -187,4 +188,4 @@ _LOWEST = {
     "pretrain_images": 0,
     "cache_mb": 0,
 }
-_POSITIVE = ("feature_sigma", "sigma", "window", "learning_rate", "learning_rate_final", "memory_gb")
+_POSITIVE = ("feature_sigma", "sigma", "window", "sharpness", "learning_rate", "learning_rate_final", "memory_gb")

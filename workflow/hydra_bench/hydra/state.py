@@ -97,9 +97,14 @@ class Run:
         self.batches = plan_batches(s, len(self.base), n_coarse, n, n_learn, budget)
 
     def gather(self) -> None:
-        """Bring the rows of the particle tables, and of their optimisers, together from all processes."""
+        """Bring together from all processes: rows of the particle tables and of their optimisers, and the loss.
+
+        The loss so far is the first process's from then on, so that a resumed run does not count it twice.
+        """
         if self.parallel.size == 1:
             return
+        loss = float(self.parallel.sum(torch.tensor(self.place.loss, dtype=torch.float64, device=self.device)))
+        self.place.loss = loss if self.parallel.rank == 0 else 0.0
         tables = self.model.tables
         particles = torch.arange(tables.n)
         for name in ("rotations", "shifts_px", "errors", "posteriors"):
@@ -107,9 +112,13 @@ class Run:
         for optimiser in self.model.table_optimisers:
             for p in optimiser.param_groups[0]["params"]:
                 of_rows = particles.repeat_interleave(len(p) // tables.n)
-                state = optimiser.state.get(p, {})
-                for table in (p.data, *(state[n] for n in ("exp_avg", "exp_avg_sq") if n in state)):
-                    self.parallel.gather_rows(table, of_rows)
+                self.parallel.gather_rows(p.data, of_rows)
+                if self.parallel.any(p in optimiser.state):
+                    if p not in optimiser.state:  # this process's particles took no step yet
+                        moments = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+                        optimiser.state[p] = {"step": 0, **moments}
+                    for name in ("exp_avg", "exp_avg_sq"):
+                        self.parallel.gather_rows(optimiser.state[p][name], of_rows)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: tensors and plain values only."""
@@ -141,4 +150,6 @@ class Run:
         for optimiser, saved in zip((model.dense_optimiser, *model.table_optimisers), state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.softening, self.place = state["softening"], Place(**state["place"])
+        if self.parallel.rank > 0:
+            self.place.loss = 0.0
         self.history, self.wall_before_s = History(**state["history"]), state["wall_s"]

@@ -54,6 +54,8 @@ def principal_path(latents: np.ndarray, component: int, points: int) -> np.ndarr
     """
     if not 1 <= component <= latents.shape[1]:
         raise InputError(f"--principal-component: {component}; 1 to {latents.shape[1]} is allowed")
+    if points < 1:
+        raise InputError(f"--points: {points}; 1 or more is allowed")
     centre = latents.mean(0)
     direction = np.linalg.svd(latents - centre, full_matrices=False)[2][component - 1]
     direction = direction * np.sign(direction[np.abs(direction).argmax()])
@@ -69,6 +71,8 @@ def centres_path(latents: np.ndarray, centres: int, between: int, seed: int = 0)
     """
     if not 1 <= centres <= len(np.unique(latents, axis=0)):
         raise InputError(f"--kmeans: {centres}; 1 to the number of different latents of the class is allowed")
+    if between < 0:
+        raise InputError(f"--between: {between}; 0 or more is allowed")
     found = KMeans(centres, n_init=10, random_state=seed).fit(latents).cluster_centers_
     nearest = ((latents[None] - found[:, None]) ** 2).sum(2).argmin(1)
     left = list(latents[nearest])
