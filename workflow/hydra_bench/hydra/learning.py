@@ -54,14 +54,15 @@ def learn(
     s, model = run.settings, run.model
     mine = run.parallel.owns(particles)
     own, members = particles[mine], run.tensor(particles[mine])
-    places = random_pairs(n, s.frequencies_per_step, draws.generator)
+    stage = s.stage(model.grown)
+    places = random_pairs(n, stage.frequencies, draws.generator)
     everything = places if len(places) < n else slice(None, n)
     batch = run.source.load(own, everything) if batch is None else batch.at(everything)
     low = None if model.encoder is None else run.source.load(own, slice(None, model.encoder.n_inputs))
     local = torch.from_numpy(np.cumsum(mine) - 1)  # place among the own particles
     total = 0.0
     for _ in range(sweeps):
-        for rows in torch.randperm(len(particles), generator=draws.generator).split(s.minibatch):
+        for rows in torch.randperm(len(particles), generator=draws.generator).split(stage.minibatch):
             here = local[rows[torch.from_numpy(mine)[rows]]].to(run.device)
             step = Step(s, n, softening, len(rows), run.batches.learn, draws.noise, run.parallel)
             total += learning_step(model, batch.take(here), low and low.take(here), members[here], step)

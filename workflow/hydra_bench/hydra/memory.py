@@ -30,7 +30,7 @@ def budget_bytes(settings: Settings, device: torch.device) -> int:
 
 
 def plan_batches(
-    settings: Settings, n_rotations: int, n_coarse: int, n_fine: int, n_learn: int, budget: int
+    settings: Settings, grown: bool, n_rotations: int, n_coarse: int, n_fine: int, n_learn: int, budget: int
 ) -> Batches:
     """Batches of B particles that fit in `budget` bytes, at least one particle each.
 
@@ -38,10 +38,10 @@ def plan_batches(
     images; in a subdivision's about six arrays of B x kept x 7 rotations x n, and two products of 9 shifts; in a
     gradient step one activation a layer and its gradient, B x n x width, of a class at a time but kept for all.
     """
-    s = settings
+    s, stage = settings, settings.stage(grown)
     shifts = s.shift_points**2
     coarse = 4 * (shifts * (n_rotations + 2 * n_coarse) + 3 * n_rotations)
     fine = 4 * max(s.keep) * 7 * (6 * n_fine + 2 * 9)
-    layers = 2 * s.features + (2 * s.depth + 3) * s.width + 16
+    layers = 2 * stage.features + (2 * stage.depth + 3) * stage.width + 16
     step = 4 * n_learn * layers * 2 * s.fields_at_start
     return Batches(max(1, budget // max(coarse, fine)), max(1, budget // step))

@@ -34,18 +34,20 @@ class Model:
         return cls.of(fields.to(device), ParticleTables(n, dims).to(device), n_encoder, s)
 
     @classmethod
-    def of(cls, fields: nn.ModuleList, tables: ParticleTables, n_encoder: int, settings: Settings) -> Model:
+    def of(
+        cls, fields: nn.ModuleList, tables: ParticleTables, n_encoder: int, settings: Settings, grown: bool = False
+    ) -> Model:
         """A model of given fields and tables, with new optimisers and, if one is used, a new encoder."""
-        s, encoder = settings, None
-        groups = [{"params": list(fields.parameters()), "lr": s.learning_rate}]
+        s, stage, encoder = settings, settings.stage(grown), None
+        groups = [{"params": list(fields.parameters()), "lr": stage.learning_rate}]
         if "encoder" in (s.gating, s.conformations):
             encoder = Encoder(n_encoder, tables.latent_dims, s.encoder_width, s.encoder_depth)
             encoder.to(tables.rotations.device)
             groups.append({"params": list(encoder.parameters()), "lr": s.encoder_learning_rate})
-        rates = [(tables.scores, s.score_learning_rate), (tables.corrections, s.pose_learning_rate)]
+        rates = [(tables.scores, s.score_learning_rate), (tables.corrections, stage.pose_learning_rate)]
         rates += [(table, s.latent_learning_rate) for table in tables.latents]
         sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
-        return cls(fields, tables, encoder, torch.optim.Adam(groups), sparse)
+        return cls(fields, tables, encoder, torch.optim.Adam(groups), sparse, grown=grown)
 
     def largest_classes(self, n: int) -> list[int]:
         """The n classes that hold the most particles, in their order."""
@@ -59,13 +61,12 @@ class Model:
 
     def with_larger_fields(self, settings: Settings) -> Model:
         """New fields of the fine size for the same classes and tables; the optimisers start anew."""
-        s, device = settings, self.tables.rotations.device
-        shape = (s.fine_features, s.fine_width, s.fine_depth)
-        envelope = self.fields[0].envelope.cpu()
-        fields = nn.ModuleList(Field(*shape, d, s.feature_sigma, envelope) for d in self.tables.latent_dims)
-        larger = Model.of(fields.to(device), self.tables, self.encoder.n_inputs if self.encoder else 0, s)
-        larger.grown = True
-        return larger
+        stage, envelope = settings.stage(grown=True), self.fields[0].envelope.cpu()
+        fields = nn.ModuleList(
+            Field(stage.features, stage.width, stage.depth, d, settings.feature_sigma, envelope)
+            for d in self.tables.latent_dims
+        ).to(self.tables.rotations.device)
+        return Model.of(fields, self.tables, self.encoder.n_inputs if self.encoder else 0, settings, grown=True)
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the fields."""

@@ -3,6 +3,9 @@
 `fast` is what the defaults of Settings are: small fields, several gradient steps on each searched chunk, sharp
 posteriors; chosen by measurement on two CPU cores (docs/benchmarks.md).
 
+`fine` is `fast` and then, with fields of more features, refinement of poses by local search at rising resolution,
+for maps at the full resolution of boxes of about 128 px; two to four times the time.
+
 `paper` is the published protocol: three residual layers of 256 on 3 x 64 Fourier features of σ = 0.5 (radians per
 cycle per box, 0.08 boxes), 500,000 images of hierarchical search at 4608 base rotations with 8 kept poses and four
 subdivisions, l rising from 12 to 32 within each search, then 100 epochs of auto-decoding at all frequencies with
@@ -17,6 +20,7 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {},
+    "fine": {"grow_epochs": 1, "refine_schedule": (14, 18, 22, 28, 34, 40), "decode_epochs": 4, "l_to_nyquist": True},
     "paper": {
         "features": 192,
         "width": 256,

@@ -10,6 +10,19 @@ from hydra_bench.hydra.setting_types import typed
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Fields, and gradient steps: particles and frequencies in each (0 is all), learning rates of fields and poses."""
+
+    features: int
+    width: int
+    depth: int
+    minibatch: int
+    frequencies: int
+    learning_rate: float
+    pose_learning_rate: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """Parameters of a run; defaults are the `fast` preset, chosen by measurement on two CPU cores.
 
@@ -68,10 +81,14 @@ class Settings:
     refine_schedule: tuple[int, ...] = ()
     refine_chunk: int = 1000
     refine_sweeps: int = 1
-    grow_epochs: int = 0  # before it, in which new, larger fields learn at the poses found:
-    fine_features: int = 192
+    grow_epochs: int = 0  # before it, in which new, larger fields learn at the poses found; from then on:
+    fine_features: int = 384
     fine_width: int = 192
-    fine_depth: int = 2
+    fine_depth: int = 1
+    fine_minibatch: int = 5
+    fine_frequencies_per_step: int = 2048
+    fine_learning_rate: float = 2e-3
+    fine_pose_learning_rate: float = 3e-4
     # auto-decoding
     decode_epochs: int = 10
     # optimisation
@@ -121,6 +138,16 @@ class Settings:
         if isinstance(self.latent_dim, tuple):
             return self.latent_dim + self.latent_dim[:1] * ((n_fields or self.classes) - self.classes)
         return (self.latent_dim,) * (n_fields or self.classes)
+
+    def stage(self, grown: bool) -> Stage:
+        """Size of fields and of steps: those of the search, or of the larger fields that come after it."""
+        s = self
+        if grown:
+            shape = (s.fine_features, s.fine_width, s.fine_depth)
+            steps = (s.fine_minibatch, s.fine_frequencies_per_step)
+            return Stage(*shape, *steps, s.fine_learning_rate, s.fine_pose_learning_rate)
+        shape = (s.features, s.width, s.depth)
+        return Stage(*shape, s.minibatch, s.frequencies_per_step, s.learning_rate, s.pose_learning_rate)
 
     def search_schedule(self, n_particles: int, l_max: int) -> tuple[int, ...]:
         """The resolution of each search epoch. Raises InputError for one beyond l_max, unless l_to_nyquist."""
@@ -181,6 +208,14 @@ _LOWEST = {
     "steps_per_search": 1,
     "spare_fields": 0,
     "prior_strength": 0,
+    "refine_chunk": 1,
+    "refine_sweeps": 1,
+    "grow_epochs": 0,
+    "fine_features": 1,
+    "fine_width": 1,
+    "fine_depth": 0,
+    "fine_minibatch": 1,
+    "fine_frequencies_per_step": 0,
     "latent_prior": 0,
     "decode_epochs": 0,
     "minibatch": 1,
@@ -188,4 +223,13 @@ _LOWEST = {
     "pretrain_images": 0,
     "cache_mb": 0,
 }
-_POSITIVE = ("feature_sigma", "sigma", "window", "sharpness", "learning_rate", "learning_rate_final", "memory_gb")
+_POSITIVE = (
+    "feature_sigma",
+    "sigma",
+    "window",
+    "sharpness",
+    "learning_rate",
+    "learning_rate_final",
+    "fine_learning_rate",
+    "memory_gb",
+)

@@ -91,10 +91,10 @@ class Run:
     def plan_memory(self, epoch: Epoch) -> None:
         """Choose how many particles are worked on at a time in this epoch."""
         s, n = self.settings, self.frequencies.count(epoch.l)
-        n_learn = min(n, s.frequencies_per_step or n)
+        n_learn = min(n, s.stage(self.model.grown).frequencies or n)
         n_coarse = self.frequencies.count(min(epoch.l, s.l_coarse))
         budget = budget_bytes(s, self.device)
-        self.batches = plan_batches(s, len(self.base), n_coarse, n, n_learn, budget)
+        self.batches = plan_batches(s, self.model.grown, len(self.base), n_coarse, n, n_learn, budget)
 
     def gather(self) -> None:
         """Bring together from all processes: rows of the particle tables and of their optimisers, and the loss.

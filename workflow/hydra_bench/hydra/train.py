@@ -114,9 +114,9 @@ def set_epoch(run: Run, epoch: Epoch) -> None:
     run.model.latents_on = epoch.phase in ("grow", "refine", "decode") or (
         epoch.phase == "search" and epoch.number >= s.latent_epoch
     )
-    rate = s.learning_rate
+    rate = s.stage(run.model.grown).learning_rate
     if epoch.phase == "decode":
-        rate *= (s.learning_rate_final / s.learning_rate) ** (epoch.number / max(1, s.decode_epochs - 1))
+        rate *= (s.learning_rate_final / rate) ** (epoch.number / max(1, s.decode_epochs - 1))
     run.model.set_learning_rate(rate)
     run.plan_memory(epoch)
 
