@@ -130,6 +130,7 @@ _KINDS = {
     "integer": lambda schema: _number_text("an integer", schema),
     "number": lambda schema: _number_text("a number", schema),
     "string": lambda schema: "a text",
+    "boolean": lambda schema: "true or false",
     "null": lambda schema: "null",
     "array": _list_text,
     "object": _mapping_text,

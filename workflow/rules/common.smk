@@ -1,4 +1,5 @@
 # The checked configuration, and what the rules ask of it.
+import hashlib
 import json
 import re
 import sys
@@ -53,6 +54,19 @@ def method_definition(wildcards):
     chosen = {k: v for k, v in method["parameters"].items() if v is not None}
     return json.dumps(
         {"name": wildcards.method, "program": method["program"], "parameters": chosen}
+    )
+
+
+def checkpoint_of(wildcards):
+    """Where a method keeps its state while it runs: apart from its outputs, which Snakemake deletes if a job fails.
+
+    The name holds a hash of all that the result depends on, so that a job never meets another one's state.
+    """
+    depends_on = dataset_definition(wildcards) + method_definition(wildcards)
+    digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
+    return (
+        f"results/checkpoints/{wildcards.dataset}/{wildcards.method}"
+        f"/{wildcards.seed}-{digest}.pt"
     )
 
 

@@ -36,8 +36,9 @@ def pretrain_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) 
 def search_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) -> float:
     """Poses by search (or as given), posteriors, then gradient steps with both held."""
     s, n = run.settings, run.frequencies.count(epoch.l)
-    # Refinement leaves settled classes alone: its resolutions say more of poses than of classes.
-    explored = draws.rng.random(len(particles)) < (s.explore if epoch.phase == "search" else 0.0)
+    # Refinement leaves classes alone: what its resolutions add to the errors is noise more than it is signal.
+    settled = epoch.phase == "refine"
+    explored = draws.rng.random(len(particles)) < (0.0 if settled else s.explore)
     local = epoch.phase == "refine" or s.poses == "refine"
     plan = local_plan(run, epoch) if local else search_plan(run, epoch, draws)
     mine = run.parallel.owns(particles)
@@ -45,7 +46,8 @@ def search_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) ->
     active = classes_to_search(run, members, explored[mine], epoch.age)
     batch = run.source.load(own, slice(None, n))
     search_poses(run, batch, members, active, epoch, plan)
-    update_posteriors(run, members, active, epoch.age)
+    if not settled:
+        update_posteriors(run, members, active, epoch.age)
     return learn(run, particles, batch, n, epoch.sweeps, None, draws)
 
 

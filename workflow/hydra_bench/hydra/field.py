@@ -33,8 +33,18 @@ class Field(nn.Module):
 
     def forward(self, points: torch.Tensor, latents: torch.Tensor | None = None) -> torch.Tensor:
         """Values (B, n) at points (B, n, 3) for latents (B, d); no latents is the latent space's origin."""
+        return self.at_latents(self.embedded(points), points, latents)
+
+    def embedded(self, points: torch.Tensor) -> torch.Tensor:
+        """What points (B, n, 3) give whatever the conformation: (B, n, width). Most of a field's work is here."""
         phase = points @ self.features
-        h = self.first(torch.cat([phase.sin(), phase.cos()], -1))
+        return self.first(torch.cat([phase.sin(), phase.cos()], -1))
+
+    def at_latents(
+        self, embedded: torch.Tensor, points: torch.Tensor, latents: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Values (B, n) of embedded points for latents (B, d); one embedding may serve several latents."""
+        h = embedded
         if self.latent is not None and latents is not None:
             h = h + self.latent(latents)[:, None]
         h = torch.relu(h)

@@ -14,7 +14,7 @@ from hydra_bench import reconstruction
 from hydra_bench.errors import InputError
 from hydra_bench.files import atomic, write_map
 from hydra_bench.hydra.field import Field
-from hydra_bench.hydra.rendering import render_map
+from hydra_bench.hydra.rendering import render_map, render_maps
 from hydra_bench.hydra.state import Run
 from hydra_bench.reconstruction import EMPTY_SHARE, Assignments
 
@@ -61,11 +61,11 @@ def write_reconstruction(run: Run, pixel_size_A: float, evaluation: np.ndarray, 
     for k, field in enumerate(run.model.fields):
         volume = render_map(field, box, tables.mean_latent(k))
         write_map(reconstruction.class_volume_path(folder, k), volume.cpu().numpy(), pixel_size_A)
-    for particle in evaluation:
-        k = found.classes[particle]
-        latent = torch.from_numpy(found.latents[particle, : tables.latent_dims[k]]).float().to(run.device)
-        volume = render_map(run.model.fields[k], box, latent if len(latent) else None)
-        write_map(reconstruction.sample_path(folder, int(particle)), volume.cpu().numpy(), pixel_size_A)
+    for k, field in enumerate(run.model.fields):
+        listed = evaluation[found.classes[evaluation] == k]
+        latents = torch.from_numpy(found.latents[listed, : tables.latent_dims[k]]).float().to(run.device)
+        for particle, volume in zip(listed, render_maps(field, box, list(latents)), strict=True):
+            write_map(reconstruction.sample_path(folder, int(particle)), volume.cpu().numpy(), pixel_size_A)
     with atomic(folder / reconstruction.HISTORY_NAME) as temporary:
         pd.DataFrame(run.history.rows).round(6).to_csv(temporary, index=False)
     write_fields(run, pixel_size_A, folder)

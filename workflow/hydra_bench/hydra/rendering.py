@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 
 from hydra_bench.fourier import centre_pad, frequency_radius, hartley, real_from_hartley, slice_volume
@@ -10,21 +12,31 @@ from hydra_bench.hydra.frequencies import largest_l
 from hydra_bench.projection import PADDING, interpolation_falloff
 
 _CHUNK = 1 << 15
+_LATENTS = 16  # at 256 px one grid is 67 MB
+
+
+def render_hartley(field: Field, l: int, latent: torch.Tensor | None) -> torch.Tensor:
+    """Hartley transform of a field on the grid of box 2l+2, zero beyond |k| = l: (2l+2,)*3, z, y, x."""
+    return next(render_hartleys(field, l, [latent]))
 
 
 @torch.no_grad()
-def render_hartley(field: Field, l: int, latent: torch.Tensor | None) -> torch.Tensor:
-    """Hartley transform of a field on the grid of box 2l+2, zero beyond |k| = l: (2l+2,)*3, z, y, x."""
+def render_hartleys(field: Field, l: int, latents: Sequence[torch.Tensor | None]) -> Iterator[torch.Tensor]:
+    """The same for several latents (d,), a few at a time, which share the part of the work that is alike."""
     box = 2 * l + 2
     device = field.envelope.device
     k = torch.arange(box, dtype=torch.float32, device=device) - box // 2
     inside = (frequency_radius(box, 3) <= l).flatten().to(device)
     points = torch.stack(torch.meshgrid(k, k, k, indexing="ij"), -1).flip(-1).reshape(-1, 3)[inside]
-    z = None if latent is None else latent[None]
-    values = torch.cat([field(part[None], z)[0] for part in points.split(_CHUNK)])
-    grid = torch.zeros(box**3, device=device)
-    grid[inside] = values
-    return grid.reshape(box, box, box)
+    for start in range(0, len(latents), _LATENTS):
+        some = latents[start : start + _LATENTS]
+        grids = torch.zeros(len(some), box**3, device=device)
+        for places, part in zip(inside.nonzero()[:, 0].split(_CHUNK), points.split(_CHUNK), strict=True):
+            embedded = field.embedded(part[None])
+            for grid, latent in zip(grids, some, strict=True):
+                z = None if latent is None else latent[None]
+                grid[places] = field.at_latents(embedded, part[None], z)[0]
+        yield from grids.reshape(-1, box, box, box)
 
 
 def slicing_grid(grid: torch.Tensor) -> torch.Tensor:
@@ -42,5 +54,10 @@ def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> 
 
 def render_map(field: Field, box_px: int, latent: torch.Tensor | None) -> torch.Tensor:
     """The map (D, D, D) of a field in a conformation, in units in which projections are sums over voxels."""
-    rendered = render_hartley(field, largest_l(box_px), latent)
-    return real_from_hartley(centre_pad(rendered, box_px, 3), 3) * box_px
+    return next(render_maps(field, box_px, [latent]))
+
+
+def render_maps(field: Field, box_px: int, latents: Sequence[torch.Tensor | None]) -> Iterator[torch.Tensor]:
+    """The same for several latents (d,)."""
+    for rendered in render_hartleys(field, largest_l(box_px), latents):
+        yield real_from_hartley(centre_pad(rendered, box_px, 3), 3) * box_px

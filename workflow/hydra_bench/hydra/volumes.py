@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from hydra_bench.errors import InputError
 from hydra_bench.files import atomic, read_star, write_map
 from hydra_bench.hydra.output import SavedFields, read_fields
-from hydra_bench.hydra.rendering import render_map
+from hydra_bench.hydra.rendering import render_maps
 from hydra_bench.reconstruction import STAR_NAME, read_assignments
 
 
@@ -89,10 +89,9 @@ def write_volumes(run: FinishedRun, k: int, latents: np.ndarray, folder: Path) -
     field = run.saved.fields[k]
     if latents.shape[1] != field.latent_dim:
         raise InputError(f"--latent: {latents.shape[1]} numbers; class {k + 1} has {field.latent_dim} dimensions")
-    rows = []
-    for number, latent in enumerate(latents):
+    rows, volumes = [], render_maps(field, run.saved.box_px, list(torch.from_numpy(latents).float()))
+    for number, (latent, volume) in enumerate(zip(latents, volumes, strict=True)):
         name = f"class_{k + 1}_{number:03d}.mrc"
-        volume = render_map(field, run.saved.box_px, torch.from_numpy(latent).float())
         write_map(folder / name, volume.numpy(), run.saved.pixel_size_A)
         rows.append({"map": name, **{f"latent_{j + 1}": value for j, value in enumerate(latent)}})
     with atomic(folder / "latents.csv") as temporary:

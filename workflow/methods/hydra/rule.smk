@@ -19,10 +19,11 @@ rule hydra:
         runtime=1440,
     params:
         definition=method_definition,
+        checkpoint=checkpoint_of,
         # Not Snakemake's `threads`, which --cores lowers: results must not depend on the machine.
         threads=settings["threads"],
     shell:
         # stderr stays the terminal's, for the progress bar; a pipe would silence it.
         "hydra-bench hydra --definition {params.definition:q} --particles {input.particles:q}"
         " --evaluation-list {input.evaluation_list:q} --seed {wildcards.seed} --threads {params.threads}"
-        " --out {output:q} > {log:q}"
+        " --checkpoint {params.checkpoint:q} --resume --out {output:q} > {log:q}"
