@@ -101,7 +101,9 @@ def slice_volume(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     (channels, ...), zero outside the volume.
     """
     size, n, shape = volume.shape[-1], points[..., 0].numel(), points.shape[:-1]
-    normalised = (2 * (points + size // 2) / (size - 1) - 1).reshape(n, 3)
+    # Voxel size//2 and its neighbours on grid_sample's scale, on which -1 and 1 are the first and the last voxel.
+    origin = points.new_tensor(2 * (size // 2) / (size - 1) - 1)
+    normalised = torch.add(origin, points, alpha=2 / (size - 1)).reshape(n, 3)
     # grid_sample shares its work between threads by batch entries: one entry a thread, the last one padded.
     batches = torch.get_num_threads() if volume.device.type == "cpu" else 1
     normalised = torch.nn.functional.pad(normalised, (0, 0, 0, -n % batches)).reshape(batches, 1, 1, -1, 3)

@@ -49,10 +49,10 @@ class Settings:
     l_schedule: tuple[int, ...] = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
     search_images: int | None = None  # images to search in all; l_schedule is stretched over the epochs that takes
     l_to_nyquist: bool = False  # lower resolutions that the box cannot hold, instead of refusing them
-    l_coarse: int = 7  # of the base grid
-    march_in_search: bool = False  # let l rise from l_coarse over the subdivisions of one search, too
+    l_coarse: int = 6  # of the base grid
+    march_in_search: bool = True  # let l rise from l_coarse over the subdivisions of one search, too
     base_order: int = 2
-    keep: tuple[int, ...] = (4, 2, 2)  # candidates refined at each subdivision
+    keep: tuple[int, ...] = (4, 2, 1)  # candidates refined at each subdivision
     shift_extent: float = 0.047  # boxes
     shift_points: int = 5  # a side of the base grid
     chunk: int = 125  # particles searched, then learned from, at a time
