@@ -8,6 +8,7 @@ import torch
 from hydra_cases import Case, run, tiny
 
 from hydra_bench.errors import InputError
+from hydra_bench.hydra.mixture import most_needed
 from hydra_bench.hydra.output import assignments, settle_latents
 from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.state import Run
@@ -147,11 +148,20 @@ def test_spare_fields_go_and_their_history_stays(case: Case) -> None:
     assert "size_3" not in rows[0]
 
 
-def test_the_classes_with_most_particles_stay(case: Case) -> None:
+def test_the_fields_that_are_missed_most_stay() -> None:
+    # 60 particles of one species that fields 0 and 2 describe alike, 5 of another that is field 1's; 3 is nobody's.
+    errors = torch.tensor([[1.0, 9.0, 1.1, 5.0]] * 60 + [[9.0, 1.0, 9.0, 5.0]] * 5)
+    assert most_needed(errors, 0.5, 4) == [0, 1, 2, 3]
+    assert most_needed(errors, 0.5, 3) == [0, 1, 2]
+    assert most_needed(errors, 0.5, 2) == [0, 1]
+    errors[60:, 2:] = torch.inf  # not searched
+    assert most_needed(errors, 0.5, 2) == [0, 1]
+
+
+def test_a_model_of_some_classes(case: Case) -> None:
     found = run(case.stack, tiny(classes=3, spare_fields=0, decode_epochs=0))
     found.model.tables.posteriors[:] = torch.tensor([0.1, 0.5, 0.4])
     errors = found.model.tables.errors.clone()
-    assert found.model.largest_classes(2) == [1, 2]
     kept = found.model.of_classes([1, 2], tiny())
     torch.testing.assert_close(kept.tables.posteriors, torch.tensor([5 / 9, 4 / 9]).expand(60, -1), atol=1e-5, rtol=0)
     assert torch.equal(kept.tables.errors, errors[:, 1:])

@@ -105,6 +105,8 @@ def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, age
         run.softening = s.sigma**2 * run.frequencies.count(run.schedule[run.place.epoch].l)
     else:
         sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * min(1.0, age / max(1, s.sharpen_epochs))
+        # Among more classes most are plainly wrong and make the spread: the few that compete need more than that.
+        sharpness *= max(1.0, s.classes / 3)
         run.softening = temperature(errors[active.all(1)], sharpness, run.parallel) or run.softening
     log_prior = None
     if age >= s.prior_epoch:

@@ -27,6 +27,22 @@ def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor |
     return torch.softmax(logits if log_prior is None else logits + log_prior, 1)
 
 
+def most_needed(errors: torch.Tensor, softening: float, n: int) -> list[int]:
+    """The n classes to keep, rising, if the others must go: one at a time, that which the likelihood misses least.
+
+    errors (N, K), infinite where a particle was not searched. A field that describes no species, or one that another
+    describes as well, is missed by nobody, however many particles it holds; a small species' own field is.
+    """
+    finite = torch.where(errors.isfinite(), errors, errors.new_tensor(torch.nan))
+    # Not searched is as bad as the worst that was.
+    logits = -torch.nan_to_num(finite, nan=float(finite.nan_to_num(nan=-torch.inf).max())) / softening
+    keep = list(range(errors.shape[1]))
+    while len(keep) > n:
+        without = [torch.logsumexp(logits[:, [k for k in keep if k != gone]], 1).sum() for gone in keep]
+        keep.remove(keep[int(torch.stack(without).argmax())])
+    return keep
+
+
 def mixture_loss(errors: torch.Tensor, scores: torch.Tensor, softening: float) -> torch.Tensor:
     """-T mean_i log Σ_k softmax(s_i)_k exp(-e_ik / T); classes left out have infinite error.
 

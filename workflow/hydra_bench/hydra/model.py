@@ -49,10 +49,6 @@ class Model:
         sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
         return cls(fields, tables, encoder, torch.optim.Adam(groups), sparse, grown=grown)
 
-    def largest_classes(self, n: int) -> list[int]:
-        """The n classes that hold the most particles, in their order."""
-        return self.tables.posteriors.sum(0).topk(n).indices.sort().values.tolist()
-
     def of_classes(self, keep: list[int], settings: Settings) -> Model:
         """A model of the given classes only; an encoder starts anew."""
         fields = nn.ModuleList(self.fields[k] for k in keep)

@@ -18,6 +18,7 @@ from hydra_bench.hydra.epochs import pretrain_chunk, search_chunk, start_decodin
 from hydra_bench.hydra.frequencies import Frequencies, largest_l
 from hydra_bench.hydra.images import ImageSource
 from hydra_bench.hydra.learning import learn
+from hydra_bench.hydra.mixture import most_needed
 from hydra_bench.hydra.model import Model
 from hydra_bench.hydra.parallel import Parallel
 from hydra_bench.hydra.schedule import Epoch, make_schedule
@@ -161,8 +162,8 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
 
 
 def drop_spare_fields(run: Run) -> None:
-    """Go on with as many classes as were asked for: those that hold the most particles."""
-    keep = run.model.largest_classes(run.settings.classes)
+    """Go on with as many classes as were asked for: those that are missed most."""
+    keep = most_needed(run.model.tables.errors, run.softening, run.settings.classes)
     run.model = run.model.of_classes(keep, run.settings)
     run.history.keep_classes(keep)
 
