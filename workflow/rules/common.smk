@@ -11,6 +11,7 @@ from hydra_bench.errors import InputError
 STACK = "results/datasets/{dataset}/stack"
 TRUTH = "results/datasets/{dataset}/truth"
 RECONSTRUCTION = "results/reconstructions/{dataset}/{method}/{seed}"
+CHECKPOINT = "results/checkpoints/{dataset}/{method}/{seed}-{digest}.pt"
 METRICS = "results/metrics/{dataset}/{method}/{seed}"
 LOGS = "results/logs"
 
@@ -64,10 +65,7 @@ def checkpoint_of(wildcards):
     """
     depends_on = dataset_definition(wildcards) + method_definition(wildcards)
     digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
-    return (
-        f"results/checkpoints/{wildcards.dataset}/{wildcards.method}"
-        f"/{wildcards.seed}-{digest}.pt"
-    )
+    return CHECKPOINT.format(**wildcards, digest=digest)
 
 
 def methods_of(program):
