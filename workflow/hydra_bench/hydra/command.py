@@ -34,6 +34,8 @@ def hydra_command(args: argparse.Namespace) -> int:
     definition, device = method_definition(args), choose_device(args.device)
     check_out(args.out)
     job = read_job(args, Settings.from_parameters(definition["parameters"]))
+    if not args.definition:
+        job.check()
     evaluation = np.zeros(0, dtype=np.int64)
     if args.evaluation_list:
         evaluation = read_evaluation_list(args.evaluation_list, len(job.stack))
@@ -42,6 +44,11 @@ def hydra_command(args: argparse.Namespace) -> int:
     checkpointer = open_checkpoint(args, job)
 
     def work(folder: Path) -> Outcome:
+        try:
+            job.check()
+        except InputError as error:
+            # In a benchmark every method meets every dataset: one that cannot take a stack has failed on it.
+            raise RunFailedError(str(error)) from None
         return run_hydra(job, evaluation, device, parallel, checkpointer, folder)
 
     try:
@@ -97,7 +104,7 @@ def method_definition(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_job(args: argparse.Namespace, settings: Settings) -> Job:
-    """The particles, and their poses if they are given, checked against the settings. Raises InputError."""
+    """The particles, and their poses if they are given. Raises InputError."""
     ctf = "none" if args.no_ctf else "file"
     stack = read_particles(
         args.particles, args.datadir, ctf=ctf, pixel_size_A=args.pixel_size, passthrough=args.passthrough
@@ -105,9 +112,7 @@ def read_job(args: argparse.Namespace, settings: Settings) -> Job:
     given = None
     if settings.poses != "search" or args.poses_from:
         given = GivenPoses(*read_poses(args.poses_from or args.particles, stack))
-    job = Job(stack, given, settings, args.seed)
-    job.check()
-    return job
+    return Job(stack, given, settings, args.seed)
 
 
 def check_out(out: Path) -> None:
