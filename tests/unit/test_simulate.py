@@ -48,13 +48,8 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_chunks(
     simulate(dataset(), STRUCTURES, tmp_path / "stack", tmp_path / "truth")
     files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and p.suffix != ".mrcs"]
     assert len(files) == 6
-    files.remove(Path("truth/provenance.json"))
     assert filecmp.cmpfiles(folder, tmp_path, files, shallow=False)[0] == files
-    # Another chunk is another matrix product, which may sum in another order: for the SNR, and for each image.
-    provenance = [read_json(f / "truth" / "provenance.json") for f in (folder, tmp_path)]
-    scales = [one.pop("image_scale") for one in provenance]
-    assert provenance[0] == provenance[1]
-    assert scales[0] == pytest.approx(scales[1], rel=1e-6)
+    # Another chunk is another matrix product, which may sum in another order.
     stacks = (read_stack(f / "stack" / "particles.star") for f in (folder, tmp_path))
     first, second = (stack.read_images(np.arange(len(stack))) for stack in stacks)
     np.testing.assert_allclose(first, second, atol=1e-5)

@@ -7,7 +7,6 @@ differ by the motion alone. Everything is decided by the atoms and the definitio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from hydra_bench.errors import InputError
-from hydra_bench.structures import Atoms
+from hydra_bench.structures import Atoms, matching_chains
 
 CONTACT_A = 8.0
 """Moving atoms this near to resting ones make the interface; neighbours across one are mostly 3 to 5 Å apart."""
@@ -68,10 +67,7 @@ def moving_atoms(atoms: Atoms, patterns: tuple[str, ...]) -> np.ndarray:
     """
     chains = atoms.chains
     names = list(dict.fromkeys(chains.tolist()))
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise InputError(f"chain pattern {pattern!r} selects nothing; chains are {', '.join(names)}")
-    moving = np.isin(chains, [name for name in names if any(fnmatchcase(name, p) for p in patterns)])
+    moving = np.isin(chains, list(matching_chains(names, patterns)))
     if moving.all():
         raise InputError(f"{', '.join(patterns)} selects everything; some chains must rest: {', '.join(names)}")
     return moving

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -101,12 +102,21 @@ def _keep_model(structure: gemmi.Structure, model: int, path: Path) -> None:
 
 def _keep_chains(structure: gemmi.Structure, patterns: list[str], path: Path) -> None:
     names = [chain.name for chain in structure[0]]
+    try:
+        kept = matching_chains(names, patterns)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    for index in reversed(range(len(names))):
+        if names[index] not in kept:
+            del structure[0][index]
+
+
+def matching_chains(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    """The chain names that match one of the shell patterns. Raises InputError for a pattern that selects nothing."""
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise InputError(f"{path}: chain pattern {pattern!r} selects nothing; chains are {', '.join(names)}")
-    for index in reversed(range(len(names))):
-        if not any(fnmatchcase(names[index], pattern) for pattern in patterns):
-            del structure[0][index]
+            raise InputError(f"chain pattern {pattern!r} selects nothing; chains are {', '.join(names)}")
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
 def _centred(model: gemmi.Model, path: Path) -> Atoms:

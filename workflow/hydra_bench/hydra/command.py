@@ -111,7 +111,9 @@ def read_job(args: argparse.Namespace, settings: Settings) -> Job:
     )
     given = None
     if settings.poses != "search" or args.poses_from:
-        given = GivenPoses(*read_poses(args.poses_from or args.particles, stack))
+        # The passthrough file belongs to the particles; other poses may bring their own, which is found beside them.
+        passthrough = None if args.poses_from else args.passthrough
+        given = GivenPoses(*read_poses(args.poses_from or args.particles, stack, passthrough=passthrough))
     return Job(stack, given, settings, args.seed)
 
 

@@ -65,7 +65,8 @@ def learn(
         for rows in torch.randperm(len(particles), generator=draws.generator).split(stage.minibatch):
             here = local[rows[torch.from_numpy(mine)[rows]]].to(run.device)
             step = Step(s, n, softening, len(rows), run.batches.learn, draws.noise, run.parallel)
-            total += learning_step(model, batch.take(here), low and low.take(here), members[here], step)
+            seen = None if low is None else low.take(here)
+            total += learning_step(model, batch.take(here), seen, members[here], step)
     return total
 
 

@@ -65,7 +65,7 @@ class Settings:
     out_of_question: float = 1e-3  # posterior below which a class is not searched after them,
     explore: float = 0.1  # but for this share of the particles
     spare_fields: int = 2  # fields beyond the classes while classes form, so that two species need not share one
-    spare_epochs: int = 3  # after so many epochs the classes with the most particles stay
+    spare_epochs: int = 3  # after so many epochs the classes that the likelihood would miss most stay
     prior_epoch: int = 4  # from this epoch on, classes have a prior ∝ (share of particles)^prior_strength
     prior_strength: float = 2.0
     gating: str = "table"  # class scores from a "table", or amortised by an "encoder" of the image

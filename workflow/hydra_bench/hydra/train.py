@@ -84,7 +84,8 @@ def start(
     box = settings.downsample_px or stack.box_px
     frequencies = Frequencies.of_box(box).to(device)
     schedule = make_schedule(settings, len(stack), largest_l(box))
-    n_low = max([frequencies.count(e.l) for e in schedule if e.phase != "decode"], default=0)
+    # Only the search comes back to the same images often enough, at few enough frequencies, to keep them.
+    n_low = max([frequencies.count(e.l) for e in schedule if e.phase in ("pretrain", "search")], default=0)
     source = ImageSource(stack, frequencies, settings, n_low, device, seed)
     n_encoder = frequencies.count(min(settings.l_encoder, largest_l(box)))
     model = Model.create(settings, len(stack), n_encoder, source.signal_envelope(), device)
