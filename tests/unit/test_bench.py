@@ -101,7 +101,7 @@ def test_a_busy_machine_is_told() -> None:
 def test_the_cases_of_the_repository_are_right() -> None:
     cases = load_cases(CASES_PATH, [], None, quick=False)
     assert {case.kind for case in cases} == set(command.KINDS)
-    assert len({case.name for case in cases}) == 9
+    assert len({case.name for case in cases}) == 10
     ablation = next(case for case in cases if case.kind == "ablation")
     small = shrunk(ablation, {"images": 4, "particles": 9, "simulation": {}, "parameters": {"steps_per_search": 7}})
     assert small.settings(steps_per_search=1).steps_per_search == 7

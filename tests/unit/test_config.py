@@ -51,7 +51,7 @@ def all_schemas() -> Iterator[tuple[str, Schema]]:
 def test_the_demo_is_valid_and_fits_its_structures(config: dict[str, Any]) -> None:
     settings = configuration.validate(config)
     configuration.check_structures(settings)
-    assert settings["method_definitions"]["hydra_k3"]["parameters"]["preset"] == "fast"
+    assert settings["method_definitions"]["hydra_k3"]["parameters"]["preset"] is None
 
 
 def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone() -> None:

@@ -19,7 +19,7 @@ from hydra_bench.rotations import rotation_from_vector
 
 FREQUENCIES = Frequencies.of_box(32, 8)
 SMALL = Settings(classes=3, latent_dim=(2, 1, 0), features=6, width=8, depth=1, spare_fields=0, encoder_width=8,
-                 encoder_depth=1, decode_epochs=1)  # fmt: skip
+                 encoder_depth=1, decode_epochs=1, latent_steps="gradient")  # fmt: skip
 
 
 def images(case: Case, n: int = 4) -> ImageBatch:

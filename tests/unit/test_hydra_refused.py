@@ -37,7 +37,7 @@ def refused(arguments: list[str], message: str, folder: Path, capsys: pytest.Cap
         (["--downsample", "24", "--set", "l_schedule=[12]"], "l_schedule: 12; this box allows 1 to 11"),
         (["--downsample", "33"], "downsample_px: 33; the stack's box of 32 or less"),
         (["--downsample", "4"], "downsample_px: 4; 8 or more"),
-        (["--preset", "slow"], "preset: 'slow'; allowed are fast, fine, paper"),
+        (["--preset", "slow"], "preset: 'slow'; allowed are fast, fine, many, paper"),
         (["--latent-dim", "2,x"], "--latent-dim: '2,x'; numbers with commas"),
         (["--latent-dim", "2,2,2,0"], "latent_dim: 4 numbers for 3 classes"),
         (["--classes", "61"], "classes: 61 for the 60 images of"),

@@ -10,6 +10,7 @@ from hydra_cases import Case, run, tiny
 from hydra_bench.errors import InputError
 from hydra_bench.hydra.mixture import most_needed
 from hydra_bench.hydra.output import assignments, settle_latents
+from hydra_bench.hydra.presets import PRESETS
 from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.state import Run
 
@@ -190,8 +191,8 @@ def test_one_particle_is_enough_for_one_class(case: Case) -> None:
         ({"classes": 0}, "classes: 0; 1 or more"),
         ({"latent_dim": -1}, "latent_dim: -1; 0 or more"),
         ({"latent_dim": [1, 2]}, "latent_dim: 2 numbers for 3 classes"),
-        ({"preset": "slow"}, "preset: 'slow'; allowed are fast, fine, paper"),
-        ({"preset": ["fast"]}, "preset: .*'fast'.*; allowed are fast, fine, paper"),
+        ({"preset": "slow"}, "preset: 'slow'; allowed are fast, fine, many, paper"),
+        ({"preset": ["fast"]}, "preset: .*'fast'.*; allowed are fast, fine, many, paper"),
         ({"clases": 3}, "parameters.clases: unknown"),
         ({"keep": []}, "keep: empty"),
         ({"poses": "given"}, "poses: 'given'; allowed are search, refine, fixed"),
@@ -225,3 +226,5 @@ def test_settings_are_read_as_they_are_written() -> None:
     assert (s.learning_rate, s.sharpness, s.sigma, s.latent_dim) == (1e-4, (2.0, 5.0), 2.0, (1, 0, 2))
     assert (s.depth, s.keep, s.variational) == (3, (8, 8, 8, 8), False)
     assert Settings.from_parameters({}) == Settings()
+    assert Settings.from_parameters({"classes": 8}) == Settings(classes=8, **PRESETS["many"])
+    assert Settings.from_parameters({"classes": 8, "preset": "fast"}) == Settings(classes=8)

@@ -58,5 +58,5 @@ def search_only(run: Run, epoch: Epoch, particles: np.ndarray, number: int) -> N
     plan, members = search_plan(run, epoch, draws), run.tensor(particles)
     active = classes_to_search(run, members, np.ones(len(particles), dtype=bool), epoch.number)
     batch = run.source.load(particles, slice(None, run.frequencies.count(epoch.l)))
-    search_poses(run, batch, members, active, epoch, plan)
+    search_poses(run, batch, members, active, epoch, plan, draws.rng)
     update_posteriors(run, members, active, epoch.number)

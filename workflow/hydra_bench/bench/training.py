@@ -138,10 +138,15 @@ def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: 
 
 @dataclass(frozen=True)
 class Scored:
-    """FSC-AUC over the evaluated particles, and the ARI, of a reconstruction on disk."""
+    """FSC-AUC over the evaluated particles, the ARI, and R² of each true coordinate, of a reconstruction on disk.
+
+    r2 : along the best direction of the latents, after a monotone fit (metrics/conformation.py); empty where no
+    species moves, None for a coordinate whose latents do not vary.
+    """
 
     fsc_auc: float
     ari: float
+    r2: tuple[float | None, ...]
 
 
 def scored(dataset: Dataset, folder: Path) -> Scored:
@@ -153,7 +158,9 @@ def scored(dataset: Dataset, folder: Path) -> Scored:
         evaluate(dataset.star_path, dataset.truth_folder, folder, path, aligned, EvaluationSettings(), *names)
         shutil.rmtree(aligned, ignore_errors=True)
     metrics = read_json(path)
-    return Scored(metrics["fsc"]["auc_mean"], metrics["clustering"]["ari"])
+    classes = (metrics["conformation"] or {"per_class": []})["per_class"]
+    r2 = tuple(None if one is None else one["r2"] for found in classes for one in found["coordinates"])
+    return Scored(metrics["fsc"]["auc_mean"], metrics["clustering"]["ari"], r2)
 
 
 def score_of_training(dataset: Dataset, trained: Trained, folder: Path) -> Scored:

@@ -30,7 +30,7 @@ def hydra_arguments(one: argparse.ArgumentParser) -> None:
         metavar="D",
         help="dimension of the conformations, 0 for rigid; 2,2,0 is one a class (default 2)",
     )
-    method.add_argument("--preset", metavar="NAME", help="fast (default) or paper")
+    method.add_argument("--preset", metavar="NAME", help="fast (default up to five classes), many, fine, paper")
     method.add_argument("--downsample", type=int, metavar="PX", help="box to Fourier-crop images to, inside")
     method.add_argument(
         "--set",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from hydra_bench.hydra.conformations import nearest, representatives
 from hydra_bench.hydra.images import ImageBatch
 from hydra_bench.hydra.learning import learn
 from hydra_bench.hydra.mixture import posteriors, temperature
 from hydra_bench.hydra.pose_search import Candidates, SearchPlan, pose_errors, search, search_locally, shift_grid
-from hydra_bench.hydra.rendering import render_hartley, slicing_grid
+from hydra_bench.hydra.rendering import render_hartleys, slicing_grid
 from hydra_bench.hydra.schedule import Epoch
 from hydra_bench.hydra.state import Draws, Run
 from hydra_bench.rotations import grid_spacing_deg, random_rotations
@@ -45,7 +46,7 @@ def search_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) ->
     own, members = particles[mine], run.tensor(particles[mine])
     active = classes_to_search(run, members, explored[mine], epoch.age)
     batch = run.source.load(own, slice(None, n))
-    search_poses(run, batch, members, active, epoch, plan)
+    search_poses(run, batch, members, active, epoch, plan, draws.rng)
     if not settled:
         update_posteriors(run, members, active, epoch.age)
     return learn(run, particles, batch, n, epoch.sweeps, None, draws)
@@ -71,25 +72,53 @@ def local_plan(run: Run, epoch: Epoch) -> SearchPlan:
 
 
 def search_poses(
-    run: Run, batch: ImageBatch, members: torch.Tensor, active: torch.Tensor, epoch: Epoch, plan: SearchPlan
+    run: Run,
+    batch: ImageBatch,
+    members: torch.Tensor,
+    active: torch.Tensor,
+    epoch: Epoch,
+    plan: SearchPlan,
+    rng: np.random.Generator,
 ) -> None:
-    """Store the best pose of every active particle in every class; errors of the others become infinite."""
+    """Store the best pose of every active particle in every class; errors of the others become infinite.
+
+    A particle is searched in that one of a few conformations of the class which is nearest to its own.
+    """
     tables = run.model.tables
     tables.errors[members] = torch.where(active, tables.errors[members], torch.inf)
     for k, field in enumerate(run.model.fields):
         rows = active[:, k].nonzero()[:, 0]
         if not len(rows):
             continue
-        grid = slicing_grid(render_hartley(field, epoch.l, tables.mean_latent(k)))
-        part = batch if len(rows) == len(batch) else batch.take(rows)
-        if run.settings.poses == "search" and epoch.phase == "search":
-            found = search(part, grid, plan)
-        else:
-            rotations, shifts = tables.pose(members[rows], k)
-            unknown = batch.hartley.new_zeros(len(rows), 1)
-            here = Candidates(rotations.detach()[:, None], shifts.detach()[:, None], unknown)
-            found = (pose_errors if run.settings.poses == "fixed" else search_locally)(part, grid, here, plan)
-        tables.store_poses(members[rows], k, found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
+        count = run.settings.search_conformations if run.model.latents_on else 1
+        centres = representatives(tables, k, count, rng)
+        group = nearest(tables, k, members[rows], centres)
+        for g, rendered in enumerate(render_hartleys(field, epoch.l, centres)):
+            some = rows[group == g] if len(centres) > 1 else rows
+            if len(some):
+                found = search_one(run, batch, members, some, k, epoch, plan, slicing_grid(rendered))
+                poses = (found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
+                tables.store_poses(members[some], k, *poses)
+
+
+def search_one(
+    run: Run,
+    batch: ImageBatch,
+    members: torch.Tensor,
+    rows: torch.Tensor,
+    k: int,
+    epoch: Epoch,
+    plan: SearchPlan,
+    grid: torch.Tensor,
+) -> Candidates:
+    """The pose of some rows of a batch in one conformation of class k: the best of all, or near the known, or that."""
+    part = batch if len(rows) == len(batch) else batch.take(rows)
+    if run.settings.poses == "search" and epoch.phase == "search":
+        return search(part, grid, plan)
+    rotations, shifts = run.model.tables.pose(members[rows], k)
+    unknown = batch.hartley.new_zeros(len(rows), 1)
+    here = Candidates(rotations.detach()[:, None], shifts.detach()[:, None], unknown)
+    return (pose_errors if run.settings.poses == "fixed" else search_locally)(part, grid, here, plan)
 
 
 def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, age: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hydra_bench.errors import RunFailedError
+from hydra_bench.hydra.conformations import infer_latents
 from hydra_bench.hydra.encoder import Encoded
 from hydra_bench.hydra.field import Field
 from hydra_bench.hydra.frequencies import random_pairs, shift_phases, swap_negatives
@@ -46,9 +47,11 @@ def learn(
     sweeps: int,
     softening: float | None,
     draws: Draws,
+    infer: bool = True,
 ) -> float:
     """Sweeps of gradient steps over a chunk on random ones of the first n frequencies; the summed loss.
 
+    infer : whether latents that are found by Newton steps make one first.
     `batch` holds this process's particles of the chunk on the first n frequencies, if they were loaded already.
     """
     s, model = run.settings, run.model
@@ -60,6 +63,8 @@ def learn(
     batch = run.source.load(own, everything) if batch is None else batch.at(everything)
     low = None if model.encoder is None else run.source.load(own, slice(None, model.encoder.n_inputs))
     local = torch.from_numpy(np.cumsum(mine) - 1)  # place among the own particles
+    if infer and model.latents_on and s.newton:
+        infer_latents(model, batch, members, n, run.batches.learn, s.latent_prior, s.negligible)
     total = 0.0
     for _ in range(sweeps):
         for rows in torch.randperm(len(particles), generator=draws.generator).split(stage.minibatch):
@@ -159,6 +164,8 @@ def draw_latents(
             tables.latents[k].weight[particles[rows]] = torch.cat([mean, log_sd], 1)
     else:
         mean, log_sd = tables.latent(particles[rows], k)
+        if step.settings.newton:
+            mean, log_sd = mean.detach(), log_sd.detach()
     if not step.settings.variational:
         return mean, 0.5 * mean.square().sum(1)
     noise = torch.randn(mean.shape, generator=step.noise).to(mean.device)

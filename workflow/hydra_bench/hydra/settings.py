@@ -71,9 +71,11 @@ class Settings:
     gating: str = "table"  # class scores from a "table", or amortised by an "encoder" of the image
     # conformations
     conformations: str = "table"  # latents from a "table", or amortised by an "encoder" of the image
+    latent_steps: str = "newton"  # of latents from a table: one "newton" step a visit, or each step's "gradient"
     variational: bool = True
     latent_prior: float = 1.0
-    latent_epoch: int = 6  # latents stay at the origin before this epoch of the search
+    latent_epoch: int = 4  # latents stay at the origin before this epoch of the search
+    search_conformations: int = 5  # of each class, in which poses are searched; 1 is the mean one
     encoder_width: int = 256
     encoder_depth: int = 2
     l_encoder: int = 12  # resolution of the images that the encoder sees
@@ -126,6 +128,11 @@ class Settings:
             raise InputError("keep: empty; one number or more is allowed")
 
     @property
+    def newton(self) -> bool:
+        """Whether latents are inferred by Newton steps, and not learned by gradient."""
+        return self.conformations == "table" and self.latent_steps == "newton"
+
+    @property
     def fields_at_start(self) -> int:
         """The number of fields that the search starts with.
 
@@ -169,10 +176,11 @@ class Settings:
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Settings:
         """From a method definition's parameters: a preset's name, and what differs from it. Raises InputError."""
-        from hydra_bench.hydra.presets import PRESETS
+        from hydra_bench.hydra.presets import PRESETS, default_preset
 
         parameters = dict(parameters)
-        preset = parameters.pop("preset", "fast")
+        preset = parameters.pop("preset", None)
+        preset = default_preset(parameters.get("classes")) if preset is None else preset
         if not isinstance(preset, str) or preset not in PRESETS:
             raise InputError(f"preset: {preset!r}; allowed are {', '.join(PRESETS)}")
         known = {f.name: str(f.type) for f in fields(cls)}
@@ -188,6 +196,7 @@ _CHOICES = {
     "poses": ("search", "refine", "fixed"),
     "gating": ("table", "encoder"),
     "conformations": ("table", "encoder"),
+    "latent_steps": ("newton", "gradient"),
 }
 _LOWEST = {
     "classes": 1,
@@ -217,6 +226,7 @@ _LOWEST = {
     "fine_minibatch": 1,
     "fine_frequencies_per_step": 0,
     "latent_prior": 0,
+    "search_conformations": 1,
     "decode_epochs": 0,
     "minibatch": 1,
     "frequencies_per_step": 0,

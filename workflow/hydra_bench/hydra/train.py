@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hydra_bench.hydra.checkpoint import Checkpointer, Stopped
+from hydra_bench.hydra.conformations import scale_latents
 from hydra_bench.hydra.epochs import pretrain_chunk, search_chunk, start_decoding
 from hydra_bench.hydra.frequencies import Frequencies, largest_l
 from hydra_bench.hydra.images import ImageSource
@@ -139,8 +140,10 @@ def work_on(run: Run, epoch: Epoch, particles: np.ndarray) -> float:
         return pretrain_chunk(run, epoch, particles, draws)
     if epoch.phase in ("search", "refine"):
         return search_chunk(run, epoch, particles, draws)
-    softening = run.softening if epoch.phase == "decode" else None
-    return learn(run, particles, None, run.frequencies.count(epoch.l), epoch.sweeps, softening, draws)
+    n, decoding = run.frequencies.count(epoch.l), epoch.phase == "decode"
+    # In auto-decoding every other epoch, the last one among them: a Newton step costs half of what a sweep does.
+    infer = not decoding or (run.settings.decode_epochs - epoch.number) % 2 == 1
+    return learn(run, particles, None, n, epoch.sweeps, run.softening if decoding else None, draws, infer)
 
 
 def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
@@ -149,6 +152,8 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     if epoch.phase == "decode" and run.settings.gating == "table":
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
     run.gather()
+    if run.model.latents_on and run.settings.newton:
+        scale_latents(run.model)
     loss = run.place.loss  # of all processes in the first one, which writes the history
     run.place.epoch, run.place.chunk, run.place.loss = run.place.epoch + 1, 0, 0.0
     if epoch.phase == "pretrain":
