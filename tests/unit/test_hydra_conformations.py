@@ -93,10 +93,10 @@ def test_scaling_changes_latents_and_no_map() -> None:
     assert (model.tables.latents[1].weight[:, :2] == 0).all()  # nobody is in the second class
 
 
-def tables_of(means: torch.Tensor) -> ParticleTables:
+def tables_of(means: torch.Tensor, log_sd: tuple[float, ...] = (-2.0, -2.0)) -> ParticleTables:
     tables = ParticleTables(len(means), (means.shape[1], 0))
     with torch.no_grad():
-        tables.latents[0].weight[:, : means.shape[1]] = means
+        tables.latents[0].weight[:] = torch.cat([means, torch.tensor(log_sd).expand_as(means)], 1)
     tables.posteriors[:] = torch.tensor([1.0, 0.0])
     return tables
 
@@ -111,6 +111,14 @@ def test_poses_are_searched_where_the_conformations_are() -> None:
     groups = nearest(tables, 0, torch.arange(60), centres).reshape(3, 20)
     assert (groups == groups[:, :1]).all()
     assert len(set(groups[:, 0].tolist())) == 3
+
+
+def test_directions_that_are_not_known_are_not_searched() -> None:
+    means = torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
+    centres = torch.stack(representatives(tables_of(means, (-2.0, -0.2)), 0, 3, np.random.default_rng(0)))
+    assert float(centres[:, 0].std()) > 0.5
+    torch.testing.assert_close(centres[:, 1], means[:, 1].mean().expand(3))
+    assert len(representatives(tables_of(means, (-0.2, -0.2)), 0, 3, np.random.default_rng(0))) == 1
 
 
 def test_one_conformation_where_there_is_no_more() -> None:

@@ -20,29 +20,32 @@ _LONGEST = 1.0
 
 _SAMPLE = 256
 """Particles that stand for a class; scikit-learn's k-means works on as many at a time, in one order of sums."""
-_SPREAD = 0.25
-"""Standard deviation of the latents' means, in units of their prior's, below which a class has one conformation."""
+_KNOWN = 0.25
+"""Mean variance of the posteriors along a direction, in units of the prior's, below which conformations differ along
+it. The latents of species that do not move are noise: poses searched in them would fit that, and so would classes."""
 
 
 def representatives(
     tables: ParticleTables, k: int, count: int, rng: np.random.Generator
 ) -> list[torch.Tensor] | list[None]:
-    """Up to `count` latents (d_k,) of class k: centres of k-means of its particles' latents.
+    """Up to `count` latents (d_k,) of class k: centres of k-means of its particles' latents, where these are known.
 
-    The mean alone where that is all there is: in a class whose latents hardly differ, or that is too small to tell.
+    The mean alone where that is all there is: in a class whose latents are not known, or that is too small to tell.
     [None] is the one conformation of a rigid class. Drawn anew at each call, so that borders between them move.
     """
-    if not tables.latent_dims[k] or count == 1:
-        return [tables.mean_latent(k)]
+    mean = tables.mean_latent(k)
+    if mean is None or count == 1:
+        return [mean]
     own = (tables.posteriors[:, k] > 0.5).nonzero()[:, 0].cpu().numpy()
     own = rng.choice(own, min(len(own), _SAMPLE), replace=False)
-    index = torch.from_numpy(own).to(tables.posteriors.device)
-    means = tables.latent(index, k)[0].detach().cpu().numpy()
-    few = len(np.unique(means, axis=0)) < 4 * count  # so are particles whose latents nothing was learned of yet
-    if few or means.std(0).max() < _SPREAD:
-        return [tables.mean_latent(k)]
-    found = KMeans(count, n_init=1, random_state=int(rng.integers(2**31))).fit(means)
-    return list(torch.from_numpy(found.cluster_centers_).to(index.device))
+    means, log_sds = (part.detach() for part in tables.latent(torch.from_numpy(own).to(mean.device), k))
+    known = (2 * log_sds).exp().mean(0) < _KNOWN
+    places = torch.where(known, means, mean).cpu().numpy()
+    # Of too few different ones nothing was learned yet, or they are those of a small class.
+    if len(np.unique(places, axis=0)) < 4 * count:
+        return [mean]
+    found = KMeans(count, n_init=1, random_state=int(rng.integers(2**31))).fit(places)
+    return list(torch.from_numpy(found.cluster_centers_).to(mean))
 
 
 def nearest(
