@@ -52,7 +52,7 @@ class Settings:
     l_coarse: int = 6  # of the base grid
     march_in_search: bool = True  # let l rise from l_coarse over the subdivisions of one search, too
     base_order: int = 2
-    keep: tuple[int, ...] = (4, 2, 1)  # candidates refined at each subdivision
+    keep: tuple[int, ...] = (8, 4, 2)  # candidates refined at each subdivision
     shift_extent: float = 0.047  # boxes
     shift_points: int = 5  # a side of the base grid
     chunk: int = 125  # particles searched, then learned from, at a time
@@ -74,7 +74,7 @@ class Settings:
     latent_steps: str = "newton"  # of latents from a table: one "newton" step a visit, or each step's "gradient"
     variational: bool = True
     latent_prior: float = 1.0
-    latent_epoch: int = 4  # latents stay at the origin before this epoch of the search
+    latent_epoch: int = 6  # latents stay at the origin before this epoch of the search
     search_conformations: int = 5  # of each class, in which poses are searched; 1 is the mean one
     encoder_width: int = 256
     encoder_depth: int = 2
