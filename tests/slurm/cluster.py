@@ -6,6 +6,7 @@ starts one and keeps it until it is interrupted, for trying things out by hand.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -15,10 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 ETC = Path("/etc/slurm")  # SLURM_CONF does not do: job steps strip it from their environment
 MARK = "# Written by tests/slurm/cluster.py of hydra-bench, which removes it again\n"
-CPUS, GPUS = 8, 2
-GPU_FILES = ("/dev/null", "/dev/zero")
+CPUS = 16
+GPU_FILES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 """Device files that stand for GPUs: SLURM hands them out one job each, and nothing computes on them."""
 
 CONFIGURATION = """\
@@ -62,6 +64,8 @@ def why_not() -> str | None:
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sinfo", "sbatch") if shutil.which(name) is None]
     if missing:
         return f"{', '.join(missing)} missing; on Debian: apt-get install slurm-wlm munge"
+    if subprocess.run(["scontrol", "ping"], check=False, capture_output=True).returncode == 0:
+        return "a SLURM runs on this machine"
     there = ETC / "slurm.conf"
     if there.is_file() and not there.read_text().startswith(MARK):
         return f"{there} is of another SLURM"
@@ -79,7 +83,7 @@ class Cluster:
         for name in ("state", "spool"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         ETC.mkdir(exist_ok=True)
-        text = CONFIGURATION.format(host=self.host, root=self.root, cpus=CPUS, gpus=GPUS)
+        text = CONFIGURATION.format(host=self.host, root=self.root, cpus=CPUS, gpus=len(GPU_FILES))
         (ETC / "slurm.conf").write_text(MARK + text)
         lines = [f"NodeName={self.host} Name=gpu Type=h200 File={file}\n" for file in GPU_FILES]
         (ETC / "gres.conf").write_text(MARK + "".join(lines))
@@ -104,7 +108,13 @@ class Cluster:
     def _start(self, name: str, *command: str, **more: str) -> None:
         with open(self.root / f"{name}.log", "ab") as log:
             self.daemons[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **more
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+                **more,
             )
 
     def _start_munge(self) -> None:
@@ -154,6 +164,12 @@ class Cluster:
         return True
 
 
+def _end_with_parent() -> None:
+    """In a child: end by SIGTERM when the process that started it does, however that ends."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def said(*command: str) -> str:
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
@@ -162,6 +178,8 @@ if __name__ == "__main__":
     reason = why_not()
     if reason:
         raise SystemExit(reason)
+    stop = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
     with Cluster(Path(tempfile.mkdtemp(prefix="slurm-"))) as cluster:
         print(said("sinfo"), f"Logs: {cluster.root}. Stop with Ctrl-C or SIGTERM.", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(stop)

@@ -1,15 +1,9 @@
 # Before the first job: is everything there that the jobs need? After a failed one: a report all the same.
 # Snakemake takes hooks from the main Snakefile alone, so both Snakefiles include this file. They are run by the main
 # process, not in dry runs and not by jobs.
-import os
+# What they need is imported in them: every job reads this file, too.
 import sys
 from pathlib import Path
-
-from hydra_bench import config as configuration
-from hydra_bench.errors import InputError
-from hydra_bench.files import write_json
-from hydra_bench.jobs import doctor, slurm
-from hydra_bench.report.unfinished import summarise
 
 RUN_CONFIGURATION = Path("results/configuration.json")
 
@@ -39,6 +33,11 @@ def asked_for():
 
 
 onstart:
+    from hydra_bench import config as configuration
+    from hydra_bench.errors import InputError
+    from hydra_bench.files import write_json
+    from hydra_bench.jobs import doctor, slurm
+
     try:
         checked = configuration.validate(config, workflow.configfiles)
         write_json(RUN_CONFIGURATION, checked)
@@ -68,6 +67,8 @@ onstart:
 onerror:
     # Stopped by its user, who wants it to end now.
     if workflow.scheduler._user_kill is None:
+        from hydra_bench.report.unfinished import summarise
+
         summarise(RUN_CONFIGURATION, "results")
         print(
             "hydra-bench: some jobs failed; the report of what is finished: results/report/index.html",

@@ -23,8 +23,8 @@ from typing import IO, Any
 from hydra_bench.errors import InputError
 from hydra_bench.files import read_json, write_json
 from hydra_bench.jobs import attempts, cuda, devices
-from hydra_bench.reconstruction import RUN_NAME
 
+_RUN_NAME = "run.json"  # as in hydra_bench.reconstruction, which takes seconds to import
 _SHOWN_LINES = 20
 """Of the log of an attempt that failed, on stderr, which is what a scheduler keeps."""
 
@@ -160,7 +160,7 @@ def _usage() -> tuple[float, float]:
 
 def _record(job: Job) -> None:
     """Put the account into the run.json that the command left."""
-    path = job.out / RUN_NAME
+    path = job.out / _RUN_NAME
     if not path.is_file():
         return
     made = attempts.read(job.state)
