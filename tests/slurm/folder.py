@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ from hydra_bench.jobs.state import state_folder
 
 ROOT = Path(__file__).parents[2]
 DATASET = "tiny"
+
 EPOCH = re.compile(r"^(search|grow|refine|decode) epoch \d+,", re.MULTILINE)
+
+
+@cache
+def _state(configuration: Path, method: str) -> Path:
+    return state_folder(config.validate(config.load([configuration])), DATASET, method, 0)
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,8 @@ class Folder:
     def said(self, log: str = "snakemake.log") -> str:
         return (self.path / log).read_text()
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        path = self.path / "config" / "config.yaml"
-        return config.validate(config.load([path]), [path])
-
     def state(self, method: str) -> Path:
-        return self.path / state_folder(self.settings, DATASET, method, 0)
+        return self.path / _state(self.path / "config" / "config.yaml", method)
 
     def attempts(self, method: str) -> list[attempts.Attempt]:
         return attempts.read(self.state(method))

@@ -42,7 +42,7 @@ def until(done: Callable[[], Any], what: str, seconds: float = LONGEST_S) -> Non
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.3)
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")

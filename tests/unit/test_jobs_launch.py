@@ -51,6 +51,7 @@ def test_the_commands_status_and_words_are_kept() -> None:
 def test_a_failed_attempt_shows_the_end_of_its_log(capfd: pytest.CaptureFixture[str]) -> None:
     launch("print('of the first'); raise SystemExit(1)")
     capfd.readouterr()
+    Path("logs/a.log").unlink()  # as Snakemake does before it tries again
     launch("print('of the second'); raise SystemExit(1)")
     assert capfd.readouterr().err == "of the second\n"
     assert "of the first" in Path("logs/a.log").read_text()
@@ -200,6 +201,6 @@ def test_one_process_a_gpu_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     assert alone[3:] == ["--nproc-per-node=4", "--standalone", "--no-python", *command]
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     spread = processes(Job(*paths, gpus=8, nodes=2, cpus=3), command)
-    assert spread[:5] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=12"]
+    assert spread[:5] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=3"]
     assert spread[8:10] == ["--nproc-per-node=4", "--nnodes=2"]
     assert spread[-3:] == ["--no-python", *command]

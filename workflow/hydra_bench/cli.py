@@ -173,7 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--gpus", type=int, default=0, help="GPUs of the job, one process each (default 0)")
     one.add_argument("--nodes", type=int, default=1, help="nodes of the job (default 1)")
     one.add_argument("--device", default="auto", help="auto (default) insists on the GPUs asked for; cpu does without")
-    one.add_argument("--cpus", type=int, default=1, help="CPUs of one process (default 1)")
+    one.add_argument("--cpus", type=int, default=1, help="CPUs of the job on each node (default 1)")
     one.add_argument("run_command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command to run")
 
     one = command("doctor", _doctor, "check that this machine can run a configuration, and say what to do")

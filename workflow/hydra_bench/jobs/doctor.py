@@ -26,6 +26,8 @@ from hydra_bench.jobs import cuda, slurm
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 _MAPS_A_RUN = 100
 """Volumes that a run of a method writes, aligned ones included, to estimate disk space by."""
+_REMEMBERED_S = 200
+"""Snakemake looks every 180 s at the longest."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,13 @@ def check_slurm(jobs: list[dict[str, Any]]) -> Iterator[Finding]:
         yield Finding(FAILED, "SLURM: sinfo is not on PATH", "run Snakemake on a login node of the cluster")
         return
     try:
-        known = slurm.partitions()
+        known, remembered = slurm.partitions(), slurm.seconds_remembered()
     except InputError as error:
         yield Finding(FAILED, f"SLURM: {error}", "ask the cluster's administrators")
         return
+    if remembered is not None and remembered < _REMEMBERED_S:
+        what = f"SLURM: squeue forgets a job {remembered} s after its end (MinJobAge); Snakemake may miss it"
+        yield Finding(WARNING, what, "if SLURM keeps accounts, set slurm-status-command: sacct in the profile")
     advice = "profiles/slurm/config.yaml has the partitions and limits as named keys at its top"
     wrong = dict.fromkeys(reason for job in jobs if (reason := why_never(job, known)))
     for reason in wrong:

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from hydra_bench.errors import InputError
-from hydra_bench.files import read_json, write_json
+from hydra_bench.files import read_json, write_json, write_text
 from hydra_bench.jobs import attempts, cuda, devices
 
 _RUN_NAME = "run.json"  # as in hydra_bench.reconstruction, which takes seconds to import
+_LOG_NAME = "log.txt"
 _SHOWN_LINES = 20
 """Of the log of an attempt that failed, on stderr, which is what a scheduler keeps."""
 
@@ -35,7 +36,7 @@ class Job:
 
     state : folder of the run's state. out : folder of the reconstruction. log : file for all that the command says.
     gpus, nodes : of the whole job; with more than one GPU there is one process a GPU. device : "auto" insists on the
-    GPUs that were asked for, "cpu" computes on the CPU all the same. cpus : of one process.
+    GPUs that were asked for, "cpu" computes on the CPU all the same. cpus : of the job on each node.
     """
 
     state: Path
@@ -79,18 +80,29 @@ def launch(job: Job, command: list[str]) -> int:
     gpus = environment.get("CUDA_VISIBLE_DEVICES", "") if job.gpus else ""
     start = attempts.Start(socket.gethostname(), slurm_job(), gpus, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     attempts.add(job.state, start)
-    job.log.parent.mkdir(parents=True, exist_ok=True)
+    _copy(job.state / _LOG_NAME, job.log)  # Snakemake deletes the log of a job that it tries again
     with open(job.log, "a" if before else "w") as log:
         print(f"# attempt {len(before) + 1}: {start.started}, {_where(start)}", file=log, flush=True)
         offset, began = log.tell(), time.monotonic()
         status = _run(job, command, environment, held, log)
     held.release()
+    _copy(job.log, job.state / _LOG_NAME)
     attempts.add(job.state, attempts.End(round(time.monotonic() - began, 3), *_usage(), status))
     if status == 0:
         _record(job)
     elif not sys.stderr.isatty():
         _show(job.log, offset)
     return status
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file if it is there; a full disk costs no more than the copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_file():
+        try:
+            write_text(target, source.read_text(errors="replace"))
+        except OSError as error:
+            print(f"hydra-bench: {target}: not written ({error.strerror})", file=sys.stderr)
 
 
 def _where(start: attempts.Start) -> str:
@@ -130,8 +142,8 @@ def processes(job: Job, command: list[str]) -> list[str]:
         return [*torchrun, "--standalone", "--no-python", *command]
     # This process runs on the first node of the allocation, where the others are told to meet.
     meet = f"{socket.gethostname()}:{20000 + int(slurm_job()) % 20000}"
-    cpus = job.cpus * job.gpus // job.nodes
-    srun = ["srun", f"--nodes={job.nodes}", f"--ntasks={job.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cpus}"]
+    srun = ["srun", f"--nodes={job.nodes}", f"--ntasks={job.nodes}", "--ntasks-per-node=1"]
+    srun += [f"--cpus-per-task={job.cpus}"]
     rendezvous = [f"--nnodes={job.nodes}", "--rdzv-backend=c10d", f"--rdzv-id={slurm_job()}", f"--rdzv-endpoint={meet}"]
     return [*srun, *torchrun, *rendezvous, "--no-python", *command]
 

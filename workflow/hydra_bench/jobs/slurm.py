@@ -73,6 +73,12 @@ def jobs_of_folder(folder: Path) -> list[QueuedJob]:
     ]
 
 
+def seconds_remembered() -> int | None:
+    """How long squeue knows a job that has ended (MinJobAge), None if SLURM does not say. Raises InputError."""
+    found = re.search(r"^MinJobAge\s*=\s*(\d+)", _said("scontrol", "show", "config"), flags=re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def cancel(numbers: list[str]) -> None:
     """Ask jobs to end: SIGTERM, on which methods save their state."""
     _said("scancel", *numbers)

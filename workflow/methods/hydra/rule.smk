@@ -28,7 +28,7 @@ rule hydra:
         # Not Snakemake's `threads`, which --cores lowers: results must not depend on the machine.
         threads=settings["threads"],
     shell:
-        "exec hydra-bench launch --state {params.state:q} --out {output:q} --log {log:q} --cpus {params.threads}"
+        "exec hydra-bench launch --state {params.state:q} --out {output:q} --log {log:q} --cpus {threads}"
         " --gpus {resources.gpu} --nodes {resources.nodes} --device {resources.device}"
         " -- hydra-bench hydra --definition {params.definition:q} --particles {input.particles:q}"
         " --evaluation-list {input.evaluation_list:q} --seed {wildcards.seed} --threads {params.threads}"
