@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 ETC = Path("/etc/slurm")  # SLURM_CONF does not do: job steps strip it from their environment
 MARK = "# Written by tests/slurm/cluster.py of hydra-bench, which removes it again\n"
 CPUS = 16
-GPU_FILES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+GPU_FILES = ("/dev/null", "/dev/zero", "/dev/full")
 """Device files that stand for GPUs: SLURM hands them out one job each, and nothing computes on them."""
 
 CONFIGURATION = """\

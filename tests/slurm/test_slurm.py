@@ -23,7 +23,7 @@ from conftest import PARAMETERS, configuration
 from folder import Folder
 
 RETRIES = 3
-LONGEST_S = 900
+LONGEST_S = 2400
 FEW = 8  # epochs after which a training is disturbed
 RIGID = {"classes": 2, "latent_dim": 0, "l_schedule": [4, 5], "decode_epochs": 2, "prior_epoch": 99}
 DISTURBED = ("cancelled", "requeued", "timed_out", "full_disk")
@@ -218,12 +218,12 @@ def test_what_always_fails_is_a_failed_row_after_the_set_retries(
 
 
 @pytest.fixture(scope="module")
-def killed(cluster: Cluster, disturbed: tuple[Folder, Disturber, int], slurm_folders: Path) -> Folder:
+def killed(cluster: Cluster, local: Folder, slurm_folders: Path) -> Folder:
     """A workflow whose Snakemake was killed, and which then went on; slurmd was away for a while, too."""
     folder = Folder.make(slurm_folders / "killed")
     # The stack is made already.
     for name in (".snakemake", "results/datasets"):
-        shutil.copytree(disturbed[0].path / name, folder.path / name)
+        shutil.copytree(local.path / name, folder.path / name)
     methods = {"orphaned": PARAMETERS, "one_process": RIGID, "two_processes": RIGID}
     folder.configure(configuration(**methods))
 

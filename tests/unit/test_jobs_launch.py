@@ -109,6 +109,21 @@ def test_sigterm_goes_on_to_the_command(here: Path) -> None:
     assert attempts.read(here / "state")[0].end is not None
 
 
+def test_a_process_that_is_left_of_an_earlier_run_is_waited_for(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its launch was killed, and it works on; when it has ended, the next one goes on from what it left."""
+    program = "import pathlib, time; pathlib.Path('ready').touch(); time.sleep(3); pathlib.Path('done').touch()"
+    command = [sys.executable, "-m", "hydra_bench.cli", "launch", "--state", "state", "--out", "out", "--log", "log"]
+    left = subprocess.Popen([*command, "--", sys.executable, "-c", program])
+    end = time.monotonic() + 60
+    while not Path("ready").is_file():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    left.kill()
+    left.wait()
+    assert launch("import pathlib, sys; sys.exit(not pathlib.Path('done').is_file())") == 0
+    assert "waiting for a process of an earlier run that works on state" in capfd.readouterr().err
+
+
 def test_a_command_that_a_signal_killed_or_that_is_not_there(here: Path) -> None:
     assert launch("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") == 137
     assert main(["launch", "--state", "state", "--out", "out", "--log", "log", "--", "no-such-program"]) == 127

@@ -6,6 +6,7 @@ own, several processes by `torchrun` within a SLURM allocation, the log, the sig
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -67,6 +68,32 @@ def slurm_job() -> str:
 def launch(job: Job, command: list[str]) -> int:
     """Run the command to its end; its exit status, 128 + n if signal n ended it. Raises InputError."""
     job.check()
+    with _alone(job.state) as lock:
+        return _launch(job, command, lock)
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[int]:
+    """Wait until no other process works on a state: one may be left of a Snakemake that was killed.
+
+    Yields a file that holds the lock as long as this process or a child that inherits it lives.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    file = os.open(state / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"hydra-bench: waiting for a process of an earlier run that works on {state}", file=sys.stderr)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _launch(job: Job, command: list[str], lock: int) -> int:
     held = devices.Claim([], [])
     # A scheduler hands GPUs out itself; elsewhere it is done here. A job of no GPU must not see one of others'.
     if job.device == "auto" and job.gpus and not slurm_job():
@@ -84,7 +111,7 @@ def launch(job: Job, command: list[str]) -> int:
     with open(job.log, "a" if before else "w") as log:
         print(f"# attempt {len(before) + 1}: {start.started}, {_where(start)}", file=log, flush=True)
         offset, began = log.tell(), time.monotonic()
-        status = _run(job, command, environment, held, log)
+        status = _run(job, command, environment, (lock, *held.files), log)
     held.release()
     _copy(job.log, job.state / _LOG_NAME)
     attempts.add(job.state, attempts.End(round(time.monotonic() - began, 3), *_usage(), status))
@@ -111,7 +138,7 @@ def _where(start: attempts.Start) -> str:
     return ", ".join(parts + ([f"GPUs {start.gpus}"] if start.gpus else []))
 
 
-def _run(job: Job, command: list[str], environment: dict[str, str], held: devices.Claim, log: IO[str]) -> int:
+def _run(job: Job, command: list[str], environment: dict[str, str], files: tuple[int, ...], log: IO[str]) -> int:
     if job.gpus and job.device == "auto":
         os.environ["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "")
         reason = cuda.why_unusable(cuda.gather(), job.gpus // job.nodes)
@@ -121,9 +148,7 @@ def _run(job: Job, command: list[str], environment: dict[str, str], held: device
     # A terminal keeps stderr for the progress bar, which a pipe would silence.
     stderr = None if sys.stderr.isatty() else subprocess.STDOUT
     try:
-        process = subprocess.Popen(
-            processes(job, command), env=environment, stdout=log, stderr=stderr, pass_fds=tuple(held.files)
-        )
+        process = subprocess.Popen(processes(job, command), env=environment, stdout=log, stderr=stderr, pass_fds=files)
     except OSError as error:
         print(f"hydra-bench: error: {command[0]}: {error.strerror}", file=log, flush=True)
         return 127
