@@ -24,8 +24,22 @@ from hydra_bench.jobs.state import state_folder
 
 ROOT = Path(__file__).parents[2]
 DATASET = "tiny"
-
+TINY = yaml.safe_load((ROOT / "tests" / "workflow" / "tiny.yaml").read_text())
+PARAMETERS = {"classes": 2, "latent_dim": 1, "l_schedule": [4, 5], "decode_epochs": 24}
 EPOCH = re.compile(r"^(search|grow|refine|decode) epoch \d+,", re.MULTILINE)
+
+
+def configuration(**methods: dict[str, Any]) -> dict[str, Any]:
+    """The tiny dataset with these Hydra methods, by their parameters, and the oracle."""
+    definitions = {name: {"program": "hydra", "label": name, "parameters": p} for name, p in methods.items()}
+    definitions["oracle"] = {"program": "backprojection", "label": "oracle", "parameters": {"labels": "true"}}
+    return {
+        **TINY,
+        "threads": 1,
+        "structures_folder": "resources/structures",
+        "methods": list(definitions),
+        "method_definitions": definitions,
+    }
 
 
 @cache
