@@ -45,7 +45,7 @@ def until(done: Callable[[], Any], what: str, seconds: float = LONGEST_S) -> Non
 
 
 @pytest.fixture(scope="module")
-def local(slurm_folders: Path) -> Folder:
+def local(cluster: Cluster, slurm_folders: Path) -> Folder:
     """A run on this machine's CPU, undisturbed."""
     folder = Folder.make(slurm_folders / "local")
     folder.configure(configuration(unbroken=PARAMETERS))
