@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 # Snakemake's source cache stays in the clone.
 RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: demo test lint lock config-table clean
+.PHONY: demo test test-slurm lint lock config-table clean
 
 demo: .venv/installed
 	$(RUN) snakemake
@@ -19,6 +19,13 @@ demo: .venv/installed
 
 test: lint
 	$(RUN) pytest tests/unit tests/workflow
+
+# On a real SLURM, which is installed and started here; without root it is skipped and says so.
+test-slurm: .venv/installed-dev
+	@if [ "$$(id -u)" = 0 ] && ! { command -v slurmctld && command -v munged; } > /dev/null; then \
+	  apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null; fi
+	$(RUN) pytest tests/slurm
 
 lint: .venv/installed-dev
 	$(RUN) ruff check .

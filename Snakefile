@@ -3,6 +3,9 @@
 configfile: "config/config.yaml"
 
 
+include: "workflow/rules/hooks.smk"
+
+
 module hydra_bench:
     snakefile:
         "workflow/Snakefile"

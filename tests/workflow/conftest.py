@@ -15,6 +15,7 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Clo
     def make(commands: Path) -> Clone:
         folder = tmp_path_factory.mktemp("clone")
         shutil.copy(ROOT / "Snakefile", folder)
+        shutil.copy(ROOT / "slurm", folder, follow_symlinks=False)
         for name in ("config", "envs", "profiles", "workflow", "resources"):
             ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)

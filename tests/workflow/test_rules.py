@@ -1,7 +1,9 @@
 """What runs after what, and what reruns after which change. A stand-in makes empty outputs in no time."""
 
 import gzip
+import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -153,6 +155,69 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     assert len(lines) == 1
     assert lines[0].startswith("hydra-bench: error: ")
     return lines[0]
+
+
+def resources_of(said: str, rule: str) -> list[dict[str, str]]:
+    """What the jobs of a rule ask for, in what a dry run said."""
+    jobs = re.findall(rf"^ *rule {rule}:\n(?: +.*\n)*? +resources: (.*)$", said, flags=re.MULTILINE)
+    return [dict(pair.split("=", 1) for pair in job.split(", ") if "=" in pair) for job in jobs]
+
+
+def test_the_slurm_profile_sends_trainings_to_the_gpu_partition(make_clone: Callable[[Path], Clone]) -> None:
+    clone = make_clone(STAND_IN)
+    clone.configure(CONFIG)
+    said = clone.run("--profile", "slurm", "--dry-run")
+    (wanted,) = {tuple(sorted(job.items())) for job in resources_of(said, "hydra")}
+    asked = dict(wanted)
+    assert (asked["slurm_partition"], asked["gpu"], asked["runtime"], asked["mem_mb"]) == ("gpu", "1", "1440", "8000")
+    assert "gpu_model" not in asked
+    others = resources_of(said, "simulate") + resources_of(said, "evaluate")
+    assert len(others) == 8
+    assert {(job["slurm_partition"], job.get("gpu")) for job in others} == {("cpu", None)}
+
+
+def test_named_keys_of_the_slurm_profile_reach_all_its_rules(make_clone: Callable[[Path], Clone]) -> None:
+    clone = make_clone(STAND_IN)
+    clone.configure(CONFIG)
+    path = clone.folder / "profiles" / "slurm" / "config.yaml"
+    text = path.read_text()
+    for key, value in (("cpu_partition: cpu", "short"), ("gpu_partition: gpu", "a100s"), ('gpu_model: ""', "a100")):
+        assert text.count(key) == 1
+        text = text.replace(key, f"{key.split(':')[0]}: {value}")
+    path.write_text(text.replace("longest_minutes: 2880", "longest_minutes: 100"))
+    said = clone.run("--profile", "slurm", "--dry-run")
+    hydra, simulate = resources_of(said, "hydra")[0], resources_of(said, "simulate")[0]
+    assert (hydra["slurm_partition"], hydra["gpu_model"], hydra["runtime"]) == ("a100s", "a100", "100")
+    assert (simulate["slurm_partition"], simulate["runtime"]) == ("short", "100")
+
+
+def test_the_gpu_profile_gives_each_training_a_gpu(
+    make_clone: Callable[[Path], Clone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    clone = make_clone(STAND_IN)
+    clone.configure(CONFIG)
+    said = clone.run("--profile", "profiles/gpu", "--dry-run")
+    assert {job["gpu"] for job in resources_of(said, "hydra")} == {"1"}
+    assert {job.get("gpu") for job in resources_of(said, "backprojection")} == {None}
+
+
+def test_a_gpu_that_cannot_be_used_ends_a_run_before_its_first_job(
+    make_clone: Callable[[Path], Clone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    clone = make_clone(Path(sys.executable).parent)
+    clone.configure(CONFIG)
+    done = clone.snakemake("--profile", "profiles/gpu")
+    assert done.returncode == 2
+    assert "hydra-bench doctor: FAILED  GPU: 1 asked for, but " in done.stderr
+    assert not (clone.folder / "results" / "datasets").exists()
+    assert "rule simulate" not in done.stderr
+    assert clone.run("--dry-run")  # it left no lock
 
 
 def test_a_second_file_is_laid_over_the_first(make_clone: Callable[[Path], Clone], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hydra_bench.bench.arguments import bench_arguments
 from hydra_bench.definition import read_definition
 from hydra_bench.errors import InputError
 from hydra_bench.hydra.arguments import hydra_arguments, volume_arguments
+from hydra_bench.jobs.arguments import doctor_arguments
 from hydra_bench.threads import set_threads
 
 
@@ -75,6 +76,27 @@ def _bench(args: argparse.Namespace) -> int:
     from hydra_bench.bench.command import bench_command
 
     return bench_command(args)
+
+
+def _launch(args: argparse.Namespace) -> int:
+    from hydra_bench.jobs.launch import Job, launch
+
+    command = args.run_command[1:] if args.run_command[:1] == ["--"] else args.run_command
+    if not command:
+        raise InputError("launch: no command; `hydra-bench launch ... -- COMMAND` is expected")
+    return launch(Job(args.state, args.out, args.log, args.gpus, args.nodes, args.device, args.cpus), command)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from hydra_bench.jobs.doctor import doctor_command
+
+    return doctor_command(args)
+
+
+def _summarise(args: argparse.Namespace) -> None:
+    from hydra_bench.report.unfinished import summarise
+
+    summarise(args.configuration, args.results)
 
 
 def _tables(args: argparse.Namespace) -> None:
@@ -145,6 +167,20 @@ def build_parser() -> argparse.ArgumentParser:
 
     one = command("bench", _bench, "measure how fast hydra is")
     bench_arguments(one)
+
+    one = command("launch", _launch, "run a method's command on its job's devices, and keep account of it")
+    paths(one, state="folder of the run's state", out="folder of the reconstruction", log="file for what it says")
+    one.add_argument("--gpus", type=int, default=0, help="GPUs of the job, one process each (default 0)")
+    one.add_argument("--nodes", type=int, default=1, help="nodes of the job (default 1)")
+    one.add_argument("--device", default="auto", help="auto (default) insists on the GPUs asked for; cpu does without")
+    one.add_argument("--cpus", type=int, default=1, help="CPUs of the job on each node (default 1)")
+    one.add_argument("run_command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command to run")
+
+    one = command("doctor", _doctor, "check that this machine can run a configuration, and say what to do")
+    doctor_arguments(one)
+
+    one = command("summarise", _summarise, "tables, figures and page of what is finished; the rest are failed rows")
+    paths(one, configuration="the configuration as it was run", results="folder of the results")
 
     for name, run, text in (
         ("tables", _tables, "make the tables from all metrics"),

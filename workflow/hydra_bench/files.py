@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,15 @@ def sha256(path: Path | str) -> str:
     """Checksum of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def disk_text(folder: Path | str) -> str:
+    """The disk that a folder is on and what is free of it, in words: the disk at /scratch has 12 MB free of 800 MB."""
+    mount = Path(folder).resolve()
+    while not mount.exists() or (not mount.is_mount() and mount != mount.parent):
+        mount = mount.parent
+    usage = shutil.disk_usage(mount)
+    return f"the disk at {mount} has {usage.free / 1e6:,.0f} MB free of {usage.total / 1e6:,.0f} MB"
 
 
 def write_text(path: Path | str, text: str) -> None:

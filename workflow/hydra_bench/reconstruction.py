@@ -30,12 +30,22 @@ EMPTY_SHARE = 0.02
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run cost; the only fields that differ between two runs of the same seed."""
+    """What a run cost, and where; the only fields that differ between two runs of the same seed.
+
+    Times are those of all attempts whose end is known; peaks are the largest of any. `attempts` counts every start of
+    the run until it ended, `attempts_lost` those that were killed outright, whose cost nobody recorded. `slurm_job` is
+    the last attempt's number, "" outside SLURM.
+    """
 
     wall_s: float
     cpu_s: float
     peak_rss_mb: float
     gpu_memory_mb: float = 0.0
+    node: str = ""
+    gpus: str = ""
+    slurm_job: str = ""
+    attempts: int = 1
+    attempts_lost: int = 0
 
 
 @dataclass(frozen=True)

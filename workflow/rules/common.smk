@@ -1,5 +1,4 @@
 # The checked configuration, and what the rules ask of it.
-import hashlib
 import json
 import re
 import sys
@@ -7,11 +6,11 @@ from pathlib import Path
 
 from hydra_bench import config as configuration
 from hydra_bench.errors import InputError
+from hydra_bench.jobs import state
 
 STACK = "results/datasets/{dataset}/stack"
 TRUTH = "results/datasets/{dataset}/truth"
 RECONSTRUCTION = "results/reconstructions/{dataset}/{method}/{seed}"
-CHECKPOINT = "results/checkpoints/{dataset}/{method}/{seed}-{digest}.pt"
 METRICS = "results/metrics/{dataset}/{method}/{seed}"
 LOGS = "results/logs"
 
@@ -35,8 +34,7 @@ wildcard_constraints:
 
 def dataset_definition(wildcards):
     """What the simulation depends on, as JSON: a change reruns this dataset and what follows from it."""
-    definition = settings["dataset_definitions"][wildcards.dataset]
-    return json.dumps({"name": wildcards.dataset, **definition})
+    return state.dataset_definition(settings, wildcards.dataset)
 
 
 def structure_files(wildcards):
@@ -50,22 +48,17 @@ def structure_files(wildcards):
 
 def method_definition(wildcards):
     """What a method depends on, as JSON; its label is not in it, so renaming reruns no training."""
-    method = settings["method_definitions"][wildcards.method]
-    # null leaves the choice to the program.
-    chosen = {k: v for k, v in method["parameters"].items() if v is not None}
-    return json.dumps(
-        {"name": wildcards.method, "program": method["program"], "parameters": chosen}
-    )
+    return state.method_definition(settings, wildcards.method)
 
 
-def checkpoint_of(wildcards):
-    """Where a method keeps its state while it runs: apart from its outputs, which Snakemake deletes if a job fails.
+def state_of(wildcards):
+    """Where a run keeps its state: apart from its outputs, which Snakemake deletes if a job fails."""
+    return state.state_folder(settings, **wildcards)
 
-    The name holds a hash of all that the result depends on, so that a job never meets another one's state.
-    """
-    depends_on = dataset_definition(wildcards) + method_definition(wildcards)
-    digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
-    return CHECKPOINT.format(**wildcards, digest=digest)
+
+def growing(amount):
+    """A resource that grows with every attempt: what was killed for want of it gets more."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def methods_of(program):

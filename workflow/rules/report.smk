@@ -9,6 +9,7 @@ rule tables:
             category="Tables",
         ),
         per_class="results/tables/table2.csv",
+        cost="results/tables/cost.csv",
         markdown="results/tables/table1.md",
         latex="results/tables/table1.tex",
     log:
@@ -47,8 +48,8 @@ rule figures:
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         results=lambda wildcards, output: Path(output[0]).parent,
     shell:

@@ -15,8 +15,8 @@ rule simulate:
         "../../envs/hydra-bench.yaml"
     threads: settings["threads"]
     resources:
-        mem_mb=2500,
-        runtime=240,
+        mem_mb=growing(2500),
+        runtime=growing(240),
     params:
         definition=dataset_definition,
         # Not Snakemake's `threads`, which --cores lowers: sums in another order give other last digits.

@@ -51,6 +51,7 @@ def hydra_arguments(one: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--checkpoint-minutes", type=float, default=3.0, metavar="MIN", help="time between checkpoints (default 3)"
     )
+    run.add_argument("--keep-checkpoint", action="store_true", help="leave it there when the run has ended well")
     run.add_argument("--evaluation-list", type=Path, metavar="FILE", help="particles (from 0) to write own maps of")
 
 

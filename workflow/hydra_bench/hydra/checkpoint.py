@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hydra_bench.errors import InputError
-from hydra_bench.files import atomic
+from hydra_bench.files import atomic, disk_text
 
 VERSION = 1
 
@@ -64,7 +64,7 @@ class Checkpointer:
         except (OSError, RuntimeError) as error:  # torch's zip writer raises RuntimeError for a full disk
             raise InputError(
                 f"{self.path}: the checkpoint cannot be written ({' '.join(str(error).split())[:120]}); "
-                "the one before it, if any, is still good"
+                f"{disk_text(self.path.parent)}; the one before it, if any, is still good"
             ) from None
         self._last = time.monotonic()
 

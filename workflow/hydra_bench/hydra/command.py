@@ -61,7 +61,7 @@ def hydra_command(args: argparse.Namespace) -> int:
 
 
 def recorded(args: argparse.Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:
-    """Run; the first process records what came of it. A finished run's checkpoint goes."""
+    """Run; the first process records what came of it. A finished run's checkpoint goes unless it is kept."""
     if parallel.rank > 0:
         try:
             work(args.out)
@@ -71,7 +71,8 @@ def recorded(args: argparse.Namespace, request: Request, parallel: Parallel, wor
         return 0
     run = record_run(args.out, request, work)
     if run.state == "ok":
-        checkpoint_path(args).unlink(missing_ok=True)
+        if not args.keep_checkpoint:
+            checkpoint_path(args).unlink(missing_ok=True)
         return 0
     print(f"hydra-bench: error: {run.reason}", file=sys.stderr)
     # In a benchmark a failed method is a result, a failed row of the table; among processes others must end too.

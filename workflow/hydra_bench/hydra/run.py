@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,9 +109,10 @@ def run_hydra(
 
         def report(row: dict, _: object) -> None:
             sizes = "/".join(str(value) for name, value in row.items() if name.startswith("size_"))
-            bar.set_postfix_str(
-                f"{row['phase']} epoch {row['epoch'] + 1}, l={row['l']}, loss {row['loss']:.4f}, classes {sizes}"
-            )
+            state = f"{row['phase']} epoch {row['epoch'] + 1}, l={row['l']}, loss {row['loss']:.4f}, classes {sizes}"
+            bar.set_postfix_str(state)
+            if parallel.rank == 0 and not sys.stdout.isatty():  # a batch job's log, in place of the bar
+                print(f"{state}; {row['images_seen']} of {total} images, {row['wall_s']:.1f} s", flush=True)
 
         run = train(
             stack,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.files import write_text
+from hydra_bench.report.cost import cost_table
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all, results_folder, settings
 
 COLUMNS = ("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd")
@@ -103,7 +104,7 @@ def spread(mean: float | None, sd: float | None) -> str:
 
 
 def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None:
-    """Write table1.csv, .md and .tex, and table2.csv (FSC-AUC per class), into `folder`."""
+    """Write table1.csv, .md and .tex, table2.csv (FSC-AUC per class) and cost.csv (each job) into `folder`."""
     runs, folder = read_all(metric_paths), Path(folder)
     rows = table_rows(runs)
     footers = {dataset: footer(group) for dataset, group in by_dataset(runs).items()}
@@ -111,6 +112,7 @@ def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None
     write_text(folder / "table1.md", markdown(rows, footers))
     write_text(folder / "table1.tex", latex(rows, footers))
     write_text(folder / "table2.csv", _csv(per_class(runs)))
+    write_text(folder / "cost.csv", _csv(cost_table(runs)))
 
 
 def _record(row: Row) -> dict[str, object]:

@@ -15,12 +15,14 @@ rule backprojection:
         "../../../envs/hydra-bench.yaml"
     threads: settings["threads"]
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         definition=method_definition,
+        state=state_of,
         threads=settings["threads"],
     shell:
-        "hydra-bench backproject --definition {params.definition:q} --particles {input.particles:q}"
+        "exec hydra-bench launch --state {params.state:q} --out {output:q} --log {log:q}"
+        " -- hydra-bench backproject --definition {params.definition:q} --particles {input.particles:q}"
         " --evaluation-list {input.evaluation_list:q} --truth {input.truth:q} --seed {wildcards.seed}"
-        " --threads {params.threads} --out {output:q} > {log:q} 2>&1"
+        " --threads {params.threads} --out {output:q}"

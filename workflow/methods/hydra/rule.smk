@@ -15,15 +15,22 @@ rule hydra:
         "../../../envs/hydra-bench.yaml"
     threads: settings["threads"]
     resources:
-        mem_mb=4000,
-        runtime=1440,
+        mem_mb=growing(4000),
+        runtime=growing(1440),
+        # How it is run, which a profile may set; no parameters, since finished runs stay valid when it changes.
+        gpu=0,
+        nodes=1,
+        device="auto",
+        checkpoint_minutes="3",
     params:
         definition=method_definition,
-        checkpoint=checkpoint_of,
+        state=state_of,
         # Not Snakemake's `threads`, which --cores lowers: results must not depend on the machine.
         threads=settings["threads"],
     shell:
-        # stderr stays the terminal's, for the progress bar; a pipe would silence it.
-        "hydra-bench hydra --definition {params.definition:q} --particles {input.particles:q}"
+        "exec hydra-bench launch --state {params.state:q} --out {output:q} --log {log:q} --cpus {threads}"
+        " --gpus {resources.gpu} --nodes {resources.nodes} --device {resources.device}"
+        " -- hydra-bench hydra --definition {params.definition:q} --particles {input.particles:q}"
         " --evaluation-list {input.evaluation_list:q} --seed {wildcards.seed} --threads {params.threads}"
-        " --checkpoint {params.checkpoint:q} --resume --out {output:q} > {log:q}"
+        " --checkpoint {params.state:q}/hydra.pt --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --resume --keep-checkpoint --out {output:q}"

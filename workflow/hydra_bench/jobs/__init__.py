@@ -1,0 +1,1 @@
+"""How a method's job is run: its devices, its account of attempts, and what is checked before it starts."""

@@ -1,0 +1,196 @@
+"""`hydra-bench doctor`: what can be known to go wrong before hours of queueing and training, and what to do about it.
+
+Each check is a function that yields findings; `doctor` runs them all, so that one look shows everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from hydra_bench import __version__, config
+from hydra_bench.errors import InputError
+from hydra_bench.files import disk_text
+from hydra_bench.jobs import cuda, slurm
+
+OK, WARNING, FAILED = "ok", "warning", "FAILED"
+_MAPS_A_RUN = 100
+"""Volumes that a run of a method writes, aligned ones included, to estimate disk space by."""
+_REMEMBERED_S = 200
+"""Snakemake looks every 180 s at the longest."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the result. `advice` says what to do."""
+
+    state: str
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:8}{self.what}" + (f"\n{'':8}-> {self.advice}" if self.advice else "")
+
+
+def check_environment() -> Iterator[Finding]:
+    """Python, this package, and its requirements at versions that it takes."""
+    yield Finding(OK, f"hydra-bench {__version__}, Python {platform.python_version()}, {platform.node()}")
+    wrong = []
+    for text in metadata.requires("hydra-bench") or []:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement.name} is {installed}, {requirement.specifier} is needed")
+    if wrong:
+        yield Finding(FAILED, f"packages: {'; '.join(wrong)}", "pip install --requirement requirements.lock")
+    elif shutil.which("hydra-bench") is None:
+        yield Finding(FAILED, "the command hydra-bench is not on PATH", ". .venv/bin/activate")
+    else:
+        yield Finding(OK, f"packages: all at versions that fit; torch {metadata.version('torch')}")
+
+
+def check_disk(settings: config.Config, results: Path) -> Iterator[Finding]:
+    """Room for the stacks and maps of the datasets that are to run."""
+    there = results
+    while not there.exists():
+        there = there.parent
+    need = 0.0
+    runs = len(settings["methods"]) * len(settings["seeds"])
+    for name in settings["datasets"]:
+        definition = settings["dataset_definitions"][name]
+        box = definition.get("simulation", {}).get("delivered_box_px", 0)
+        images = sum(one.get("images", 0) for one in definition.get("species", {}).values())
+        need += 4 * images * box**2 + 4 * box**3 * _MAPS_A_RUN * runs
+    free = shutil.disk_usage(there).free
+    what = f"disk: about {need / 1e6:,.0f} MB needed for {results}; {disk_text(there)}"
+    if free < need:
+        yield Finding(FAILED, what, "make room, or make results a link to a larger disk")
+    else:
+        yield Finding(OK, what)
+
+
+def check_methods(settings: config.Config) -> Iterator[Finding]:
+    """Executables that the programs of the chosen methods need, as their cards list them."""
+    chosen = dict.fromkeys(settings["method_definitions"][name]["program"] for name in settings["methods"])
+    for program in chosen:
+        names = config.card(program).get("executables") or []
+        missing = [name for name in names if shutil.which(name) is None]
+        if missing:
+            advice = f"install it and put it on PATH; envs/ and workflow/methods/{program}/card.yaml say from where"
+            yield Finding(FAILED, f"program {program}: {', '.join(missing)} not found", advice)
+        else:
+            yield Finding(OK, f"program {program}: {', '.join(names) or 'nothing beside this package'}")
+
+
+def check_gpus(wanted: int) -> Iterator[Finding]:
+    """GPUs of this machine, if it is to compute on them."""
+    if not wanted:
+        yield Finding(OK, "GPU: none asked for on this machine")
+        return
+    facts = cuda.gather()
+    reason = cuda.why_unusable(facts, wanted)
+    if reason:
+        yield Finding(
+            FAILED, f"GPU: {wanted} asked for, but {reason}", "or run on the CPU: snakemake without --profile"
+        )
+    else:
+        yield Finding(OK, f"GPU: {facts.count} x {facts.name}, torch {facts.torch}, driver {facts.driver}")
+
+
+def check_slurm(jobs: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Partitions that can take the jobs: SLURM lets some that cannot ever start wait for ever."""
+    if not jobs:
+        return
+    if not slurm.available():
+        yield Finding(FAILED, "SLURM: sinfo is not on PATH", "run Snakemake on a login node of the cluster")
+        return
+    try:
+        known, remembered = slurm.partitions(), slurm.seconds_remembered()
+    except InputError as error:
+        yield Finding(FAILED, f"SLURM: {error}", "ask the cluster's administrators")
+        return
+    if remembered is not None and remembered < _REMEMBERED_S:
+        what = f"SLURM: squeue forgets a job {remembered} s after its end (MinJobAge); Snakemake may miss it"
+        yield Finding(WARNING, what, "if SLURM keeps accounts, set slurm-status-command: sacct in the profile")
+    advice = "profiles/slurm/config.yaml has the partitions and limits as named keys at its top"
+    wrong = dict.fromkeys(reason for job in jobs if (reason := why_never(job, known)))
+    for reason in wrong:
+        yield Finding(FAILED, f"SLURM: {reason}", advice)
+    if not wrong:
+        names = dict.fromkeys(job.get("partition") or "the default one" for job in jobs)
+        yield Finding(OK, f"SLURM: partitions {', '.join(names)} can take all jobs")
+
+
+def why_never(job: dict[str, Any], known: dict[str, slurm.Partition]) -> str | None:
+    """Why a job could never start; None if nothing speaks against it."""
+    name = job.get("partition")
+    if not name:
+        return None
+    who = f"rule {job['rule']}, partition {name}"
+    if name not in known:
+        return f"{who}: there is no such partition; there are {', '.join(known) or 'none'}"
+    one, gpus, model = known[name], job.get("gpus") or 0, job.get("gpu_model") or ""
+    if not one.up:
+        return f"{who}: it is not up"
+    if one.longest_min is not None and (job.get("runtime") or 0) > one.longest_min:
+        return f"{who}: {job['runtime']} minutes asked for, {one.longest_min} is its limit"
+    nodes = job.get("nodes") or 1
+    have = one.gpus.get(model, 0) if model else max(one.gpus.values(), default=0)
+    if -(-gpus // nodes) > have:
+        what = f"{model or 'GPU'}: {gpus} on {nodes} node{'s' * (nodes > 1)}"
+        return f"{who}: {what} asked for, a node has {one.gpus or 'none'}"
+    for key, limit in (("cpus", one.cpus), ("mem_mb", one.memory_mb), ("nodes", one.nodes)):
+        if (job.get(key) or 0) > limit:
+            return f"{who}: {key} {job[key]} asked for, {limit} is the most"
+    return None
+
+
+def doctor(settings: config.Config, results: Path, gpus: int, jobs: list[dict[str, Any]] | None) -> Iterable[Finding]:
+    """All findings, in the order in which they are to be read."""
+    yield from check_environment()
+    yield from check_disk(settings, results)
+    yield from check_methods(settings)
+    yield from check_gpus(gpus)
+    yield from check_slurm(jobs or [])
+
+
+def doctor_command(args: argparse.Namespace) -> int:
+    """Print the findings; 2 if one of them is a failure. Raises InputError for a configuration that is wrong."""
+    settings = config.validate(config.load(args.configuration), args.configuration)
+    failed = False
+    for finding in doctor(settings, args.results, args.gpus, read_jobs(args.jobs)):
+        print(finding, flush=True)
+        failed |= finding.state == FAILED
+    if failed:
+        print("hydra-bench: error: doctor: what is marked FAILED must be mended first", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def read_jobs(text: str | None) -> list[dict[str, Any]]:
+    """The jobs of --jobs. Raises InputError."""
+    if text is None:
+        return []
+    content = text if text.lstrip().startswith("[") else Path(text).read_text() if Path(text).is_file() else ""
+    try:
+        jobs = json.loads(content)
+    except ValueError:
+        raise InputError("--jobs: a list of mappings as JSON, or a file of it, is expected") from None
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) and "rule" in job for job in jobs):
+        raise InputError("--jobs: a list of mappings, each with the key rule, is expected")
+    return jobs

@@ -1,0 +1,215 @@
+"""`hydra-bench launch`: runs a method's command on the devices of its job, and keeps account of it.
+
+Everything that depends on where a job runs is here, so that methods need to know nothing of it: which GPUs are its
+own, several processes by `torchrun` within a SLURM allocation, the log, the signal to stop, attempts and their cost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from hydra_bench.errors import InputError
+from hydra_bench.files import read_json, write_json, write_text
+from hydra_bench.jobs import attempts, cuda, devices
+
+_RUN_NAME = "run.json"  # as in hydra_bench.reconstruction, which takes seconds to import
+_LOG_NAME = "log.txt"
+_SHOWN_LINES = 20
+"""Of the log of an attempt that failed, on stderr, which is what a scheduler keeps."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked of the machine.
+
+    state : folder of the run's state. out : folder of the reconstruction. log : file for all that the command says.
+    gpus, nodes : of the whole job; with more than one GPU there is one process a GPU. device : "auto" insists on the
+    GPUs that were asked for, "cpu" computes on the CPU all the same. cpus : of the job on each node.
+    """
+
+    state: Path
+    out: Path
+    log: Path
+    gpus: int = 0
+    nodes: int = 1
+    device: str = "auto"
+    cpus: int = 1
+
+    def check(self) -> None:
+        """Raises InputError."""
+        if self.device not in ("auto", "cpu"):
+            raise InputError(f"--device: {self.device!r}; auto or cpu is allowed")
+        if self.gpus < 0 or self.nodes < 1:
+            raise InputError(f"--gpus {self.gpus} --nodes {self.nodes}; 0 or more GPUs on 1 or more nodes are allowed")
+        if self.nodes > 1 and (self.gpus == 0 or self.gpus % self.nodes):
+            raise InputError(f"--gpus: {self.gpus}; a multiple of --nodes {self.nodes}, the same on each, is allowed")
+        if self.nodes > 1 and not slurm_job():
+            raise InputError(f"--nodes: {self.nodes}; more than 1 is allowed within a SLURM allocation only")
+
+
+def slurm_job() -> str:
+    """The number of the SLURM job that this process is part of, "" outside SLURM."""
+    return os.environ.get("SLURM_JOB_ID", "")
+
+
+def launch(job: Job, command: list[str]) -> int:
+    """Run the command to its end; its exit status, 128 + n if signal n ended it. Raises InputError."""
+    job.check()
+    with _alone(job.state) as lock:
+        return _launch(job, command, lock)
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[int]:
+    """Wait until no other process works on a state: one may be left of a Snakemake that was killed.
+
+    Yields a file that holds the lock as long as this process or a child that inherits it lives.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    file = os.open(state / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"hydra-bench: waiting for a process of an earlier run that works on {state}", file=sys.stderr)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _launch(job: Job, command: list[str], lock: int) -> int:
+    held = devices.Claim([], [])
+    # A scheduler hands GPUs out itself; elsewhere it is done here. A job of no GPU must not see one of others'.
+    if job.device == "auto" and job.gpus and not slurm_job():
+        held = devices.claim(job.gpus)
+    environment = dict(os.environ, PYTHONUNBUFFERED="1")
+    if held.gpus:
+        environment |= {"CUDA_VISIBLE_DEVICES": ",".join(held.gpus), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    elif job.device == "cpu" or (slurm_job() and not job.gpus):
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    before = attempts.read(job.state)
+    gpus = environment.get("CUDA_VISIBLE_DEVICES", "") if job.gpus else ""
+    start = attempts.Start(socket.gethostname(), slurm_job(), gpus, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    attempts.add(job.state, start)
+    _copy(job.state / _LOG_NAME, job.log)  # Snakemake deletes the log of a job that it tries again
+    with open(job.log, "a" if before else "w") as log:
+        print(f"# attempt {len(before) + 1}: {start.started}, {_where(start)}", file=log, flush=True)
+        offset, began = log.tell(), time.monotonic()
+        status = _run(job, command, environment, (lock, *held.files), log)
+    held.release()
+    _copy(job.log, job.state / _LOG_NAME)
+    attempts.add(job.state, attempts.End(round(time.monotonic() - began, 3), *_usage(), status))
+    if status == 0:
+        _record(job)
+    elif not sys.stderr.isatty():
+        _show(job.log, offset)
+    return status
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file if it is there; a full disk costs no more than the copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_file():
+        try:
+            write_text(target, source.read_text(errors="replace"))
+        except OSError as error:
+            print(f"hydra-bench: {target}: not written ({error.strerror})", file=sys.stderr)
+
+
+def _where(start: attempts.Start) -> str:
+    parts = [start.node]
+    parts += [f"SLURM job {start.slurm_job}"] if start.slurm_job else []
+    return ", ".join(parts + ([f"GPUs {start.gpus}"] if start.gpus else []))
+
+
+def _run(job: Job, command: list[str], environment: dict[str, str], files: tuple[int, ...], log: IO[str]) -> int:
+    if job.gpus and job.device == "auto":
+        os.environ["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "")
+        reason = cuda.why_unusable(cuda.gather(), job.gpus // job.nodes)
+        if reason:
+            print(f"hydra-bench: error: --gpus {job.gpus}: {reason}", file=log, flush=True)
+            return 2
+    # A terminal keeps stderr for the progress bar, which a pipe would silence.
+    stderr = None if sys.stderr.isatty() else subprocess.STDOUT
+    try:
+        process = subprocess.Popen(processes(job, command), env=environment, stdout=log, stderr=stderr, pass_fds=files)
+    except OSError as error:
+        print(f"hydra-bench: error: {command[0]}: {error.strerror}", file=log, flush=True)
+        return 127
+    # SLURM signals every process of a step; a second one would break torchrun off in the middle of its end.
+    with _passing_on(process, not (slurm_job() and job.gpus > 1)):
+        status = process.wait()
+    return status if status >= 0 else 128 - status
+
+
+def processes(job: Job, command: list[str]) -> list[str]:
+    """The command line: as it is for one process, else under torchrun, one of which srun starts on each node."""
+    if job.gpus <= 1:
+        return command
+    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={job.gpus // job.nodes}"]
+    if job.nodes == 1:
+        return [*torchrun, "--standalone", "--no-python", *command]
+    # This process runs on the first node of the allocation, where the others are told to meet.
+    meet = f"{socket.gethostname()}:{20000 + int(slurm_job()) % 20000}"
+    srun = ["srun", f"--nodes={job.nodes}", f"--ntasks={job.nodes}", "--ntasks-per-node=1"]
+    srun += [f"--cpus-per-task={job.cpus}"]
+    rendezvous = [f"--nnodes={job.nodes}", "--rdzv-backend=c10d", f"--rdzv-id={slurm_job()}", f"--rdzv-endpoint={meet}"]
+    return [*srun, *torchrun, *rendezvous, "--no-python", *command]
+
+
+@contextmanager
+def _passing_on(process: subprocess.Popen[Any], terminate: bool) -> Iterator[None]:
+    """While the command runs: SIGTERM goes on to it if it has not got one itself, Ctrl-C reaches it by itself."""
+
+    def pass_on(number: int, _: object) -> None:
+        if terminate and number == signal.SIGTERM:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _usage() -> tuple[float, float]:
+    """CPU seconds and peak memory in MB of all that was started here."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(used.ru_utime + used.ru_stime, 3), round(used.ru_maxrss / 1024)
+
+
+def _record(job: Job) -> None:
+    """Put the account into the run.json that the command left."""
+    path = job.out / _RUN_NAME
+    if not path.is_file():
+        return
+    made = attempts.read(job.state)
+    run, last, earlier = read_json(path), made[-1].start, attempts.summed(made[:-1])
+    cost = run["cost"]
+    cost |= {"wall_s": round(cost["wall_s"] + earlier.wall_s, 3), "cpu_s": round(cost["cpu_s"] + earlier.cpu_s, 3)}
+    cost |= {"peak_rss_mb": max(cost["peak_rss_mb"], earlier.peak_rss_mb)}
+    cost |= {"node": last.node, "gpus": last.gpus, "slurm_job": last.slurm_job, "attempts": len(made)}
+    write_json(path, {**run, "cost": {**cost, "attempts_lost": sum(one.end is None for one in made)}})
+
+
+def _show(log: Path, offset: int) -> None:
+    with open(log) as file:
+        file.seek(offset)
+        sys.stderr.writelines(file.readlines()[-_SHOWN_LINES:])

@@ -1,0 +1,35 @@
+"""Where a run keeps its state while it is under way: checkpoints, and the account of its attempts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+Config = dict[str, Any]
+
+CHECKPOINTS = Path("results/checkpoints")
+
+
+def dataset_definition(settings: Config, dataset: str) -> str:
+    """What a dataset depends on, as JSON."""
+    return json.dumps({"name": dataset, **settings["dataset_definitions"][dataset]})
+
+
+def method_definition(settings: Config, method: str) -> str:
+    """What a method depends on, as JSON; its label is not in it. A parameter of null is left to the program."""
+    definition = settings["method_definitions"][method]
+    chosen = {key: value for key, value in definition["parameters"].items() if value is not None}
+    return json.dumps({"name": method, "program": definition["program"], "parameters": chosen})
+
+
+def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -> Path:
+    """The folder of one run's state.
+
+    Its name holds a hash of all that the result depends on, so that a job never meets another one's state. It is no
+    declared output of a rule, since Snakemake deletes those of a job that fails.
+    """
+    depends_on = dataset_definition(settings, dataset) + method_definition(settings, method)
+    digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
+    return CHECKPOINTS / dataset / method / f"{seed}-{digest}"

@@ -1,0 +1,76 @@
+# Before the first job: is everything there that the jobs need? After a failed one: a report all the same.
+# Snakemake takes hooks from the main Snakefile alone, so both Snakefiles include this file. They are run by the main
+# process, not in dry runs and not by jobs.
+# What they need is imported in them: every job reads this file, too.
+import sys
+from pathlib import Path
+
+RUN_CONFIGURATION = Path("results/configuration.json")
+
+
+def asked_for():
+    """What each job that is to run asks for, as the doctor reads it."""
+    jobs = []
+    for job in workflow.dag.needrun_jobs():
+        numbers = {
+            key: value
+            for key in ("runtime", "mem_mb", "gpu", "nodes")
+            if isinstance(value := job.resources.get(key), int)
+        }
+        jobs.append(
+            {
+                "rule": job.rule.name,
+                "partition": job.resources.get("slurm_partition"),
+                "gpu_model": job.resources.get("gpu_model"),
+                "cpus": job.threads,
+                "gpus": numbers.pop("gpu", 0),
+                "on_cpu": job.resources.get("device") == "cpu",
+                "local": job.is_local,
+                **numbers,
+            }
+        )
+    return jobs
+
+
+onstart:
+    from hydra_bench import config as configuration
+    from hydra_bench.errors import InputError
+    from hydra_bench.files import write_json
+    from hydra_bench.jobs import doctor, slurm
+
+    try:
+        checked = configuration.validate(config, workflow.configfiles)
+        write_json(RUN_CONFIGURATION, checked)
+        jobs, remote, gpus = asked_for(), not workflow.local_exec, 0
+        if not remote:
+            gpus = max(
+                [job["gpus"] for job in jobs if not job["on_cpu"]], default=0
+            )
+        elif slurm.available():
+            slurm.end_left_over_jobs(Path.cwd())
+        findings = doctor.doctor(
+            checked,
+            Path("results"),
+            gpus,
+            [job for job in jobs if remote and not job["local"]],
+        )
+        wrong = [finding for finding in findings if finding.state != doctor.OK]
+    except InputError as error:
+        print(f"hydra-bench: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    for finding in wrong:
+        print(f"hydra-bench doctor: {finding}", file=sys.stderr)
+    if any(finding.state == doctor.FAILED for finding in wrong):
+        sys.exit(2)
+
+
+onerror:
+    # Stopped by its user, who wants it to end now.
+    if workflow.scheduler._user_kill is None:
+        from hydra_bench.report.unfinished import summarise
+
+        summarise(RUN_CONFIGURATION, "results")
+        print(
+            "hydra-bench: some jobs failed; the report of what is finished: results/report/index.html",
+            file=sys.stderr,
+        )
