@@ -20,6 +20,7 @@ try:
     if (
         workflow.is_main_process
     ):  # jobs re-read this file, and the structures need one look
+        configuration.fetch_structures(settings, workflow.configfiles)
         configuration.check_structures(settings, workflow.configfiles)
 except InputError as error:
     # One line and no traceback: the user's input is wrong, not the workflow.
@@ -39,13 +40,15 @@ def dataset_definition(wildcards):
     return json.dumps({"name": wildcards.dataset, **definition})
 
 
-def structure_files(wildcards):
-    """The structure files that a dataset is made of."""
-    from hydra_bench.structures import find_entry
+def dataset_files(wildcards):
+    """The files that a dataset is made of: structures, or a list of particles and what they are compared with."""
+    from hydra_bench.dataset_check import structure_paths
 
-    species = settings["dataset_definitions"][wildcards.dataset]["species"].values()
-    entries = dict.fromkeys(one["entry"] for one in species)
-    return [str(find_entry(settings["structures_folder"], e)) for e in entries]
+    dataset = settings["dataset_definitions"][wildcards.dataset]
+    return [
+        str(path)
+        for path in structure_paths(dataset, configuration.structure_folders(settings))
+    ]
 
 
 def method_definition(wildcards):

@@ -61,6 +61,9 @@ rule page:
         metrics=every(f"{METRICS}.json"),
         tables=rules.tables.output,
         figures=rules.figures.output,
+        galleries=expand(
+            "results/galleries/{dataset}.png", dataset=settings["datasets"]
+        ),
     output:
         report(
             "results/report/index.html",

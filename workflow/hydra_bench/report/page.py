@@ -116,11 +116,20 @@ def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
                 competitors=[row for row in own if not row.is_bound],
                 bounds=[row for row in own if row.is_bound],
                 runs=[run for method in methods for run in method.runs],
-                figures=[figure for figure in shown if figure.method is None],
+                figures=[*_gallery(group[0]), *(figure for figure in shown if figure.method is None)],
                 methods=methods,
             )
         )
     return result
+
+
+def _gallery(run: Metrics) -> list[Figure]:
+    """The dataset's projection gallery, where it was drawn."""
+    path = results_folder(run) / "galleries" / f"{run.dataset}.png"
+    if not path.is_file():
+        return []
+    caption = "Projections of the true maps, particles as methods get them, and the same particles smoothed."
+    return [Figure(data_uri(path), "Projection gallery", caption, None)]
 
 
 def _marked_spread(mean: float | None, sd: float | None, rank: int) -> Markup:

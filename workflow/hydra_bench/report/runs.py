@@ -135,6 +135,9 @@ def settings(results: Path, runs: list[Metrics]) -> list[tuple[str, str]]:
             ("SNR", f"{simulation['snr']:g} at the full box of {simulation['box_px']} px"),
             ("Shifts", f"±{simulation['shift_px']:g} px of {simulation['pixel_size_A']:g} Å"),
         ]
+    judges = {"reference": "the reference of another program, not a truth", "nothing": "nothing: no reference is given"}
+    if (judge := runs[0].get("judged_by")) in judges:
+        facts += [("Judged by", judges[judge])]
     if good is not None and good["fsc"]:
         facts += [("FSC mask", str(good["fsc"]["mask"]))]
     return facts
