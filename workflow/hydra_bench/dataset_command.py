@@ -43,12 +43,24 @@ def _preview(name: str, dataset: config.Config, folders: list[Path], out: Path) 
 
     small = {**dataset, "name": name, "evaluation_particles_per_class": 1}
     if kind_of(dataset) == "species":
-        few = {key: {**one, "images": min(one["images"], 16)} for key, one in dataset["species"].items()}
-        small = {**small, "species": few}
+        small = {**small, "species": {key: _few_of(one) for key, one in dataset["species"].items()}}
     with tempfile.TemporaryDirectory() as folder:
         make_dataset(small, folders, Path(folder) / "stack", Path(folder) / "truth")
         write_gallery(Path(folder) / "stack" / "particles.star", Path(folder) / "truth", out / f"{name}.png")
     print(f"  gallery: {out / f'{name}.png'}", file=sys.stderr)
+
+
+_PREVIEWED, _PREVIEW_STATES = 16, 3
+
+
+def _few_of(species: config.Config) -> config.Config:
+    """A species with few images and, since each costs a map, few states."""
+    few = {**species, "images": min(species["images"], _PREVIEWED)}
+    if species["motion"] is not None:
+        few["motion"] = {**species["motion"], "states": min(species["motion"]["states"], _PREVIEW_STATES)}
+    if species["interpolate"] is not None:
+        few["interpolate"] = min(species["interpolate"], _PREVIEW_STATES)
+    return few
 
 
 def make_dataset(definition: config.Config, structures: list[Path], stack: Path, truth: Path) -> None:

@@ -11,6 +11,7 @@ import gzip
 import os
 import sys
 import time
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -173,6 +174,7 @@ def _one_attempt(url: str, partial: Path, source: Source) -> None:
                 retry = answer.status_code in _WORTH_RETRYING
                 raise _UnavailableError(f"HTTP {answer.status_code} {answer.reason}", not retry, _retry_after(answer))
             expected = answer.headers.get("Content-Length")
+            answer.raw.enforce_content_length = False  # it would throw away what came before a break; checked below
             with open(partial, "ab" if answer.status_code == requests.codes.partial_content else "wb") as file:
                 before = file.tell()
                 for chunk in answer.iter_content(_CHUNK_BYTES):
@@ -209,7 +211,7 @@ def unusable(path: Path, entry: str) -> str:
     try:
         with gzip.open(path) as file:
             text = file.read()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         return f"what came is no whole gzip file ({error})"
     try:
         block = gemmi.cif.read_string(text.decode()).sole_block()

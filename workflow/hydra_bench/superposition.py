@@ -19,31 +19,45 @@ from hydra_bench.structures import Atoms
 CORE_A = 2.0
 """Atoms that superpose to within this distance count as at rest."""
 
-_ROUNDS = 20
-_FEWEST = 12
+_ROUNDS, _STRETCHES = 20, 8
+_FEWEST = 6
+"""Atoms that a rigid body has at least."""
 
 
 def fitted(fixed_A: np.ndarray, moving_A: np.ndarray) -> RigidTransform:
     """The rigid transform that takes points (N, 3) onto others (N, 3) by least squares (Kabsch)."""
     a, b = fixed_A.mean(0), moving_A.mean(0)
-    rotation, _ = Rotation.align_vectors(fixed_A - a, moving_A - b)
+    u, _, vt = np.linalg.svd((fixed_A - a).T @ (moving_A - b))
+    rotation = Rotation.from_matrix(u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt)
     return RigidTransform.from_components(a - rotation.apply(b), rotation)
 
 
 def superposed(fixed_A: np.ndarray, moving_A: np.ndarray) -> tuple[RigidTransform, np.ndarray]:
     """The transform that takes most of the points (N, 3) onto others (N, 3), and which (N,) of them it fits.
 
-    The points that fit worst are left out in turn, down to the half of them, until the others lie within CORE_A: a
-    domain that moves does not pull at the superposition of what rests.
+    Starting from all points, and from each of some stretches of them, those that fit worst are left out in turn until
+    the others lie within CORE_A; of the ends that this comes to, that with the most points counts. So a domain that
+    moves does not pull at the superposition of what rests.
     """
-    keep = np.ones(len(fixed_A), dtype=bool)
+    ends = [_trimmed(fixed_A, moving_A, start) for start in _starts(len(fixed_A))]
+    return max(ends, key=lambda end: int(end[1].sum()))
+
+
+def _starts(n: int) -> list[np.ndarray]:
+    """All of n points, and stretches of neighbours, which mostly lie in one domain."""
+    count = min(_STRETCHES, n // _FEWEST)
+    return [np.arange(n), *(np.array_split(np.arange(n), count) if count > 1 else [])]
+
+
+def _trimmed(fixed_A: np.ndarray, moving_A: np.ndarray, start: np.ndarray) -> tuple[RigidTransform, np.ndarray]:
+    keep = np.isin(np.arange(len(fixed_A)), start)
     for _ in range(_ROUNDS):
         transform = fitted(fixed_A[keep], moving_A[keep])
         distance = np.linalg.norm(transform.apply(moving_A) - fixed_A, axis=1)
-        limit = max(CORE_A, float(np.median(distance)))
-        if np.array_equal(distance <= limit, keep):
+        within = distance <= max(CORE_A, float(np.median(distance[keep])))
+        if within.sum() < _FEWEST or np.array_equal(within, keep):
             break
-        keep = distance <= limit
+        keep = within
     return transform, distance <= CORE_A
 
 

@@ -62,8 +62,9 @@ class VolumeSource:
         ratio = pixel_size_A / self.pixel_size_A
         if ratio > 1:
             # Frequencies beyond the new grid's Nyquist would alias.
-            inside = frequency_radius(len(own), 3) < len(own) / (2 * ratio)
-            own = ifft_centred(fft_centred(own, 3) * inside, 3).real
+            inside = (torch.arange(len(own)) - len(own) // 2).abs() < len(own) / (2 * ratio)
+            cube = inside[:, None, None] & inside[:, None] & inside
+            own = ifft_centred(fft_centred(own, 3) * cube, 3).real
         offset = len(own) // 2 - ratio * (box_px // 2)
         shape = (box_px,) * 3
         placed = ndimage.affine_transform(own.numpy(), np.full(3, ratio), offset, shape, order=3, cval=outside)
