@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.errors import InputError
-from hydra_bench.files import read_map, read_star, write_star
+from hydra_bench.files import read_json, read_map, read_star, write_star
 from hydra_bench.rotations import euler_from_matrices, matrices_from_euler
 
 STAR_NAME, PROVENANCE_NAME = "truth.star", "provenance.json"
@@ -159,6 +159,12 @@ def read_truth(folder: Path | str) -> Truth:
         state_paths=state_paths,
         sources=particles[SOURCE_COLUMN].to_numpy(np.int64) if SOURCE_COLUMN in particles else None,
     )
+
+
+def judged_by(folder: Path | str) -> str:
+    """What stands in a truth folder: "truth", the "reference" of another program, or "nothing" where none is given."""
+    path = Path(folder) / PROVENANCE_NAME
+    return read_json(path).get("kind", "truth") if path.is_file() else "truth"
 
 
 def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:

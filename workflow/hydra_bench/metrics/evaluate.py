@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hydra_bench.errors import InputError
-from hydra_bench.files import read_json, write_json, write_map
+from hydra_bench.files import write_json, write_map
 from hydra_bench.metrics.clustering import Clustering, Labels, labels_of, score
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
@@ -24,7 +24,7 @@ from hydra_bench.metrics.volumes import AlignedMaps
 from hydra_bench.reconstruction import Assignments, Run, read_assignments, read_run
 from hydra_bench.rotations import euler_from_matrices
 from hydra_bench.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
-from hydra_bench.truth import PROVENANCE_NAME, Truth, read_truth
+from hydra_bench.truth import Truth, judged_by, read_truth
 
 _MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents", "labels", "true_classes")
 
@@ -80,6 +80,8 @@ def evaluate(
     Path(aligned_folder).mkdir(parents=True, exist_ok=True)
     if run.state == "ok":
         content |= _measure(stack, truth, folder, Path(aligned_folder), settings, progress)
+        if content["judged_by"] == "nothing":  # all particles are of one class, of which nothing is known
+            content["clustering"] |= dict.fromkeys(("ari", "ami", "accuracy"))
     content = _rounded(content)
     write_json(output_json, content)
     return content
@@ -100,14 +102,8 @@ def _identity(
         "box_px": stack.box_px,
         "pixel_size_A": stack.pixel_size_A,
         "class_names": list(truth.class_names),
-        "judged_by": _judged_by(truth_folder),
+        "judged_by": judged_by(truth_folder),
     }
-
-
-def _judged_by(truth_folder: Path) -> str:
-    """What stands in the truth's folder: "truth", the "reference" of another program, or "nothing"."""
-    path = truth_folder / PROVENANCE_NAME
-    return read_json(path).get("kind", "truth") if path.is_file() else "truth"
 
 
 def _measure(

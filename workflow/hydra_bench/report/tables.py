@@ -58,7 +58,7 @@ def _row(seeds: list[Metrics]) -> Row:
     good = [run for run in seeds if run.ok]
     failed = [run for run in seeds if not run.ok]
     costs = [run["cost"] for run in good or seeds]
-    aris = [run["clustering"]["ari"] for run in good]
+    aris = [run["clustering"]["ari"] for run in good if run["clustering"]["ari"] is not None]
     compared = [run["fsc"] for run in good if run["fsc"]]
     aucs = [particle["auc"] for fsc in compared for particle in fsc["per_particle"]]
     state = "ok" if not failed else "failed" if not good else f"{len(failed)} of {len(seeds)} failed"
