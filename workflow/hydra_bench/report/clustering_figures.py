@@ -46,8 +46,7 @@ def confusion_matrices(runs: list[Metrics]) -> Picture:
 def _confusion(ax: Axes, run: Metrics, names: bool) -> object:
     clustering = run["clustering"]
     counts = np.array(clustering["confusion"])
-    matched = clustering["matched_class"]
-    order = sorted(range(counts.shape[1]), key=lambda j: (matched[j] is None, matched[j] or 0, j))
+    order = run.label_order()
     counts = counts[:, order]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -86,9 +85,8 @@ def latent_plot(run: Metrics) -> Picture | None:
         if own_spaces
         else "Right: the same points by the label that k-means on the latents gave them, which the ARI judges."
     )
-    return Picture(
-        f"latents_{run.method}", f"Latent space: {run.label}", f"{caption} Seed {run.seed}.", figure, run.method
-    )
+    title = f"Latent space: {run.label}"
+    return Picture(f"latents_{run.method}", title, f"{caption} Seed {run.seed}.", figure, run.method, interactive=True)
 
 
 def _label_numbers(run: Metrics) -> list[int]:

@@ -51,13 +51,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and what the page says of it. `method` is the key of the one method that it shows, if one."""
+    """A figure and what the page says of it. `method` is the key of the one method that it shows, if one.
+
+    interactive: the page has a chart of its own in this figure's place.
+    """
 
     name: str
     title: str
     caption: str
     figure: Figure
     method: str | None = None
+    interactive: bool = False
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.files import write_text
-from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all, results_folder, settings
+from hydra_bench.report.runs import NOT_CONFIGURED, Metrics, by_dataset, by_method, read_all, results_folder, settings
 
 COLUMNS = ("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd")
 COLUMNS += ("wall_s", "peak_rss_mb", "state")
@@ -42,26 +42,42 @@ class Row:
     peak_rss_mb: float
     state: str
     reason: str
+    cpu_s: float
+    n_wanted: int
+    labels_from: str
+    fsc_auc_seed_sd: float | None
     ari_rank: int = 0
     fsc_auc_rank: int = 0
+
+    @property
+    def seeds_text(self) -> str:
+        """Seeds that ended well, and of how many where some did not or are missing."""
+        return str(self.n_seeds) if self.n_seeds == self.n_wanted else f"{self.n_seeds} of {self.n_wanted}"
+
+    @property
+    def kind_of_state(self) -> str:
+        """The state in one of four words, to choose rows by."""
+        known = {"ok", "failed", NOT_CONFIGURED}
+        return self.state if self.state in known else "partly ok"
 
 
 def table_rows(runs: list[Metrics]) -> list[Row]:
     """Table 1: datasets in order, in each the competitors and then the bounds."""
     rows: list[Row] = []
     for group in by_dataset(runs).values():
-        rows += _ranked([_row(seeds) for seeds in by_method(group).values()])
+        wanted = len({run.seed for run in group})
+        rows += _ranked([_row(seeds, wanted) for seeds in by_method(group).values()])
     return rows
 
 
-def _row(seeds: list[Metrics]) -> Row:
+def _row(seeds: list[Metrics], n_wanted: int) -> Row:
     good = [run for run in seeds if run.ok]
     failed = [run for run in seeds if not run.ok]
     costs = [run["cost"] for run in good or seeds]
     aris = [run["clustering"]["ari"] for run in good]
     compared = [run["fsc"] for run in good if run["fsc"]]
     aucs = [particle["auc"] for fsc in compared for particle in fsc["per_particle"]]
-    state = "ok" if not failed else "failed" if not good else f"{len(failed)} of {len(seeds)} failed"
+    seed_means = [fsc["auc_mean"] for fsc in compared]
     return Row(
         dataset=seeds[0].dataset,
         method=seeds[0].method,
@@ -75,9 +91,24 @@ def _row(seeds: list[Metrics]) -> Row:
         fsc_auc_sd=compared[0]["auc_sd"] if len(compared) == 1 else float(np.std(aucs)) if aucs else None,
         wall_s=float(np.mean([cost["wall_s"] for cost in costs])),
         peak_rss_mb=float(np.mean([cost["peak_rss_mb"] for cost in costs])),
-        state=state,
+        state=_state(seeds, n_wanted),
         reason="; ".join(dict.fromkeys(str(run["reason"]) for run in failed)),
+        cpu_s=float(np.mean([cost["cpu_s"] for cost in costs])),
+        n_wanted=n_wanted,
+        labels_from="; ".join(dict.fromkeys(run["clustering"]["labels_from"] for run in good)),
+        fsc_auc_seed_sd=float(np.std(seed_means, ddof=1)) if len(seed_means) > 1 else None,
     )
+
+
+def _state(seeds: list[Metrics], n_wanted: int) -> str:
+    """ok; one word for all that went wrong in the same way; or how many failed and how many were not run."""
+    failed = [run.state for run in seeds if not run.ok]
+    if len(failed) == len(seeds):
+        return failed[0] if len(set(failed)) == 1 else "failed"
+    parts = [f"{len(failed)} of {len(seeds)} failed"] if failed else []
+    if len(seeds) < n_wanted:
+        parts.append(f"{n_wanted - len(seeds)} of {n_wanted} seeds missing")
+    return ", ".join(parts) or "ok"
 
 
 def _ranked(rows: list[Row]) -> list[Row]:
