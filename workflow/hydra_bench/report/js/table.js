@@ -41,6 +41,12 @@ async function startTables() {
       layout: { topStart: () => bar, topEnd: { search: { text: "Filter: _INPUT_", placeholder: "method, state, …" } }, bottomStart: "info", bottomEnd: null },
       language: { info: "_TOTAL_ rows", infoFiltered: "of _MAX_", infoEmpty: "No rows", zeroRecords: "No row matches the filter" },
     });
+    // DataTables names the first column of its order, here the hidden one that keeps bounds below.
+    table.on("draw", () => {
+      const [column, direction] = table.order().at(-1) ?? [];
+      for (const head of heads) head.removeAttribute("aria-sort");
+      if (column && direction) heads[column].setAttribute("aria-sort", direction === "asc" ? "ascending" : "descending");
+    });
     const values = name => [...new Set([...element.tBodies[0].rows].map(row => row.dataset[name]))].map(v => [v, v]);
     for (const [name, label] of [["dataset", "Dataset"], ["kind", "Kind"], ["state", "State"]]) {
       const found = values(name);
