@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_the_table_sorts_and_bounds_stay_below(demo: Path, visit: Callable[..., 
         competing = kinds.count("method")
         assert kinds == ["method"] * competing + ["bound"] * (len(kinds) - competing)
         for group in (values[:competing], values[competing:]):
-            assert all(better(a, b) for a, b in zip(group, group[1:], strict=False))
+            assert all(better(a, b) for a, b in pairwise(group))
 
 
 def test_the_table_filters_by_words_and_by_kind(demo: Path, visit: Callable[..., Visit]) -> None:
@@ -131,7 +132,9 @@ def test_latents_show_a_particle_under_the_pointer(demo: Path, visit: Callable[.
     number_box = latents.get_by_role("spinbutton", name="Particle")
     number_box.fill("7")
     number_box.press("Enter")
-    seen.page.wait_for_function("document.querySelector('details[open] .particle p').textContent.includes('Particle 7')")
+    seen.page.wait_for_function(
+        "document.querySelector('details[open] .particle p').textContent.includes('Particle 7')"
+    )
 
 
 def test_the_3d_view_draws_and_turns_both_maps_together(demo: Path, visit: Callable[..., Visit]) -> None:
@@ -156,7 +159,8 @@ def test_the_3d_view_draws_and_turns_both_maps_together(demo: Path, visit: Calla
     dragged = pixels(view)
     assert all((np.abs(dragged - before)[:, side].max(2) > 40).mean() > 0.01 for side in sides)
     cameras = seen.page.evaluate(
-        "(({scene, scene2}) => [scene.camera, scene2.camera])(document.querySelector('details[open] .viewer .chart').layout)"
+        "(({scene, scene2}) => [scene.camera, scene2.camera])"
+        "(document.querySelector('details[open] .viewer .chart').layout)"
     )
     assert cameras[0]["eye"] == pytest.approx(cameras[1]["eye"])
 

@@ -15,6 +15,7 @@ from hydra_bench.bench.arguments import bench_arguments
 from hydra_bench.definition import read_definition
 from hydra_bench.errors import InputError
 from hydra_bench.hydra.arguments import hydra_arguments, volume_arguments
+from hydra_bench.report.arguments import compare_arguments, figure_arguments
 from hydra_bench.threads import set_threads
 
 
@@ -78,7 +79,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _tables(args: argparse.Namespace) -> None:
-    from hydra_bench.report.tables import write_tables
+    from hydra_bench.report.table_formats import write_tables
 
     write_tables(args.metrics, args.out)
 
@@ -93,6 +94,18 @@ def _page(args: argparse.Namespace) -> None:
     from hydra_bench.report.page import write_page
 
     write_page(args.metrics, args.tables, args.figures, args.out)
+
+
+def _figure(args: argparse.Namespace) -> None:
+    from hydra_bench.report.command import figure_command
+
+    figure_command(args)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from hydra_bench.report.command import compare_command
+
+    compare_command(args)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,6 +171,12 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "page":
             paths(one, tables="folder of the tables", figures="folder of the figures")
         paths(one, out="file to write" if name == "page" else "folder to write")
+
+    one = command("figure", _figure, "draw a figure of the paper from the runs that there are")
+    figure_arguments(one)
+
+    one = command("compare", _compare, "say what changed between two results folders")
+    compare_arguments(one)
     return parser
 
 

@@ -112,6 +112,8 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):
             for i, name in enumerate(checked[kind]):
                 _check_name(name, checked[definitions], (kind, i), f"a key of {definitions}")
+        if (main := checked["report"]["main_method"]) is not None:
+            _check_name(main, checked["methods"], ("report", "main_method"), "a method that runs")
         for name, dataset in checked["dataset_definitions"].items():
             _check_dataset(dataset, ("dataset_definitions", name))
     except KeyPathError as problem:

@@ -13,6 +13,7 @@ TRUTH = "results/datasets/{dataset}/truth"
 RECONSTRUCTION = "results/reconstructions/{dataset}/{method}/{seed}"
 CHECKPOINT = "results/checkpoints/{dataset}/{method}/{seed}-{digest}.pt"
 METRICS = "results/metrics/{dataset}/{method}/{seed}"
+PAPER = "results/paper/{dataset}"
 LOGS = "results/logs"
 
 try:
@@ -92,3 +93,34 @@ def every(pattern):
         method=settings["methods"],
         seed=settings["seeds"],
     )
+
+
+def runs_of_a_dataset():
+    """All that a figure of one dataset may show; found by its place under results/, and named to be up to date."""
+
+    def of_dataset(pattern):
+        return lambda wildcards: expand(
+            pattern,
+            dataset=wildcards.dataset,
+            method=settings["methods"],
+            seed=settings["seeds"],
+        )
+
+    return {
+        "metrics": of_dataset(f"{METRICS}.json"),
+        "aligned": of_dataset(f"{METRICS}_aligned"),
+        "reconstructions": of_dataset(RECONSTRUCTION),
+        "truth": TRUTH,
+        "images": f"{STACK}/particles.mrcs",
+    }
+
+
+def main_method_option():
+    """The option that names the method that figures of one method show."""
+    chosen = settings["report"]["main_method"]
+    return f"--main-method {chosen}" if chosen else ""
+
+
+def paper_figures(name):
+    """A figure of the paper for each dataset."""
+    return expand(f"{PAPER}/{name}.svg", dataset=settings["datasets"])
