@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from report_results import blob, contents, finished, make_results, write_run
 from scipy.ndimage import center_of_mass
-from test_report_runs import blob, contents, finished, make_results, write_run
 
 from hydra_bench.files import read_json
 from hydra_bench.report import isosurface
