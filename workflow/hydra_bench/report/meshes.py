@@ -84,10 +84,10 @@ def _mesh(volume: np.ndarray, level: float, triangles: int) -> dict[str, Any] | 
         corners, faces = fast_simplification.simplify(
             corners.astype(np.float32), faces.astype(np.int32), target_count=triangles
         )
-    # z, y, x to x, y, z is a reflection: triangles turn round so that they still face outwards.
+    # scikit-image's triangles face inwards; z, y, x to x, y, z is a reflection, and turns them outwards.
     points = (corners[:, ::-1] - 1) / (len(volume) - 1)
     whole = np.clip(np.round(points * _FINEST), 0, _FINEST).astype("<u2")
-    numbers = faces[:, ::-1].astype("<u2" if len(whole) <= _FINEST else "<u4")
+    numbers = faces.astype("<u2" if len(whole) <= _FINEST else "<u4")
     return {"points": encoded(whole), "triangles": encoded(numbers), "wide": numbers.dtype.itemsize == 4}
 
 
