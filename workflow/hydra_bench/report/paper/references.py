@@ -92,7 +92,7 @@ def _fsc(ax: Axes, run: Metrics, names: list[str]) -> None:
         Line2D([], [], color=species_colour(k), label=f"{n}: {found[n]:.1f} Å" if found.get(n) else n)
         for k, n in enumerate(names)
     ]
-    ax.figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5, title="resolution at 0.5")
+    ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, title="resolution at 0.5")
 
 
 def _clusters(part: object, run: Metrics, pictures: MapPictures) -> None:
