@@ -234,6 +234,7 @@ def hundred_classes(folder: Path) -> list[Path]:
 def no_truth(folder: Path) -> list[Path]:
     """Experimental images: another program's labels to compare with, but neither true maps nor poses."""
     content = finished("hydra_k3", "Hydra, K=3", 0.83, 0.5) | {"fsc": None, "pose": None, "alignments": []}
+    content["judged_by"] = "reference"
     path = folder / "metrics" / "demo" / "hydra_k3" / "1.json"
     write_json(path, content)
     for k in range(3):

@@ -17,12 +17,12 @@ from report_results import ODD, contents, finished, make_results, write_run
 
 from hydra_bench.report.figures import write_figures
 from hydra_bench.report.page import write_page
+from hydra_bench.report.rows import number
 from hydra_bench.report.runs import read_metrics
-from hydra_bench.report.table_formats import write_tables
-from hydra_bench.report.tables import number
+from hydra_bench.report.tables import write_tables
 from hydra_bench.report.terms import TERMS
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Page(HTMLParser):

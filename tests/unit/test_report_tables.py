@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from report_results import NAMES, contents, finished, identity, make_results, write_run
 
+from hydra_bench.report.rows import number, table_rows
 from hydra_bench.report.runs import read_all
-from hydra_bench.report.table_formats import COLUMNS, write_tables
-from hydra_bench.report.tables import number, table_rows
+from hydra_bench.report.tables import COLUMNS, write_tables
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_best_is_bold_second_underlined_and_bounds_apart(folder: Path) -> None:
     text = (folder / "table1.md").read_text()
     competitors, bounds = text.split("| *Bounds (read the truth)* |")
     assert re.search(r"\| Hydra, K=3 \| 3 \| \*\*0\.990 ± 0\.005\*\* \| \*\*0\.898 ± \d\.\d{3}\*\*", competitors)
-    assert re.search(r"\| Hydra, K=5 \| 1 \| <ins>0\.901</ins> \| <ins>0\.864 ± ", competitors)
+    assert re.search(r"\| Hydra, K=5 \| 1 of 3 \| <ins>0\.901</ins> \| <ins>0\.864 ± ", competitors)
     assert "| Hydra, K=1 | 1 of 3 | 0.071 | 0.4" in competitors
     assert "Oracle | 1 of 3 | 1.000 |" in bounds
     assert "Oracle" not in competitors

@@ -79,7 +79,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _tables(args: argparse.Namespace) -> None:
-    from hydra_bench.report.table_formats import write_tables
+    from hydra_bench.report.tables import write_tables
 
     write_tables(args.metrics, args.out)
 

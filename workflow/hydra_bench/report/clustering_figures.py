@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
 from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
-from hydra_bench.report.tables import number
 
 _PANEL_INCHES = 2.3
 _MOST_POINTS = 20_000
@@ -82,7 +82,7 @@ def latent_plot(run: Metrics) -> Picture | None:
     own_spaces = run["clustering"]["labels_from"] == "classes"
     figure = _class_panels(run, points, labels, truth) if own_spaces else _two_readings(run, points, labels, truth)
     what = "Latent coordinates" if latents["columns"] <= 2 else f"The two main axes of {latents['columns']} latents"
-    caption = f"{what} of each particle, coloured by true class. " + (
+    caption = f"{what} of each particle, coloured by {run.true} class. " + (
         "Each predicted class has a latent space of its own, so panels have no common axes; empty classes are left out"
         f"{f', and so are all but the {MOST_SPECIES} largest' if run['clustering']['n_labels'] > MOST_SPECIES else ''}."
         if own_spaces
@@ -124,7 +124,7 @@ def _two_readings(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
     figure = Figure(figsize=(6.6, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     scatter(left, run, points, [species_colour(k) for k in truth])
-    left.set_title("by true class")
+    left.set_title(f"by {run.true} class")
     values = _label_numbers(run)
     greys = {value: 0.1 + 0.66 * j / max(len(values) - 1, 1) for j, value in enumerate(values)}
     scatter(right, run, points, [(greys[value],) * 3 for value in labels])
@@ -138,7 +138,7 @@ def _two_readings(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
 
 def _species_legend(figure: Figure, run: Metrics) -> None:
     handles = [dot(species_colour(k), name) for k, name in enumerate(run["class_names"][:MOST_SPECIES])]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title="true class")
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title=f"{run.true} class")
 
 
 def scatter(ax: Axes, run: Metrics, points: np.ndarray, colours: list) -> None:

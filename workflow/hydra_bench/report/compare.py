@@ -18,8 +18,8 @@ import pandas as pd
 from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
 from hydra_bench.files import write_text
+from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all
-from hydra_bench.report.tables import number
 
 
 @dataclass(frozen=True)

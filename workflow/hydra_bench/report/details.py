@@ -8,8 +8,8 @@ from typing import Any
 from hydra_bench import config
 from hydra_bench.errors import InputError
 from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
-from hydra_bench.report.tables import number
 
 
 def plain(value: Any) -> str:
@@ -24,12 +24,16 @@ def facts(run: Metrics) -> list[tuple[str, str]]:
     spent += [f"{number(cost['peak_rss_mb'], 0)} MB peak memory"]
     if cost.get("gpu_memory_mb"):
         spent += [f"{number(cost['gpu_memory_mb'], 0)} MB GPU memory"]
+    if cost.get("attempts", 1) > 1:
+        spent += [f"{cost['attempts']} attempts"]
+    place = [("Node", str(cost["node"]))] if cost.get("node") else []
     return [
         ("Program", f"{run.get('program') or run.method} {run.get('version') or ''}".strip()),
         ("Seed", str(run.seed)),
         ("Device", str(run.get("device") or "–")),
         ("Images seen", f"{run.get('images_seen') or 0:,} (repeats counted)"),
         ("Cost", ", ".join(spent)),
+        *place,
         ("Command", f"snakemake results/metrics/{run.dataset}/{run.method}/{run.seed}.json"),
     ]
 

@@ -11,10 +11,9 @@ from matplotlib.colors import to_hex
 from hydra_bench.files import read_map
 from hydra_bench.report.isosurface import broad_view
 from hydra_bench.report.meshes import Detail, enclosed_volumes, encoded, surfaces
-from hydra_bench.report.runs import Metrics, dataset_folder, results_folder, true_maps
+from hydra_bench.report.runs import Metrics, dataset_folder, results_folder, true_maps, truth_of
 from hydra_bench.report.style import species_colour
 from hydra_bench.report.thumbnails import sprite
-from hydra_bench.truth import read_truth
 
 MOST_POINTS = 3000
 
@@ -27,7 +26,7 @@ def dataset_data(runs: list[Metrics]) -> dict[str, Any]:
     chosen = shown_particles(first)
     stack = dataset_folder(results, first.dataset) / "stack" / "particles.mrcs"
     return {
-        "box_A": round(first["box_px"] * first["pixel_size_A"], 2),
+        "judge": first.judge,
         "shares": list(detail.shares),
         "species": [
             {"name": name, "colour": to_hex(species_colour(k)), "levels": _true_levels(volumes[k], detail)}
@@ -129,10 +128,10 @@ def _latents(run: Metrics) -> dict[str, Any] | None:
 
 def _true_coordinate(results: Path, run: Metrics, chosen: np.ndarray) -> str | None:
     """The first true conformation coordinate of particles, NaN where there is none; None where no species moves."""
-    folder = dataset_folder(results, run.dataset) / "truth"
-    if not run.get("conformation") or not folder.is_dir():
+    truth = truth_of(results, run.dataset) if run.get("conformation") else None
+    if truth is None:
         return None
-    found = read_truth(folder).conformations[chosen]
+    found = truth.conformations[chosen]
     has = ~np.isnan(found)
     first = found[np.arange(len(found)), has.argmax(1)]
     return encoded(np.where(has.any(1), first, np.nan).astype("<f4"))

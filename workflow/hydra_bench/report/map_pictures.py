@@ -42,6 +42,7 @@ class MapPictures:
         self._truths = true_maps(results, runs[0])
         shown = {k: path or _stand_in(runs, k) for k, path in enumerate(self._truths)}
         self._scenes = {k: _scene(_upsampled(path)) for k, path in shown.items() if path is not None}
+        self.judge, self.true = runs[0].judge, runs[0].true
         self.pixel_size_A = float(runs[0]["pixel_size_A"])
         self._radius = self._common_radius(runs)
         self._images: dict[Path, np.ndarray] = {}
@@ -103,16 +104,17 @@ class MapPictures:
         return self._images[path]
 
 
-def level_text(has_truth: bool) -> str:
+def level_text(pictures: MapPictures) -> str:
     """For captions: at which level surfaces are drawn."""
-    if has_truth:
+    true = pictures.true
+    if pictures.has_truth:
         return (
-            f"True maps are drawn at the level whose voxels hold {HELD_FRACTION:.0%} of the positive density; every "
-            "other map at the level that encloses the volume that its true map does."
+            f"{true.capitalize()} maps are drawn at the level whose voxels hold {HELD_FRACTION:.0%} of the positive "
+            f"density; every other map at the level that encloses the volume that its {true} map does."
         )
     return (
-        f"Without true maps, each class's map is drawn at the level that encloses the volume of the first method's map "
-        f"at the level whose voxels hold {HELD_FRACTION:.0%} of its positive density; maps are not aligned."
+        f"Without {true} maps, each class's map is drawn at the level that encloses the volume of the first method's "
+        f"map at the level whose voxels hold {HELD_FRACTION:.0%} of its positive density; maps are not aligned."
     )
 
 

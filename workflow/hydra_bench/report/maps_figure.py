@@ -46,7 +46,7 @@ def class_maps(runs: list[Metrics], results: Path) -> Picture | None:
 
 
 def _truth_row(row: np.ndarray, run: Metrics, pictures: MapPictures, n_species: int) -> None:
-    row_label(row[0], "Truth" if pictures.has_truth else "Reference labels")
+    row_label(row[0], pictures.judge.capitalize())
     for k, ax in enumerate(row[:n_species]):
         image = pictures.truth(k)
         if image is not None:
@@ -58,9 +58,13 @@ def _truth_row(row: np.ndarray, run: Metrics, pictures: MapPictures, n_species: 
 def caption(runs: list[Metrics], pictures: MapPictures) -> str:
     n_species = len(runs[0]["class_names"])
     cut = f" The first {MOST_SPECIES} of {n_species} species; the page shows all." if n_species > MOST_SPECIES else ""
-    aligned = ", aligned to the true map of their column and seen from the same side" if pictures.has_truth else ""
+    aligned = (
+        f", aligned to the {pictures.true} map of their column and seen from the same side"
+        if pictures.has_truth
+        else ""
+    )
     return (
-        f"Isosurfaces of each method's maps{aligned}. {level_text(pictures.has_truth)} Columns after the species are "
+        f"Isosurfaces of each method's maps{aligned}. {level_text(pictures)} Columns after the species are "
         "surplus maps, in the colour of the species they were aligned to. Empty: a class with less than "
         f"{EMPTY_SHARE:.0%} of all particles. Seed {runs[0].seed}.{cut}"
     )

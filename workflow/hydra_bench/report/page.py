@@ -16,13 +16,13 @@ from hydra_bench.report import embedding
 from hydra_bench.report.details import classes, departures, facts, plain, remarks
 from hydra_bench.report.figures import INDEX_NAME
 from hydra_bench.report.interactive import dataset_data, method_data
+from hydra_bench.report.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, first_seeds, read_all, results_folder, settings
 from hydra_bench.report.style import method_lines
-from hydra_bench.report.tables import FIRST, SECOND, Row, footer, number, spread, table_rows
 from hydra_bench.report.terms import TERMS
 
 _HERE = Path(__file__).parent
-_DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv")
+_DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv", "cost.csv")
 _MEASURES = {"ari_mean": "ARI", "fsc_auc_mean": "FSC-AUC"}
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 
@@ -81,6 +81,7 @@ def write_page(
     environment.filters |= {"number": number, "plain": plain}
     environment.globals |= {"spread": _marked_spread, "remarks": remarks, "classes": classes}
     environment.globals |= {"facts": facts, "departures": departures}
+    downloads = [Path(tables_folder) / name for name in _DOWNLOADS]
     text = environment.get_template("page.html.jinja").render(
         version=__version__,
         style=embedding.own_style(),
@@ -90,7 +91,7 @@ def write_page(
         datasets=_datasets(runs, Path(figures_folder)),
         terms=TERMS,
         measures=_MEASURES,
-        downloads=[(name, embedding.data_uri(Path(tables_folder) / name)) for name in _DOWNLOADS],
+        downloads=[(path.name, embedding.data_uri(path)) for path in downloads if path.is_file()],
     )
     write_text(out_html, text)
 
@@ -114,7 +115,7 @@ def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
                 name=name,
                 footer=footer(group),
                 settings=settings(results_folder(group[0]), group),
-                figures=[figure for figure in shown if figure.method is None],
+                figures=[*_gallery(group[0]), *(figure for figure in shown if figure.method is None)],
                 methods=_methods(f"dataset-{n + 1}", group, own, good, shown),
                 data=embedding.packed_json(dataset_data(good)) if good else None,
                 costs={
@@ -126,6 +127,15 @@ def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
             )
         )
     return result
+
+
+def _gallery(run: Metrics) -> list[Figure]:
+    """The dataset's projection gallery, where it was drawn."""
+    path = results_folder(run) / "galleries" / f"{run.dataset}.png"
+    if not path.is_file():
+        return []
+    caption = "Projections of the true maps, particles as methods get them, and the same particles smoothed."
+    return [Figure(embedding.data_uri(path), "Projection gallery", caption, None)]
 
 
 def _methods(

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from hydra_bench.report.rows import spread
 from hydra_bench.report.runs import Metrics
 from hydra_bench.report.style import MOST_SPECIES, Line, Picture, species_colour, wrapped
-from hydra_bench.report.tables import spread
 
 _RESOLUTIONS_A = (200, 100, 50, 40, 30, 25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5)
 _LEAST_GAP = 0.13

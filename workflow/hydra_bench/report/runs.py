@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import read_json
+from hydra_bench.truth import STAR_NAME, Truth, read_truth
 
 _IDENTITY = ("dataset", "method", "label", "seed", "state", "reason", "reads_truth", "cost")
 NOT_CONFIGURED = "not configured"
@@ -59,6 +60,16 @@ class Metrics:
     def noun(self) -> str:
         """What a label is: a class of the method, or a cluster that k-means made of its latents."""
         return "class" if self.content["clustering"]["labels_from"] == "classes" else "cluster"
+
+    @property
+    def judge(self) -> str:
+        """What its labels and maps are compared with: truth, or reference where another program's results stand in."""
+        return "reference" if self.content.get("judged_by") in ("reference", "nothing") else "truth"
+
+    @property
+    def true(self) -> str:
+        """The adjective to that: true class, reference class."""
+        return "true" if self.judge == "truth" else "reference"
 
     @property
     def is_bound(self) -> bool:
@@ -153,6 +164,12 @@ def true_maps(results: Path, run: Metrics) -> list[Path | None]:
     volumes = dataset_folder(results, run.dataset) / "truth" / "volumes"
     paths = [volumes / f"class_{k + 1}.mrc" for k in range(len(run["class_names"]))]
     return [path if path.is_file() else None for path in paths]
+
+
+def truth_of(results: Path, dataset: str) -> Truth | None:
+    """A dataset's truth; None where it is not there."""
+    folder = dataset_folder(results, dataset) / "truth"
+    return read_truth(folder) if (folder / STAR_NAME).is_file() else None
 
 
 def definition(results: Path, dataset: str) -> dict[str, Any] | None:

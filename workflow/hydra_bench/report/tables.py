@@ -1,145 +1,183 @@
-"""The rows of Table 1: means over seeds and images, ranks, states."""
+"""Table 1 as CSV for programs, Markdown and LaTeX for people, and the same per species and run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
-from hydra_bench.report.runs import NOT_CONFIGURED, Metrics, by_dataset, by_method, results_folder, settings
+from hydra_bench.files import write_text
+from hydra_bench.report.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
+from hydra_bench.report.runs import Metrics, by_dataset, read_all
 
-FIRST, SECOND = 1, 2
+COLUMNS = ("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd")
+COLUMNS += ("wall_s", "peak_rss_mb", "state", "fsc_auc_seed_sd", "cpu_s", "labels_from")
+"""Of table1.csv; after them come the FSC-AUC's mean and sd of each species."""
+MOST_CLASS_COLUMNS = 6
+"""Of Markdown and LaTeX; more species stand in the CSV files alone."""
+
+Mark = Callable[[str, int], str]
+"""Dresses a printed number by its rank."""
+
+
+def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None:
+    """Write table1.csv, .md and .tex, and table2.csv (FSC-AUC per class), into `folder`."""
+    runs, folder = read_all(metric_paths), Path(folder)
+    rows = table_rows(runs)
+    footers = {dataset: footer(group) for dataset, group in by_dataset(runs).items()}
+    write_text(folder / "table1.csv", _csv(pd.DataFrame([_record(row) for row in rows])))
+    write_text(folder / "table1.md", markdown(rows, footers))
+    write_text(folder / "table1.tex", latex(rows, footers))
+    write_text(folder / "table2.csv", _csv(per_class(runs)))
+
+
+def _record(row: Row) -> dict[str, object]:
+    return {name: getattr(row, name) for name in COLUMNS} | {
+        f"fsc_auc_{name}_{part}": value
+        for name, pair in row.per_class.items()
+        for part, value in zip(("mean", "sd"), pair, strict=True)
+    }
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def per_class(runs: list[Metrics]) -> pd.DataFrame:
+    """FSC-AUC and resolution of each species, one row a run and species."""
+    records = []
+    for run in (run for group in by_dataset(runs).values() for run in group if run.ok and run["fsc"]):
+        for entry in run["fsc"]["per_class"]:
+            records.append(
+                {
+                    "dataset": run.dataset,
+                    "method": run.method,
+                    "seed": run.seed,
+                    "species": entry["class_name"],
+                    "fsc_auc_mean": entry["auc_mean"],
+                    "fsc_auc_sd": entry["auc_sd"],
+                    "resolution_0.5_A": entry["resolution_0.5_A"],
+                    "resolution_0.143_A": entry["resolution_0.143_A"],
+                }
+            )
+    return pd.DataFrame(records)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method on one dataset.
+class Layout:
+    """What the rows of one dataset's Table 1 show beside ARI and FSC-AUC: the sd over seeds, species' columns."""
 
-    Means are over the seeds that ended well, None where none did. `ari_sd` is over seeds, None for one seed;
-    `fsc_auc_sd` is over the images of all seeds, `fsc_auc_seed_sd` over the seeds' means. per_class: species -> mean
-    and sd of the FSC-AUC over its images of all seeds. Ranks are 1, 2 or 0, among the dataset's competitors, by the
-    printed digits; ties share a rank.
+    seed_sd: bool
+    species: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: list[Row]) -> Layout:
+        species = tuple(dict.fromkeys(name for row in rows for name in row.per_class))
+        several = any(row.fsc_auc_seed_sd is not None for row in rows)
+        return cls(several, species if len(species) <= MOST_CLASS_COLUMNS else ())
+
+    @property
+    def header(self) -> list[str]:
+        return ["Method", "Seeds", "ARI", "FSC-AUC", *(["± over seeds"] if self.seed_sd else []), *self.species]
+
+    def cells(self, row: Row, mark: Mark) -> list[str]:
+        """The header's cells; dashes where no seed ended well."""
+        seed_sd = [number(row.fsc_auc_seed_sd)] if self.seed_sd else []
+        return [
+            row.label,
+            row.seeds_text,
+            mark(spread(row.ari_mean, row.ari_sd), row.ari_rank),
+            mark(spread(row.fsc_auc_mean, row.fsc_auc_sd), row.fsc_auc_rank),
+            *seed_sd,
+            *(spread(*row.per_class.get(name, (None, None))) for name in self.species),
+        ]
+
+
+def _state_text(row: Row) -> str:
+    return row.state if not row.reason else f"{row.state}: {row.reason}"
+
+
+_LEGEND = (
+    "ARI: mean over seeds (± sd over seeds). FSC-AUC, of all species and of each: mean over images ± 1 sd over images. "
+    "Best bold, second underlined among methods that do not read the truth; bounds read it and are not ranked."
+)
+
+
+def markdown(rows: list[Row], footers: dict[str, str]) -> str:
+    """Table 1 in Markdown, one table a dataset."""
+    parts = []
+    for dataset, note in footers.items():
+        group = [row for row in rows if row.dataset == dataset]
+        layout = Layout.of(group)
+        header = [*layout.header, "Wall time (s)", "Peak memory (MB)", "State"]
+        lines = [f"### {dataset}", "", "| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 2) + "---|"]
+        lines += [_markdown_line(row, layout) for row in group if not row.is_bound]
+        if any(row.is_bound for row in group):
+            lines += ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)]
+            lines += [_markdown_line(row, layout) for row in group if row.is_bound]
+        parts.append("\n".join([*lines, "", note]))
+    return "\n\n".join([*parts, _LEGEND]) + "\n"
+
+
+def _markdown_line(row: Row, layout: Layout) -> str:
+    def mark(text: str, rank: int) -> str:
+        # Markdown has no underline of its own; <ins> is the tag that renderers let through.
+        return {FIRST: f"**{text}**", SECOND: f"<ins>{text}</ins>"}.get(rank, text)
+
+    cells = [*layout.cells(row, mark), number(row.wall_s, 1), number(row.peak_rss_mb, 0), _state_text(row)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def latex(rows: list[Row], footers: dict[str, str]) -> str:
+    """Table 1 as LaTeX tables to \\input, one a dataset; they need the booktabs package.
+
+    Costs stay in the CSV and on the page. A row without numbers says why in their place.
     """
-
-    dataset: str
-    method: str
-    label: str
-    is_bound: bool
-    n_seeds: int
-    ari_mean: float | None
-    ari_sd: float | None
-    fsc_auc_mean: float | None
-    fsc_auc_sd: float | None
-    wall_s: float
-    peak_rss_mb: float
-    state: str
-    reason: str
-    cpu_s: float
-    n_wanted: int
-    labels_from: str
-    fsc_auc_seed_sd: float | None
-    per_class: dict[str, tuple[float, float]]
-    ari_rank: int = 0
-    fsc_auc_rank: int = 0
-
-    @property
-    def seeds_text(self) -> str:
-        """Seeds that ended well, and of how many where some did not or are missing."""
-        return str(self.n_seeds) if self.n_seeds == self.n_wanted else f"{self.n_seeds} of {self.n_wanted}"
-
-    @property
-    def kind_of_state(self) -> str:
-        """The state in one of four words, to choose rows by."""
-        known = {"ok", "failed", NOT_CONFIGURED}
-        return self.state if self.state in known else "partly ok"
-
-
-def table_rows(runs: list[Metrics]) -> list[Row]:
-    """Table 1: datasets in order, in each the competitors and then the bounds."""
-    rows: list[Row] = []
-    for group in by_dataset(runs).values():
-        wanted = len({run.seed for run in group})
-        rows += _ranked([_row(seeds, wanted) for seeds in by_method(group).values()])
-    return rows
-
-
-def _row(seeds: list[Metrics], n_wanted: int) -> Row:
-    good = [run for run in seeds if run.ok]
-    failed = [run for run in seeds if not run.ok]
-    costs = [run["cost"] for run in good or seeds]
-    aris = [run["clustering"]["ari"] for run in good]
-    compared = [run["fsc"] for run in good if run["fsc"]]
-    aucs = [particle["auc"] for fsc in compared for particle in fsc["per_particle"]]
-    seed_means = [fsc["auc_mean"] for fsc in compared]
-    return Row(
-        dataset=seeds[0].dataset,
-        method=seeds[0].method,
-        label=seeds[0].label,
-        is_bound=seeds[0].is_bound,
-        n_seeds=len(good),
-        ari_mean=float(np.mean(aris)) if aris else None,
-        ari_sd=float(np.std(aris, ddof=1)) if len(aris) > 1 else None,
-        # One seed's figures are the metrics file's own, digit for digit.
-        fsc_auc_mean=compared[0]["auc_mean"] if len(compared) == 1 else float(np.mean(aucs)) if aucs else None,
-        fsc_auc_sd=compared[0]["auc_sd"] if len(compared) == 1 else float(np.std(aucs)) if aucs else None,
-        wall_s=float(np.mean([cost["wall_s"] for cost in costs])),
-        peak_rss_mb=float(np.mean([cost["peak_rss_mb"] for cost in costs])),
-        state=_state(seeds, n_wanted),
-        reason="; ".join(dict.fromkeys(str(run["reason"]) for run in failed)),
-        cpu_s=float(np.mean([cost["cpu_s"] for cost in costs])),
-        n_wanted=n_wanted,
-        labels_from="; ".join(dict.fromkeys(run["clustering"]["labels_from"] for run in good)),
-        fsc_auc_seed_sd=float(np.std(seed_means, ddof=1)) if len(seed_means) > 1 else None,
-        per_class=_per_class(compared, good[0]["class_names"] if good else []),
+    return "\n".join(
+        ["% \\usepackage{booktabs}"]
+        + [_latex_table([row for row in rows if row.dataset == dataset], note) for dataset, note in footers.items()]
     )
 
 
-def _per_class(compared: list[dict[str, Any]], names: list[str]) -> dict[str, tuple[float, float]]:
-    """FSC-AUC of each evaluated species over the images of all seeds: mean and sd."""
-    if len(compared) == 1:
-        return {entry["class_name"]: (entry["auc_mean"], entry["auc_sd"]) for entry in compared[0]["per_class"]}
-    images: dict[str, list[float]] = {}
-    for particle in (particle for fsc in compared for particle in fsc["per_particle"]):
-        images.setdefault(names[particle["class"]], []).append(particle["auc"])
-    return {name: (float(np.mean(aucs)), float(np.std(aucs))) for name, aucs in images.items()}
+def _latex_table(rows: list[Row], note: str) -> str:
+    layout = Layout.of(rows)
+    columns = len(layout.header)
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escaped(rows[0].dataset)}. {_escaped(_LEGEND)} {_escaped(note)}}}",
+        "\\footnotesize\\setlength{\\tabcolsep}{4pt}",
+        f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
+        "\\toprule",
+        " & ".join(_escaped(name) for name in layout.header) + " \\\\",
+        "\\midrule",
+        *(_latex_line(row, layout) for row in rows if not row.is_bound),
+    ]
+    if any(row.is_bound for row in rows):
+        lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{Bounds (read the truth)}}}} \\\\"]
+        lines += [_latex_line(row, layout) for row in rows if row.is_bound]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"]) + "\n"
 
 
-def _state(seeds: list[Metrics], n_wanted: int) -> str:
-    """ok; one word for all that went wrong in the same way; or how many failed and how many were not run."""
-    failed = [run.state for run in seeds if not run.ok]
-    if len(failed) == len(seeds):
-        return failed[0] if len(set(failed)) == 1 else "failed"
-    parts = [f"{len(failed)} of {len(seeds)} failed"] if failed else []
-    if len(seeds) < n_wanted:
-        parts.append(f"{n_wanted - len(seeds)} of {n_wanted} seeds missing")
-    return ", ".join(parts) or "ok"
+def _latex_line(row: Row, layout: Layout) -> str:
+    def mark(text: str, rank: int) -> str:
+        return {FIRST: f"\\textbf{{{text}}}", SECOND: f"\\underline{{{text}}}"}.get(rank, text)
+
+    first, seeds, *rest = layout.cells(row, mark)
+    if not row.n_seeds:
+        reason = _escaped(_state_text(row))
+        return f"{_escaped(first)} & {seeds} & \\multicolumn{{{len(rest)}}}{{l}}{{{reason}}} \\\\"
+    return " & ".join([_escaped(first), seeds, *(_symbols(cell) for cell in rest)]) + " \\\\"
 
 
-def _ranked(rows: list[Row]) -> list[Row]:
-    ari = _ranks([None if row.is_bound else row.ari_mean for row in rows])
-    auc = _ranks([None if row.is_bound else row.fsc_auc_mean for row in rows])
-    return [Row(**{**row.__dict__, "ari_rank": a, "fsc_auc_rank": f}) for row, a, f in zip(rows, ari, auc, strict=True)]
+def _symbols(text: str) -> str:
+    return text.replace("±", "$\\pm$").replace("–", "--").replace("Å", "\\AA{}")
 
 
-def _ranks(values: list[float | None]) -> list[int]:
-    printed = [None if value is None else float(number(value)) for value in values]
-    order = sorted({value for value in printed if value is not None}, reverse=True)[:SECOND]
-    return [order.index(value) + 1 if value in order else 0 for value in printed]
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number at the printed digits; an en dash where there is none, and no minus before a zero."""
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
-
-
-def spread(mean: float | None, sd: float | None) -> str:
-    """mean ± sd at the printed digits."""
-    return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"
-
-
-def footer(runs: list[Metrics]) -> str:
-    """One line under a dataset's rows: what its numbers depend on."""
-    facts = [f"{name}: {value}" for name, value in settings(results_folder(runs[0]), runs)]
-    seeds = sorted({run.seed for run in runs})
-    return "; ".join([*facts, f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]) + "."
+def _escaped(text: str) -> str:
+    """Plain text as LaTeX."""
+    special = {c: f"\\{c}" for c in "&%$#_{}"}
+    special |= {"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"}
+    return _symbols("".join(special.get(character, character) for character in text))

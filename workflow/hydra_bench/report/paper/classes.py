@@ -42,15 +42,13 @@ def draw(selection: Selection) -> Picture | None:
             draw_panel(axes[panel.column], run, panel, pictures)
         latent_panels(figure, grid[r, n_columns], run)
     _truth(figure, grid, len(rows), first, pictures, names)
-    text = (
-        f"{caption(runs, pictures)} Right: latent coordinates by true class, one space for each class that has its own."
-    )
-    return Picture("fig2", "Classes found, and their latents", text, figure)
+    spaces = f"Right: latent coordinates by {first.true} class, one space for each class that has its own."
+    return Picture("fig2", "Classes found, and their latents", f"{caption(runs, pictures)} {spaces}", figure)
 
 
 def _truth(figure: Figure, grid: object, row: int, run: Metrics, pictures: MapPictures, names: list[str]) -> None:
     axes = [_blank(figure.add_subplot(grid[row, c])) for c in range(len(names))]
-    row_label(axes[0], "Truth" if pictures.has_truth else "Reference")
+    row_label(axes[0], pictures.judge.capitalize())
     for k, (ax, name) in enumerate(zip(axes, names, strict=True)):
         if (image := pictures.truth(k)) is not None:
             show(ax, image, pictures.window)
@@ -61,7 +59,7 @@ def _truth(figure: Figure, grid: object, row: int, run: Metrics, pictures: MapPi
         scale_bar(drawn, pictures.radius_A)
     ax = _blank(figure.add_subplot(grid[row, -1]))
     handles = [dot(species_colour(k), name) for k, name in enumerate(names)]
-    ax.legend(handles=handles, loc="center", title="true class", ncols=1 if len(names) <= 6 else 2)
+    ax.legend(handles=handles, loc="center", title=f"{run.true} class", ncols=1 if len(names) <= 6 else 2)
 
 
 def _blank(ax: Axes) -> Axes:

@@ -18,10 +18,9 @@ from hydra_bench.reconstruction import sample_path
 from hydra_bench.report.clustering_figures import dot, scatter
 from hydra_bench.report.map_pictures import MapPictures, level_text, show
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.runs import Metrics, dataset_folder
+from hydra_bench.report.runs import Metrics, truth_of
 from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
 from hydra_bench.rotations import matrices_from_euler
-from hydra_bench.truth import read_truth
 
 _SIDE = 2.5
 _MOST_CLASSES = 4
@@ -66,11 +65,11 @@ def draw(selection: Selection) -> Picture | None:
         _marked_maps(figure, grid[n_rows - 1, column], run, label, marked, pictures, coordinate)
     names = run["class_names"][:MOST_SPECIES]
     handles = [dot(species_colour(k), name) for k, name in enumerate(names)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), title="true class")
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), title=f"{run.true} class")
     text = (
-        f"Latent space of each class of {run.label}, by true class"
+        f"Latent space of each class of {run.label}, by {run.true} class"
         f"{'' if coordinate is None else ' and, below, by true coordinate'}. "
-        f"Bottom: the method's own maps of the particles at the white dots. {level_text(pictures.has_truth)} "
+        f"Bottom: the method's own maps of the particles at the white dots. {level_text(pictures)} "
         f"Seed {run.seed}."
     )
     return Picture("fig4", "Conformations in the latent spaces", text, figure, run.method)
@@ -78,10 +77,10 @@ def draw(selection: Selection) -> Picture | None:
 
 def true_coordinate(results: Path, run: Metrics) -> np.ndarray | None:
     """The first true coordinate (N,) of each particle, NaN where its species has none; None where no species moves."""
-    folder = dataset_folder(results, run.dataset) / "truth"
-    if not run.get("conformation") or not folder.is_dir():
+    truth = truth_of(results, run.dataset) if run.get("conformation") else None
+    if truth is None:
         return None
-    found = read_truth(folder).conformations
+    found = truth.conformations
     has = ~np.isnan(found)
     if not has.any():
         return None

@@ -42,9 +42,9 @@ def draw(selection: Selection) -> Picture | None:
     if clustered:
         letter(parts[2], "d")
         _clusters(parts[2], clustered, pictures)
-    reference = "true" if pictures.has_truth else "reference"
+    reference = run.true
     text = (
-        f"a: maps of {run.label} above the {reference} ones. {level_text(pictures.has_truth)} b: its labels against "
+        f"a: maps of {run.label} above the {reference} ones. {level_text(pictures)} b: its labels against "
         f"the {reference} labels; colour is the share of a row. c: Fourier shell correlation with the {reference} map, "
         "mean over the evaluated particles of a species, band ± 1 sd."
     )
@@ -68,7 +68,7 @@ def _maps(part: object, run: Metrics, pictures: MapPictures, names: list[str], n
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     row_label(axes[0][0], run.label)
-    row_label(axes[1][0], "Truth" if pictures.has_truth else "Reference")
+    row_label(axes[1][0], pictures.judge.capitalize())
     for panel in panels(run, len(names)):
         draw_panel(axes[0][panel.column], run, panel, pictures)
     for k, name in enumerate(names):

@@ -47,7 +47,7 @@ def select(runs: list[Metrics], results: Path, dataset: str, main_method: str | 
         raise InputError(f"{dataset}: no run ended well; there is nothing to draw")
     competing = [run for run in shown if not run.is_bound] or shown
     if main_method is None:
-        main = max(competing, key=lambda run: (run.noun == "class", run["clustering"]["ari"]))
+        main = max(competing, key=lambda run: (run.noun == "class", run["clustering"]["ari"] or 0.0))
     else:
         found = [run for run in shown if run.method == main_method]
         if not found:

@@ -18,9 +18,8 @@ from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.reconstruction import HISTORY_NAME, read_assignments
 from hydra_bench.report.paper.conformations import alignment
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.runs import Metrics, by_method, dataset_folder
+from hydra_bench.report.runs import Metrics, by_method, truth_of
 from hydra_bench.report.style import Line, Picture, wrapped
-from hydra_bench.truth import read_truth
 
 _BINS = 40
 
@@ -126,10 +125,9 @@ _MEASURES: dict[str, Any] = {
 
 def poses(selection: Selection, lines: dict[str, Line]) -> Picture | None:
     """Histograms of angle and shift errors of the particles in the class that is matched to their species."""
-    folder = dataset_folder(selection.results, selection.main.dataset) / "truth"
-    if not selection.main.get("pose") or not folder.is_dir():
+    truth = truth_of(selection.results, selection.main.dataset) if selection.main.get("pose") else None
+    if truth is None or truth.rotations is None:
         return None
-    truth = read_truth(folder)
     found = {run.method: errors for run in selection.competitors if (errors := _pose_errors(run, truth)) is not None}
     if not found:
         return None
