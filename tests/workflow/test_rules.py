@@ -70,6 +70,15 @@ def test_lint_finds_nothing(make_clone: Callable[[Path], Clone]) -> None:
     assert "good condition" in make_clone(STAND_IN).run("--lint")
 
 
+def test_each_part_of_the_papers_set_is_a_target(finished: Clone) -> None:
+    finished.configure(CONFIG)
+    assert not finished.jobs("table1") - Counter({"table1": 1})
+    for name in ("fig1", "fig2", "fig3", "fig4"):
+        assert finished.jobs(name) == {"paper_figure": 2, name: 1}
+    assert finished.jobs("figs") == {"supplement": 2, "figs": 1}
+    assert finished.jobs("paper")["paper_figure"] == 8
+
+
 def test_a_second_run_does_nothing(finished: Clone) -> None:
     finished.configure(CONFIG)
     assert not finished.jobs()

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from hydra_bench.files import read_map
 from hydra_bench.report import isosurface
 from hydra_bench.report.runs import Metrics, true_maps
-from hydra_bench.report.style import EXTRA_COLOUR, species_colour
+from hydra_bench.report.style import EXTRA_COLOUR, MOST_SPECIES, species_colour
 
 HELD_FRACTION = 0.8
 """Of its positive density, that a true map's level holds."""
@@ -40,7 +40,7 @@ class MapPictures:
 
     def __init__(self, runs: list[Metrics], results: Path) -> None:
         self._truths = true_maps(results, runs[0])
-        shown = {k: path or _stand_in(runs, k) for k, path in enumerate(self._truths)}
+        shown = {k: path or _stand_in(runs, k) for k, path in enumerate(self._truths[:MOST_SPECIES])}
         self._scenes = {k: _scene(_upsampled(path)) for k, path in shown.items() if path is not None}
         self.judge, self.true = runs[0].judge, runs[0].true
         self.pixel_size_A = float(runs[0]["pixel_size_A"])
@@ -50,7 +50,8 @@ class MapPictures:
             self.truth(k)
         for run in runs:
             for label in run.labels_with_map():
-                self.of_label(run, label)
+                if run.species_of(label) in self._scenes:
+                    self.of_label(run, label)
         self.window = _window(list(self._images.values()))
 
     def _common_radius(self, runs: list[Metrics]) -> float:
