@@ -131,12 +131,12 @@ def _markdown_line(row: Row, layout: Layout) -> str:
 
 
 def latex(rows: list[Row], footers: dict[str, str]) -> str:
-    """Table 1 as LaTeX tables to \\input, one a dataset; they need the booktabs package.
+    """Table 1 as LaTeX tables to \\input, one a dataset; they need the booktabs and graphicx packages.
 
     Costs stay in the CSV and on the page. A row without numbers says why in their place.
     """
     return "\n".join(
-        ["% \\usepackage{booktabs}"]
+        ["% \\usepackage{booktabs,graphicx}"]
         + [_latex_table([row for row in rows if row.dataset == dataset], note) for dataset, note in footers.items()]
     )
 
@@ -149,6 +149,8 @@ def _latex_table(rows: list[Row], note: str) -> str:
         "\\centering",
         f"\\caption{{{_escaped(rows[0].dataset)}. {_escaped(_LEGEND)} {_escaped(note)}}}",
         "\\footnotesize\\setlength{\\tabcolsep}{4pt}",
+        # Many species make it wider than a page: then it is scaled down to the page's width.
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
         f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
         "\\toprule",
         " & ".join(_escaped(name) for name in layout.header) + " \\\\",
@@ -158,7 +160,7 @@ def _latex_table(rows: list[Row], note: str) -> str:
     if any(row.is_bound for row in rows):
         lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{Bounds (read the truth)}}}} \\\\"]
         lines += [_latex_line(row, layout) for row in rows if row.is_bound]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"]) + "\n"
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}"]) + "\n"
 
 
 def _latex_line(row: Row, layout: Layout) -> str:

@@ -52,7 +52,7 @@ def draw(selection: Selection) -> Picture | None:
     grid = figure.add_gridspec(n_rows, len(labels), height_ratios=[_SIDE] * (n_rows - 1) + [1.6])
     for column, label in enumerate(labels):
         mine = _members(run, label)
-        marked = marked_particles(run, label)
+        marked = marked_particles(run, label, coordinate)
         ax = figure.add_subplot(grid[0, column])
         truth = np.array(run["true_classes"])[mine]
         scatter(ax, run, np.array(latents["projection"])[mine], [species_colour(k) for k in truth])
@@ -69,7 +69,9 @@ def draw(selection: Selection) -> Picture | None:
     text = (
         f"Latent space of each class of {run.label}, by {run.true} class"
         f"{'' if coordinate is None else ' and, below, by true coordinate'}. "
-        f"Bottom: the method's own maps of the particles at the white dots. {level_text(pictures)} "
+        "Bottom: the method's own maps of the particles at the white dots, which lie along the main axis"
+        f"{'' if coordinate is None else ' or the direction in which the true coordinate changes most'}. "
+        f"{level_text(pictures)} "
         f"Seed {run.seed}."
     )
     return Picture("fig4", "Conformations in the latent spaces", text, figure, run.method)
@@ -93,8 +95,11 @@ def _members(run: Metrics, label: int) -> np.ndarray:
     return np.flatnonzero(labels == label - 1)
 
 
-def marked_particles(run: Metrics, label: int) -> list[Marked]:
-    """Evaluated particles of a label, from one end of the latents' main axis to the other, with their own maps."""
+def marked_particles(run: Metrics, label: int, coordinate: np.ndarray | None = None) -> list[Marked]:
+    """Evaluated particles of a label, from one end of its latents to the other, with their own maps.
+
+    Along the direction in which the true coordinate (N,) changes most, or else along the main axis.
+    """
     entry = alignment(run, label)
     evaluated = [p["particle"] for p in (run.get("fsc") or {}).get("per_particle", []) if p["label"] == label]
     evaluated = [i for i in evaluated if sample_path(run.reconstruction, i).is_file()]
@@ -102,10 +107,18 @@ def marked_particles(run: Metrics, label: int) -> list[Marked]:
         return []
     points = np.array(run["latents"]["projection"])
     mine = _members(run, label)
-    along = dict(zip(mine, principal_axes(points[mine], 1)[:, 0], strict=True))
+    along = dict(zip(mine, _along(points[mine], None if coordinate is None else coordinate[mine]), strict=True))
     ordered = sorted(evaluated, key=lambda i: along[i])
     chosen = dict.fromkeys(ordered[round(q * (len(ordered) - 1))] for q in np.linspace(0, 1, _POINTS))
     return [Marked(i, points[i], apply(read_map(sample_path(run.reconstruction, i))[0], entry)) for i in chosen]
+
+
+def _along(points: np.ndarray, coordinate: np.ndarray | None) -> np.ndarray:
+    """Places (M,) of latents (M, 2) along one direction."""
+    if coordinate is None or not np.isfinite(coordinate).all() or np.ptp(coordinate) == 0:
+        return principal_axes(points, 1)[:, 0]
+    centred = points - points.mean(0)
+    return centred @ np.linalg.lstsq(centred, coordinate - coordinate.mean(), rcond=None)[0]
 
 
 def alignment(run: Metrics, label: int) -> Alignment | None:
@@ -137,7 +150,7 @@ def _by_coordinate(figure: Figure, ax: Axes, run: Metrics, mine: np.ndarray, coo
     scatter(ax, run, points[known], list(colours))
     if known.any():
         bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=ax, shrink=0.85, pad=0.02)
-        bar.set_label("true coordinate", fontsize=8)
+        bar.set_label("true coordinate (° where parts turn)", fontsize=8)
         bar.outline.set_visible(False)
 
 
@@ -155,5 +168,5 @@ def _marked_maps(
         ax = figure.add_subplot(inner[n])
         show(ax, pictures.of_volume(one.volume, run.species_of(label)), pictures.window)
         true = None if coordinate is None or np.isnan(coordinate[one.particle]) else coordinate[one.particle]
-        text = f"{'abc'[n]}: particle {one.particle + 1:,}" + ("" if true is None else f"\ntruth {true:.2f}")
-        ax.set_xlabel(wrapped(text, _SIDE / _POINTS, 7), fontsize=7)
+        text = wrapped(f"{'abc'[n]}: particle {one.particle + 1:,}", _SIDE / _POINTS, 7)
+        ax.set_xlabel(text + ("" if true is None else f"\n{run.true} {true:.1f}"), fontsize=7)
