@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 # Snakemake's source cache stays in the clone.
 RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: demo test test-slurm lint lock config-table clean
+.PHONY: demo test test-slurm test-browser lint lock config-table clean
 
 demo: .venv/installed
 	$(RUN) snakemake
@@ -26,6 +26,12 @@ test-slurm: .venv/installed-dev
 	  apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null; fi
 	$(RUN) pytest tests/slurm
+
+# The demo's page in a real browser; screenshots are left in build/screenshots.
+test-browser: .venv/installed-dev demo
+	@command -v chromium > /dev/null || [ -n "$$CHROMIUM" ] || \
+	  { echo "make: no chromium; on Debian: apt-get install chromium (or name one in CHROMIUM)" >&2; exit 1; }
+	$(RUN) pytest tests/browser
 
 lint: .venv/installed-dev
 	$(RUN) ruff check .

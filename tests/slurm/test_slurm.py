@@ -235,11 +235,18 @@ def killed(cluster: Cluster, local: Folder, slurm_folders: Path) -> Folder:
     with folder.running(*run) as first:
         until(lambda: folder.epochs("orphaned") >= FEW, "a training under way")
         first.kill()
+        # Held up, so that there is something left to do when Snakemake is back; to end, SLURM lets it go on first.
+        folder.signal_training("orphaned", signal.SIGSTOP)
     assert folder.attempts("orphaned")[0].start.slurm_job in cluster.queue()
     with folder.running("--unlock") as unlock:
         assert unlock.wait(120) == 0
     with folder.running(*run) as second:
-        until(lambda: len(folder.attempts("orphaned")) == 2 and folder.epochs_of_last("orphaned") >= 2, "a resumption")
+
+        def resumed() -> bool:
+            return len(folder.attempts("orphaned")) == 2 and folder.epochs_of_last("orphaned") >= 2
+
+        until(lambda: resumed() or second.poll() is not None, "a resumption")
+        assert second.poll() is None, folder.said()
         cluster.stop("slurmd")
         time.sleep(5)
         cluster.start_slurmd()

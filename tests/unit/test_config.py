@@ -77,9 +77,10 @@ def test_order_of_species_is_kept_and_order_of_keys_is_the_schemas(config: dict[
     species["spliceosome"] = {"images": 500, "entry": "3jb9"}
     settings = configuration.validate(config)["dataset_definitions"]["demo"]["species"]
     assert list(settings) == list(species)
-    assert list(settings["spliceosome"]) == ["entry", "chains", "assembly", "model", "images", "motion"]
+    assert list(settings["spliceosome"]) == ["entry", "chains", "assembly", "model", "images", *OTHER_KEYS]
 
 
+OTHER_KEYS = ["mass_kDa", "states", "interpolate", "motion", "wells"]
 SIMULATION = "dataset_definitions.demo.simulation"
 PARAMETERS = "method_definitions.hydra_k3.parameters"
 
@@ -99,7 +100,7 @@ PARAMETERS = "method_definitions.hydra_k3.parameters"
         (f"{SIMULATION}.ctf.defocus_A", [2e4, 1e4], r"defocus_A: \[20000, 10000\] is not allowed; the lower end"),
         (f"{SIMULATION}.ctf.defocus_A", [1e4], "defocus_A: .* a list of 2, each a number at least 0 is expected"),
         ("dataset_definitions.demo.species.spliceosome.images", 0, "images: 0 is not allowed; an integer at least 1"),
-        ("dataset_definitions.demo.species", {}, "species: .* a mapping of names to definitions is expected"),
+        ("dataset_definitions.demo.species", {}, "species: .* a mapping of names to definitions or null is expected"),
         ("dataset_definitions.demo.evaluation_particles_per_class", 501, "at most the images of species spliceosome"),
         (f"{PARAMETERS}.classes", 0, f"{PARAMETERS}.classes: 0 is not allowed; an integer at least 1 is expected"),
         (f"{PARAMETERS}.clases", 3, f"{PARAMETERS}.clases: unknown key; .*; did you mean classes?"),
@@ -127,16 +128,18 @@ MOTION = "dataset_definitions.moving.species.ribosome.motion"
     ("path", "value", "expected"),
     [
         ("states", 1, "states: 1 is not allowed; an integer at least 2 is expected"),
-        ("angle_deg", [5, 5], r"angle_deg: \[5, 5\] is not allowed; two different angles, the lower first"),
+        ("angle_deg", [5, 5], r"angle_deg: \[5, 5\] is not allowed; two different ends, the lower first"),
         ("angle_deg", [15, -15], r"angle_deg: \[15, -15\] is not allowed"),
-        ("angle_deg", [15], r"angle_deg: \[15\] is not allowed; a list of 2, each a number is expected"),
+        ("angle_deg", [15], r"angle_deg: \[15\] is not allowed; a list of 2, each a number or null is expected"),
+        ("shift_A", [0, 5], "angle_deg: and shift_A are both there; one of both is expected"),
+        ("angle_deg", None, "angle_deg: is missing, as is shift_A; one of both is expected"),
         ("axis", [0, 0, 0], r"axis: \[0, 0, 0\] is not allowed; a direction"),
-        ("axis", [0, 1], r"axis: \[0, 1\] is not allowed; a list of 3, each a number or null"),
+        ("axis", [0, 1], r"axis: \[0, 1\] is not allowed; null or centres or a list of 3, each a number"),
         ("through", "hinge", "through: hinge is not allowed; a list of 3, each a number or null"),
         (
             "angle",
             [0, 1],
-            "angle: unknown key; allowed are chains, angle_deg, axis, through, states; did you mean angle_deg",
+            "angle: unknown key; allowed are chains, angle_deg, .*, states; did you mean angle_deg",
         ),
     ],
 )

@@ -238,3 +238,16 @@ def test_resume_without_a_checkpoint_starts(case: Case, tmp_path: Path) -> None:
     assert main(arguments) == 0
     assert (tmp_path / "out" / "run.json").is_file()
     assert not where.exists()
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_maps_trains_no_more(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = hydra(case.stack.path, tmp_path / "out", "--resume", "--keep-checkpoint", decode_epochs=3)
+    assert main(arguments) == 0
+    assert "decode epoch 3" in capsys.readouterr().out
+    (tmp_path / "out").rename(tmp_path / "first")
+    assert main(arguments) == 0
+    assert "epoch" not in capsys.readouterr().out
+    for name in ("particles.star", "volumes/class_1.mrc", "volumes/class_2.mrc", "fields.pt"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "first" / name).read_bytes(), name

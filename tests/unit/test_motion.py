@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from hydra_bench.density import density_map
 from hydra_bench.errors import InputError
-from hydra_bench.motion import Hinge, Motion, hinge, moving_atoms, turned, widest_direction
+from hydra_bench.motion import Hinge, Motion, hinge, moved, moving_atoms, widest_direction
 from hydra_bench.species import Species, StateMaps
 from hydra_bench.structures import Atoms
 
@@ -41,8 +41,8 @@ def test_a_quarter_turn_about_z_through_a_point() -> None:
     part = Hinge(np.array([True, False, True]), np.array([1.0, 0, 5]), np.array([0, 0, 1.0]))
     positions = np.array([[2.0, 0, 0], [2, 0, 0], [1, 3, 7]])
     expected = [[1, 1, 0], [2, 0, 0], [-2, 0, 7]]
-    np.testing.assert_allclose(turned(positions, part, 90), expected, atol=1e-12)
-    np.testing.assert_allclose(turned(turned(positions, part, 33), part, -33), positions, atol=1e-12)
+    np.testing.assert_allclose(moved(positions, part, 90), expected, atol=1e-12)
+    np.testing.assert_allclose(moved(moved(positions, part, 33), part, -33), positions, atol=1e-12)
 
 
 def test_the_axis_goes_through_the_interface_by_default() -> None:
@@ -99,8 +99,8 @@ def test_what_cannot_turn_is_refused_in_one_line() -> None:
 
 def test_angles_are_even_and_the_middle_state_stands_for_all() -> None:
     motion = Motion.from_definition({"chains": ["B"], "angle_deg": [-10, 20], "axis": None, "states": 7})
-    np.testing.assert_allclose(motion.angles_deg, [-10, -5, 0, 5, 10, 15, 20])
-    species = Species(atoms_of(A=np.zeros((1, 3))), motion.angles_deg[:, None])
+    np.testing.assert_allclose(motion.coordinates, [-10, -5, 0, 5, 10, 15, 20])
+    species = Species(atoms_of(A=np.zeros((1, 3))), motion.coordinates[:, None])
     assert (species.n_states, species.central_state) == (7, 3)
 
 
@@ -109,11 +109,11 @@ def test_maps_of_states_differ_only_where_atoms_move() -> None:
     atoms = atoms_of(A=rod(30, np.array([-35.0, 0, 0])), B=rod(30, np.array([3.0, 0, 0])))
     motion = Motion(("B",), (-25, 25), axis=(0, 0, 1), states=2)
     part = hinge(atoms, motion, moving_atoms(atoms, motion.chains))
-    species = Species(atoms, motion.angles_deg[:, None], part)
+    species = Species(atoms, motion.coordinates[:, None], part)
     low, high = (one.volume for one in StateMaps([species], lambda a: density_map(a, box, pixel, 500.0)))
     axis = (torch.arange(box) - box // 2) * pixel
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1).reshape(-1, 3)
-    moving = [torch.from_numpy(species.state_atoms(s).positions_A[part.moving]).float() for s in range(2)]
+    moving = [torch.from_numpy(species.state_source(s).positions_A[part.moving]).float() for s in range(2)]
     far = torch.cdist(grid.float(), torch.cat(moving)).min(1).values > 12
     difference = (low - high).abs().flatten()
     assert difference.max() > 0.5 * low.max()
@@ -122,5 +122,5 @@ def test_maps_of_states_differ_only_where_atoms_move() -> None:
     assert low.flatten()[far & resting].mean() > 0.3 * low.max()
     # The frame stays: turning about z mirrors the two states in y, which centring each anew would not change,
     # but it would move the resting part.
-    first, last = (species.state_atoms(s).positions_A for s in range(2))
+    first, last = (species.state_source(s).positions_A for s in range(2))
     np.testing.assert_array_equal(first[~part.moving], last[~part.moving])

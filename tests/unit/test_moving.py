@@ -12,6 +12,7 @@ from definitions import dataset, moving_dataset
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import read_json, read_map, read_star, write_map, write_star
+from hydra_bench.imaging import Imaging, draw_particles
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
 from hydra_bench.metrics.fsc import compare
 from hydra_bench.projection import project
@@ -24,7 +25,7 @@ from hydra_bench.reconstruction import (
     write_assignments,
     write_run,
 )
-from hydra_bench.simulate import Imaging, draw_particles, simulate
+from hydra_bench.simulate import simulate
 from hydra_bench.stack import EVALUATION_NAME, read_evaluation_list, read_stack
 from hydra_bench.truth import Truth, read_truth, write_truth_star
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from report_results import blob, contents, finished, make_results, write_run
 from scipy.ndimage import center_of_mass
-from test_report_runs import blob, contents, finished, make_results, write_run
 
 from hydra_bench.files import read_json
 from hydra_bench.report import isosurface
@@ -53,14 +53,14 @@ def test_figures_do_with_the_metrics_alone(tmp_path: Path) -> None:
     write_run(tmp_path, content)
     write_figures([path], tmp_path, tmp_path / "figures")
     stems = {Path(entry["file"]).stem for entry in read_json(tmp_path / "figures" / "index.json")}
-    assert stems == {"confusion", "fsc", "fsc_auc"}
+    assert stems == {"class_maps", "confusion", "fsc", "fsc_auc"}  # maps beside the metrics, without true ones
 
 
 def test_without_evaluated_particles_there_is_no_fsc(tmp_path: Path) -> None:
     path = write_run(tmp_path, finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None})
     write_figures([path], tmp_path, tmp_path / "figures")
     index = read_json(tmp_path / "figures" / "index.json")
-    assert [Path(entry["file"]).stem for entry in index] == ["confusion"]
+    assert [Path(entry["file"]).stem for entry in index] == ["class_maps", "confusion"]
 
 
 def test_only_failures_give_an_empty_index(tmp_path: Path) -> None:
@@ -72,9 +72,10 @@ def test_only_failures_give_an_empty_index(tmp_path: Path) -> None:
 def test_maps_stand_in_their_species_column_and_empty_ones_last(tmp_path: Path) -> None:
     paths = {path.parent.name: path for path in make_results(tmp_path)}
     shown = panels(read_metrics(paths["hydra_k5"]))
-    assert [(panel.label, panel.column, panel.species) for panel in shown[:4]] == [
-        (1, 0, 0), (2, 1, 1), (3, 2, 2), (5, 3, 2)
+    assert [(panel.label, panel.column, panel.empty) for panel in shown[:4]] == [
+        (1, 0, False), (2, 1, False), (3, 2, False), (5, 3, False)
     ]  # fmt: skip
+    assert shown[4].empty
     assert (shown[4].column, shown[4].text) == (4, "class 4: 0 particles")
     assert panels(read_metrics(paths["hydra_k1"]))[0].text == "cluster 1: 40 particles"
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from test_report_runs import contents, finished, make_results, write_run
+from report_results import ODD, contents, finished, make_results, write_run
 
 from hydra_bench.report.figures import write_figures
 from hydra_bench.report.page import write_page
+from hydra_bench.report.rows import number
 from hydra_bench.report.runs import read_metrics
-from hydra_bench.report.tables import number, write_tables
+from hydra_bench.report.tables import write_tables
+from hydra_bench.report.terms import TERMS
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -65,9 +72,14 @@ def test_nothing_is_loaded_from_elsewhere(html: str) -> None:
             value = attributes.get(name)
             if value is not None and not (tag == "a" and name == "href"):
                 assert value.startswith("data:"), (tag, name, value[:80])
-    assert "@import" not in html
-    assert "url(" not in html
-    assert all(address.startswith("https://arxiv.org/") for address in re.findall(r"https?://[^\"<\s]+", html))
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "@import" not in style
+    assert "url(" not in style
+    assert all(
+        (attributes["href"] or "").startswith(("#", "data:", "https://arxiv.org/"))
+        for tag, attributes in Page(html).tags
+        if tag == "a"
+    )
 
 
 def test_elements_nest_and_links_lead_somewhere(html: str) -> None:
@@ -103,15 +115,69 @@ def test_every_method_and_its_numbers_are_there(html: str) -> None:
             assert f"{number(content['fsc'][f'{key}_mean'])} ± {number(content['fsc'][f'{key}_sd'])}" in text
     assert "failed: out of memory" in text
     assert "Empty (less than 2% of all particles): class 4." in text
+    assert all(term.meaning in text for term in TERMS)
     assert "0.1 at the full box of 32 px" in text
 
 
 def test_bounds_stand_apart_and_marks_are_set(html: str) -> None:
-    competitors, bounds = html.split('<tbody class="bounds">')[:2]
-    assert "Oracle" not in competitors[competitors.index("<table") :]
-    assert "Oracle" in bounds
-    assert '<strong title="best"><span class="nowrap">0.990 ± 0.005</span></strong>' in competitors
-    assert '<span class="second" title="second"><span class="nowrap">0.901</span></span>' in competitors
+    rows = re.findall(r'<tr data-dataset="demo" data-kind="(\w+)"([\s\S]*?)</tr>', html)
+    assert [kind for kind, _ in rows] == ["method"] * 4 + ["bound"] * 2
+    assert "Oracle" in rows[4][1]
+    assert all("<strong" not in text and 'class="second"' not in text for kind, text in rows if kind == "bound")
+    assert '<strong title="best"><span class="nowrap">0.990 ± 0.005</span></strong>' in html
+    assert '<span class="second" title="second"><span class="nowrap">0.901</span></span>' in html
+
+
+def packed(html: str, anchor: str) -> dict[str, Any]:
+    """The data of the page's views under an id."""
+    text = re.search(rf'id="{anchor}">([^<]+)<', html)
+    assert text
+    return json.loads(gzip.decompress(base64.b64decode(text[1])))
+
+
+def test_the_views_hold_what_the_metrics_say(html: str) -> None:
+    dataset, method = packed(html, "dataset-1-data"), packed(html, "dataset-1-method-2-data")
+    content = next(c for c in contents() if c["method"] == "hydra_k5")
+    assert [species["name"] for species in dataset["species"]] == content["class_names"]
+    assert method["confusion"]["labels"] == [1, 2, 3, 4, 5]
+    assert method["confusion"]["counts"] == content["clustering"]["confusion"]
+    for curve, entry in zip(method["fsc"]["classes"], content["fsc"]["per_class"], strict=True):
+        assert curve["mean"] == pytest.approx(entry["curve_mean"], abs=5e-5)
+    x = np.frombuffer(base64.b64decode(method["latents"]["x"]), "<f4")
+    assert x == pytest.approx(np.array(content["latents"]["projection"])[:, 0], abs=1e-6)
+    particles = np.frombuffer(base64.b64decode(dataset["particles"]), "<u4")
+    assert list(particles) == list(range(len(content["labels"])))
+    assert dataset["thumbnails"]["source"].startswith("data:image/jpeg;base64,")
+    assert [one["label"] for one in method["maps"]] == [1, 2, 3, 5]  # class 4 is empty
+    assert all(level["mesh"] for one in method["maps"] for level in one["levels"])
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: str) -> None:
+    paths = ODD[name](tmp_path)
+    html = make_page(tmp_path, paths)
+    page = Page(html)
+    assert page.open == []
+    text = " ".join(page.words)
+    for run in map(read_metrics, paths):
+        assert run.label in text
+        if run.ok:
+            assert number(run["clustering"]["ari"]) in text
+    expected = {
+        "failed": ["failed: out of memory", "not configured: cryoSPARC needs a host"],
+        "missing_seed": ["1 of 3", "1 of 2 failed, 1 of 3 seeds missing"],
+        "one_class": ["one class"],
+        "hundred_classes": ["species 100"],
+        "no_truth": ["class 3, small subunit"],
+    }
+    assert all(words in text for words in expected[name])
+    if name == "no_truth":
+        method = packed(html, "dataset-1-method-1-data")
+        assert method["fsc"] is None
+        assert [one["aligned"] for one in method["maps"]] == [False] * 3
+        assert packed(html, "dataset-1-data")["species"][0]["levels"] is None
+    for csv in ("table1.csv", "table2.csv"):
+        assert (tmp_path / "tables" / csv).stat().st_size > 0
 
 
 def test_the_same_bytes_twice(html: str, results: tuple[Path, list[Path]], tmp_path: Path) -> None:

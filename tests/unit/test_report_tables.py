@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report_runs import contents, finished, identity, make_results, write_run
+from report_results import NAMES, contents, finished, identity, make_results, write_run
 
+from hydra_bench.report.rows import number, table_rows
 from hydra_bench.report.runs import read_all
-from hydra_bench.report.tables import COLUMNS, number, table_rows, write_tables
+from hydra_bench.report.tables import COLUMNS, write_tables
 
 
 @pytest.fixture
@@ -27,8 +28,9 @@ def records(folder: Path, name: str = "table1.csv") -> dict[str, dict[str, str]]
 
 def test_columns_are_exactly_those_promised(folder: Path) -> None:
     header = (folder / "table1.csv").read_text().splitlines()[0]
-    assert header == "dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s,peak_rss_mb,state"
-    assert header.split(",") == list(COLUMNS)
+    assert header.startswith("dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s,peak_rss_mb,state,")
+    species = [f"fsc_auc_{name}_{part}" for name in NAMES for part in ("mean", "sd")]
+    assert header.split(",") == [*COLUMNS, *species]
 
 
 def test_several_seeds_give_mean_and_sd(folder: Path) -> None:
@@ -40,6 +42,15 @@ def test_several_seeds_give_mean_and_sd(folder: Path) -> None:
     assert float(row["fsc_auc_mean"]) == pytest.approx(np.mean(aucs), rel=1e-5)
     assert float(row["fsc_auc_sd"]) == pytest.approx(np.std(aucs), rel=1e-5)
     assert float(row["wall_s"]) == pytest.approx(61.25 + 2)
+
+
+def test_per_class_means_are_over_the_images_of_all_seeds(folder: Path) -> None:
+    row = records(folder)["hydra_k3"]
+    runs = [c["fsc"] for c in contents() if c["method"] == "hydra_k3"]
+    aucs = [p["auc"] for fsc in runs for p in fsc["per_particle"] if p["class"] == 1]
+    assert float(row["fsc_auc_large subunit_mean"]) == pytest.approx(np.mean(aucs), rel=1e-5)
+    assert float(row["fsc_auc_large subunit_sd"]) == pytest.approx(np.std(aucs), rel=1e-5)
+    assert float(row["fsc_auc_seed_sd"]) == pytest.approx(np.std([fsc["auc_mean"] for fsc in runs], ddof=1), rel=1e-4)
 
 
 def test_one_seed_has_no_sd_over_seeds_and_the_files_own_numbers(folder: Path) -> None:
@@ -67,9 +78,9 @@ def test_best_is_bold_second_underlined_and_bounds_apart(folder: Path) -> None:
     text = (folder / "table1.md").read_text()
     competitors, bounds = text.split("| *Bounds (read the truth)* |")
     assert re.search(r"\| Hydra, K=3 \| 3 \| \*\*0\.990 ± 0\.005\*\* \| \*\*0\.898 ± \d\.\d{3}\*\*", competitors)
-    assert re.search(r"\| Hydra, K=5 \| 1 \| <ins>0\.901</ins> \| <ins>0\.864 ± ", competitors)
-    assert "| Hydra, K=1 | 1 | 0.071 | 0.4" in competitors
-    assert "Oracle | 1 | 1.000 |" in bounds
+    assert re.search(r"\| Hydra, K=5 \| 1 of 3 \| <ins>0\.901</ins> \| <ins>0\.864 ± ", competitors)
+    assert "| Hydra, K=1 | 1 of 3 | 0.071 | 0.4" in competitors
+    assert "Oracle | 1 of 3 | 1.000 |" in bounds
     assert "Oracle" not in competitors
     assert "**" not in bounds.split("\n\n")[0]
     assert "SNR: 0.1" in text
@@ -86,11 +97,11 @@ def test_latex_is_balanced_and_escaped(folder: Path) -> None:
     text = (folder / "table1.tex").read_text()
     assert "\\textbf{0.990 $\\pm$ 0.005}" in text
     assert "\\underline{0.901}" in text
-    assert "Other \\& program\\_1 & 0 & -- & --" in text
+    assert "Other \\& program\\_1 & 0 of 3 & \\multicolumn{6}{l}{failed: out of memory}" in text
     assert text.count("{") == text.count("}")
     assert text.isascii()
-    for row in re.findall(r"^(?!\\multicolumn).* & .*\\\\$", text, re.MULTILINE):
-        assert len(re.findall(r"(?<!\\)&", row)) == 6
+    for row in re.findall(r"^(?!\\multicolumn)(?!.*\{6\}).* & .*\\\\$", text, re.MULTILINE):
+        assert len(re.findall(r"(?<!\\)&", row)) == 7
 
 
 def test_per_class_table(folder: Path) -> None:

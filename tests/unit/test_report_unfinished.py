@@ -12,7 +12,7 @@ from test_report_runs import identity
 from hydra_bench.config import load, validate
 from hydra_bench.files import write_json
 from hydra_bench.jobs import attempts
-from hydra_bench.jobs.state import state_folder
+from hydra_bench.jobs.state import state_folder, write_configuration
 from hydra_bench.report.cost import cost_table
 from hydra_bench.report.runs import read_all
 from hydra_bench.report.unfinished import summarise
@@ -21,7 +21,7 @@ HYDRA = {"program": "hydra", "label": "Hydra"}
 CONFIGURATION = {
     "datasets": ["demo"],
     "methods": ["hydra_k3", "hydra_k5", "hydra_k7", "hydra_k9", "oracle"],
-    "dataset_definitions": {"demo": {"species": {"a": {"entry": "3jb9", "images": 50}}}},
+    "dataset_definitions": {"demo": {"species": {s: {"entry": "3jb9", "images": 50} for s in ("z", "a")}}},
     "method_definitions": {
         **{f"hydra_k{k}": {**HYDRA, "label": f"Hydra, K={k}", "parameters": {"classes": k}} for k in (3, 5, 7, 9)},
         "oracle": {"program": "backprojection", "label": "Oracle"},
@@ -34,8 +34,9 @@ START = attempts.Start("node7", "12", "0", "2026-01-01T00:00:00Z")
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """K=3 has metrics; K=5 failed twice, K=7 was killed, K=9 was not evaluated, the oracle did not start."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIGURATION))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIGURATION, sort_keys=False))
     settings, results = validate(load(["config.yaml"])), Path("results")
+    write_configuration(results / "configuration.json", settings)
     write_json(results / "metrics" / "demo" / "hydra_k3" / "0.json", identity("hydra_k3", "Hydra, K=3", seed=0))
     failing = state_folder(settings, "demo", "hydra_k5", 0)
     for number in (1, 2):
@@ -50,7 +51,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_not_finished_is_a_failed_row_with_its_reason(results: Path) -> None:
-    summarise("config.yaml", results)
+    summarise(results / "configuration.json", results)
     table = (results / "tables" / "table1.md").read_text()
     for label, reason in (
         ("Hydra, K=3", "out of memory"),
@@ -74,13 +75,13 @@ def test_what_is_not_finished_is_a_failed_row_with_its_reason(results: Path) -> 
 
 def test_snakemake_makes_it_anew_when_more_is_finished(results: Path) -> None:
     """All that is written is older than the metrics it was made of."""
-    summarise("config.yaml", results)
+    summarise(results / "configuration.json", results)
     metrics = (results / "metrics" / "demo" / "hydra_k3" / "0.json").stat().st_mtime
     for made in ("tables/table1.csv", "figures", "report/index.html"):
         assert (results / made).stat().st_mtime < metrics
     before = (results / "tables" / "table1.md").read_text()
     write_json(results / "metrics" / "demo" / "hydra_k5" / "0.json", identity("hydra_k5", "Hydra, K=5", seed=0))
-    summarise("config.yaml", results)
+    summarise(results / "configuration.json", results)
     assert before != (results / "tables" / "table1.md").read_text()
     assert not (results / "unfinished" / "demo" / "hydra_k5").exists()
 

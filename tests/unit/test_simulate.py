@@ -12,7 +12,8 @@ from hydra_bench import simulate as module
 from hydra_bench.density import density_map
 from hydra_bench.files import read_json, read_star
 from hydra_bench.fourier import fourier_crop
-from hydra_bench.simulate import Imaging, draw_particles, noise_deviation, particle_noise, simulate, species_images
+from hydra_bench.imaging import Imaging, draw_particles
+from hydra_bench.simulate import noise_deviation, particle_noise, simulate, species_images
 from hydra_bench.species import StateMap
 from hydra_bench.stack import read_evaluation_list, read_stack
 from hydra_bench.structures import load_atoms

@@ -22,7 +22,9 @@ class Clone:
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `snakemake` at the root of the clone."""
         path = os.pathsep.join([str(self.commands), str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = os.environ | {"PATH": path, "XDG_CACHE_HOME": str(self.folder / ".snakemake" / "cache")}
+        cache = str(self.folder / ".snakemake" / "cache")
+        # Structures that are not embedded are missing, and not fetched.
+        environment = os.environ | {"PATH": path, "HYDRA_BENCH_OFFLINE": "1", "XDG_CACHE_HOME": cache}
         return subprocess.run(
             ["snakemake", *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )

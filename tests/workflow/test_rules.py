@@ -63,13 +63,22 @@ def changed(finished: Clone) -> Callable[[str, Any], Counter[str]]:
 
 def test_a_dry_run_in_a_fresh_clone_lists_the_demos_jobs(make_clone: Callable[[Path], Clone]) -> None:
     clone = make_clone(STAND_IN)
-    expected = {"simulate": 1, "hydra": 3, "backprojection": 2, "evaluate": 5, **SUMMARIES}
+    expected = {"simulate": 1, "gallery": 1, "hydra": 3, "backprojection": 2, "evaluate": 5, **SUMMARIES}
     assert clone.jobs() == expected
     assert clone.jobs("--snakefile", "workflow/Snakefile") == expected
 
 
 def test_lint_finds_nothing(make_clone: Callable[[Path], Clone]) -> None:
     assert "good condition" in make_clone(STAND_IN).run("--lint")
+
+
+def test_each_part_of_the_papers_set_is_a_target(finished: Clone) -> None:
+    finished.configure(CONFIG)
+    assert not finished.jobs("table1") - Counter({"table1": 1})
+    for name in ("fig1", "fig2", "fig3", "fig4"):
+        assert finished.jobs(name) == {"paper_figure": 2, name: 1}
+    assert finished.jobs("figs") == {"supplement": 2, "figs": 1}
+    assert finished.jobs("paper")["paper_figure"] == 8
 
 
 def test_a_second_run_does_nothing(finished: Clone) -> None:
@@ -80,7 +89,7 @@ def test_a_second_run_does_nothing(finished: Clone) -> None:
 
 def test_an_snr_reruns_its_dataset_and_what_follows(changed: Callable[[str, Any], Counter[str]]) -> None:
     jobs = changed("dataset_definitions.two.simulation.snr", 0.5)
-    assert jobs == {"simulate": 1, "hydra": 2, "backprojection": 1, "evaluate": 3, **SUMMARIES}
+    assert jobs == {"simulate": 1, "gallery": 1, "hydra": 2, "backprojection": 1, "evaluate": 3, **SUMMARIES}
 
 
 def test_a_parameter_reruns_its_method(changed: Callable[[str, Any], Counter[str]]) -> None:
@@ -130,7 +139,7 @@ def test_a_changed_structure_reruns_what_is_made_of_it(finished: Clone) -> None:
         ("method_definitions.k2.parameters.classes", 0, "method_definitions.k2.parameters.classes: 0 is not allowed"),
         ("dataset_definitions.two.species.s.entry", "9xyz", "dataset_definitions.two.species.s.entry: entry '9xyz'"),
         ("dataset_definitions.one.simulation.box_px", 96, "simulation.box_px: 96 is too small"),
-        ("structures_folder", "nowhere", "structures_folder: nowhere: no such folder"),
+        ("structures_folder", "nowhere", "entry '3jb9' is not there, and fetching is switched off"),
     ],
 )
 def test_a_wrong_configuration_ends_a_dry_run_with_code_2_and_one_line(
@@ -224,7 +233,8 @@ def test_a_second_file_is_laid_over_the_first(make_clone: Callable[[Path], Clone
     clone = make_clone(STAND_IN)
     mine = tmp_path / "mine.yaml"
     mine.write_text("methods: [hydra_k3]\nseeds: [4, 5]\n")
-    assert clone.jobs("--configfile", str(mine)) == {"simulate": 1, "hydra": 2, "evaluate": 2, **SUMMARIES}
+    expected = {"simulate": 1, "gallery": 1, "hydra": 2, "evaluate": 2, **SUMMARIES}
+    assert clone.jobs("--configfile", str(mine)) == expected
 
 
 def test_snakemakes_own_report_holds_tables_figures_and_page(finished: Clone, tmp_path: Path) -> None:

@@ -16,22 +16,32 @@ from hydra_bench.definition import read_definition
 from hydra_bench.errors import InputError
 from hydra_bench.hydra.arguments import hydra_arguments, volume_arguments
 from hydra_bench.jobs.arguments import doctor_arguments
+from hydra_bench.report.arguments import compare_arguments, figure_arguments
 from hydra_bench.threads import set_threads
 
 
 def _check_config(args: argparse.Namespace) -> None:
-    from hydra_bench import config
+    from hydra_bench.dataset_command import checked
 
-    checked = config.validate(config.load(args.files), args.files)
-    config.check_structures(checked, args.files)
+    checked(args.files)
+
+
+def _dataset(args: argparse.Namespace) -> None:
+    from hydra_bench.dataset_command import dataset_command
+
+    dataset_command(args)
 
 
 def _simulate(args: argparse.Namespace) -> None:
-    from hydra_bench.simulate import simulate
+    from hydra_bench.dataset_command import simulate_command
 
-    definition = read_definition(args.definition)
-    set_threads(args.threads)
-    simulate(definition, args.structures, args.stack, args.truth)
+    simulate_command(args)
+
+
+def _gallery(args: argparse.Namespace) -> None:
+    from hydra_bench.dataset_command import gallery_command
+
+    gallery_command(args)
 
 
 def _hydra(args: argparse.Namespace) -> int:
@@ -117,6 +127,18 @@ def _page(args: argparse.Namespace) -> None:
     write_page(args.metrics, args.tables, args.figures, args.out)
 
 
+def _figure(args: argparse.Namespace) -> None:
+    from hydra_bench.report.command import figure_command
+
+    figure_command(args)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from hydra_bench.report.command import compare_command
+
+    compare_command(args)
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hydra-bench", description="Benchmarks of heterogeneous cryo-EM.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -141,10 +163,21 @@ def build_parser() -> argparse.ArgumentParser:
     one = command("check-config", _check_config, "check configuration files, merged in the order given")
     one.add_argument("files", nargs="+", type=Path, metavar="FILE")
 
-    one = command("simulate", _simulate, "make a particle stack and its truth from PDB entries")
+    one = command("dataset", _dataset, "say what datasets would be, or fetch the PDB entries they need")
+    one.add_argument("action", choices=("check", "fetch"), help="check explains the datasets of a configuration")
+    one.add_argument("files", nargs="+", type=Path, metavar="FILE", help="configuration files, merged in this order")
+    one.add_argument("--gallery", type=Path, metavar="DIR", help="draw a few particles of each dataset there")
+
+    one = command(
+        "simulate", _simulate, "make a dataset's particle stack and truth, from PDB entries or others' particles"
+    )
     one.add_argument("--definition", required=True, help="dataset definition: JSON text, or a file")
-    paths(one, structures="folder of PDB entries", stack="folder for the stack", truth="folder for the truth")
+    one.add_argument("--structures", type=Path, nargs="+", required=True, help="folders of PDB entries")
+    paths(one, stack="folder for the stack", truth="folder for the truth")
     one.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+
+    one = command("gallery", _gallery, "draw true projections and particles of a dataset")
+    paths(one, particles="STAR file of the stack", truth="folder of the truth", out="PNG file to write")
 
     one = command("hydra", _hydra, "reconstruct particles by a mixture of neural fields")
     hydra_arguments(one)
@@ -194,6 +227,12 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "page":
             paths(one, tables="folder of the tables", figures="folder of the figures")
         paths(one, out="file to write" if name == "page" else "folder to write")
+
+    one = command("figure", _figure, "draw a figure of the paper from the runs that there are")
+    figure_arguments(one)
+
+    one = command("compare", _compare, "say what changed between two results folders")
+    compare_arguments(one)
     return parser
 
 

@@ -6,7 +6,6 @@ there and what is allowed. `python -m hydra_bench.config README` rewrites the ta
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from hydra_bench.dataset_config import check_files, completed, kind_of
 from hydra_bench.errors import InputError
 from hydra_bench.files import write_text
 from hydra_bench.schema import KeyPath, KeyPathError, Schema, filled, markdown_table, nearest
@@ -112,8 +112,11 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):
             for i, name in enumerate(checked[kind]):
                 _check_name(name, checked[definitions], (kind, i), f"a key of {definitions}")
+        if (main := checked["report"]["main_method"]) is not None:
+            _check_name(main, checked["methods"], ("report", "main_method"), "a method that runs")
         for name, dataset in checked["dataset_definitions"].items():
-            _check_dataset(dataset, ("dataset_definitions", name))
+            at = ("dataset_definitions", name)
+            checked["dataset_definitions"][name] = completed(dataset, _species_schema(), at)
     except KeyPathError as problem:
         raise InputError(_located(problem, config, sources)) from None
     return checked
@@ -126,95 +129,59 @@ def _check_name(name: str, allowed: Iterable[str], path: KeyPath, what: str) -> 
         raise KeyPathError(path, f"unknown name {name!r}; {what} is expected: {known}{nearest(name, names)}")
 
 
-def _check_dataset(dataset: Config, at: KeyPath) -> None:
-    """What a schema cannot say: relations between two keys."""
-    simulation, per_class = dataset["simulation"], dataset["evaluation_particles_per_class"]
-    box, delivered = simulation["box_px"], simulation["delivered_box_px"]
-    if delivered > box:
-        path = (*at, "simulation", "delivered_box_px")
-        raise KeyPathError(path, f"{delivered} is not allowed; at most box_px, {box}, is expected")
-    for key in ("defocus_A", "astigmatism_A"):
-        low, high = simulation["ctf"][key]
-        if low > high:
-            path = (*at, "simulation", "ctf", key)
-            raise KeyPathError(path, f"[{low:g}, {high:g}] is not allowed; the lower end is expected first")
-    for name, species in dataset["species"].items():
-        if per_class > species["images"]:
-            allowed = f"at most the images of species {name}, {species['images']}, is expected"
-            raise KeyPathError((*at, "evaluation_particles_per_class"), f"{per_class} is not allowed; {allowed}")
-        if species["motion"] is not None:
-            _check_motion(species["motion"], (*at, "species", name, "motion"))
+def _species_schema() -> Schema:
+    datasets = _schema(SCHEMA_PATH)["properties"]["dataset_definitions"]["additionalProperties"]
+    return datasets["properties"]["species"]["additionalProperties"]
 
 
-def _check_motion(motion: Config, at: KeyPath) -> None:
-    low, high = motion["angle_deg"]
-    if low >= high:
-        path = (*at, "angle_deg")
-        raise KeyPathError(path, f"[{low:g}, {high:g}] is not allowed; two different angles, the lower first, expected")
-    if motion["axis"] is not None and not any(motion["axis"]):
-        raise KeyPathError((*at, "axis"), f"{motion['axis']} is not allowed; a direction of some length is expected")
+def structure_folders(config: Config) -> list[Path]:
+    """Where structures are looked for, in this order: the user's folder, then the cache of what was fetched."""
+    cache = config.get("fetching", {}).get("cache")
+    return [Path(config["structures_folder"]), *([] if cache is None else [Path(cache)])]
+
+
+def fetch_structures(config: Config, sources: Iterable[Path | str] = ()) -> None:
+    """Fetch what the datasets that are to run need and is not there; check what was fetched before.
+
+    Raises
+    ------
+    InputError
+        If an entry cannot be had, naming the key that asks for it.
+    """
+    from hydra_bench.fetching import Source, ensure  # requests takes a while to load
+    from hydra_bench.species import entries_of
+
+    source = Source.from_definition(config["fetching"])
+    for name in config["datasets"]:
+        for species, definition in (config["dataset_definitions"][name]["species"] or {}).items():
+            try:
+                ensure(entries_of(definition), config["structures_folder"], source)
+            except InputError as error:
+                path = ("dataset_definitions", name, "species", species, "entry")
+                raise InputError(_located(KeyPathError(path, str(error)), config, sources)) from None
 
 
 def check_structures(config: Config, sources: Iterable[Path | str] = ()) -> None:
-    """Check the datasets that are to run against the structure files that they name.
+    """Check the datasets that are to run against the files that they name.
 
     Reads every entry, half a second each: for the start of a run, not for each of its jobs.
 
     Raises
     ------
     InputError
-        If an entry, model, chain or assembly is not there, or the box has no room for a shifted species.
+        If an entry, model, chain or assembly is not there, the box has no room for a shifted species, or particles
+        or their reference are not usable.
     """
+    folders = structure_folders(config)
     try:
         for name in config["datasets"]:
-            _check_species(config["structures_folder"], config["dataset_definitions"][name], name)
+            dataset = config["dataset_definitions"][name]
+            if kind_of(dataset) == "species" and not folders[0].is_dir():
+                problem = f"{folders[0]}: no such folder; a folder of PDB entries is expected"
+                raise KeyPathError(("structures_folder",), problem)
+            check_files(dataset, folders, ("dataset_definitions", name))
     except KeyPathError as problem:
         raise InputError(_located(problem, config, sources)) from None
-
-
-def _check_species(folder: str, dataset: Config, name: str) -> None:
-    from hydra_bench.species import load_species  # gemmi is not needed to read a configuration
-
-    at = ("dataset_definitions", name)
-    if not Path(folder).is_dir():
-        raise KeyPathError(("structures_folder",), f"{folder}: no such folder; a folder of PDB entries is expected")
-    for species, definition in dataset["species"].items():
-        try:
-            loaded = load_species(folder, definition)
-        except InputError as error:
-            key = _blamed(folder, definition)
-            raise KeyPathError((*at, "species", species, *key), " ".join(str(error).split())) from None
-        _check_box(dataset["simulation"], loaded.diameter_A, species, (*at, "simulation", "box_px"))
-
-
-def _blamed(folder: str, definition: Config) -> KeyPath:
-    """The key of a species with which reading it begins to fail."""
-    from hydra_bench.motion import moving_atoms
-    from hydra_bench.species import SELECTION, selection
-    from hydra_bench.structures import load_atoms
-
-    for count, key in enumerate(SELECTION, start=1):
-        try:
-            load_atoms(folder, **{name: definition[name] for name in SELECTION[:count]})
-        except InputError:
-            return (key,)
-    try:
-        moving_atoms(load_atoms(folder, **selection(definition)), definition["motion"]["chains"])
-    except InputError:
-        return ("motion", "chains")
-    return ("motion", "through")
-
-
-def _check_box(simulation: Config, diameter_A: float, species: str, at: KeyPath) -> None:
-    pixel, shift = simulation["pixel_size_A"], simulation["shift_px"]
-    smallest = 2 * math.ceil((diameter_A / pixel + 2 * shift) / 2)
-    if simulation["box_px"] < smallest:
-        size = f"{diameter_A:.0f} Å across and shifted by up to {shift:g} px"
-        raise KeyPathError(
-            at,
-            f"{simulation['box_px']} is too small for species {species}, {size}; at least {smallest} is expected "
-            f"at a pixel size of {pixel:g} Å",
-        )
 
 
 def _located(problem: KeyPathError, config: Config, sources: Iterable[Path | str]) -> str:

@@ -148,6 +148,8 @@ def keys(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema, bool]]:
         if key not in ("", "<name>"):
             yield below, value, required
         yield from keys(value, below)
+    if "items" in schema:
+        yield from keys(schema["items"], f"{path}[]")
 
 
 def markdown_table(schema: Schema, path: str = "") -> str:

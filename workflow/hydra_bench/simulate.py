@@ -12,8 +12,7 @@ noise, over the full image (CryoBench's definition).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ import torch
 from tqdm import tqdm
 
 from hydra_bench import __version__, stack, truth
-from hydra_bench.ctf import Defocus, Optics, contrast_transfer
-from hydra_bench.density import density_map
+from hydra_bench.ctf import contrast_transfer
+from hydra_bench.entries import Folders, find_entry
 from hydra_bench.files import ImageStackWriter, atomic, sha256, write_json, write_map
 from hydra_bench.fourier import fourier_crop
+from hydra_bench.imaging import Imaging, Particles, draw_particles
 from hydra_bench.projection import (
     central_slices,
     half_plane,
@@ -33,111 +33,62 @@ from hydra_bench.projection import (
     shift_factors,
     slicing_transform,
 )
-from hydra_bench.rotations import random_rotations
-from hydra_bench.species import Species, StateMap, StateMaps, load_species
-from hydra_bench.structures import Atoms, find_entry
+from hydra_bench.species import Species, StateMap, StateMaps, entries_of, load_species, source_map
 
 _CHUNK = 128
 _SNR_SAMPLE = 1000
-
-
-@dataclass(frozen=True)
-class Imaging:
-    """How particles are imaged: everything of a dataset that is not its species.
-
-    Lengths in Å or px of the full box as named; `defocus_A` and `astigmatism_A` (U - V) are uniform ranges;
-    shifts are uniform in ±shift_px along x and y.
-    """
-
-    box_px: int
-    pixel_size_A: float
-    delivered_box_px: int
-    snr: float
-    shift_px: float
-    b_factor_A2: float
-    optics: Optics
-    defocus_A: tuple[float, float]
-    astigmatism_A: tuple[float, float]
-    phase_shift_deg: float
-
-    @property
-    def delivered_pixel_size_A(self) -> float:
-        return self.box_px * self.pixel_size_A / self.delivered_box_px
-
-    @classmethod
-    def from_definition(cls, simulation: dict[str, Any]) -> Imaging:
-        """From a dataset definition's `simulation` block, as the configuration schema describes it."""
-        ctf = simulation["ctf"]
-        plain = {k: v for k, v in simulation.items() if k != "ctf"}
-        optics = Optics(ctf["voltage_kV"], ctf["spherical_aberration_mm"], ctf["amplitude_contrast"])
-        ranges = {k: tuple(ctf[k]) for k in ("defocus_A", "astigmatism_A")}
-        return cls(**plain, **ranges, optics=optics, phase_shift_deg=ctf["phase_shift_deg"])
-
-
-@dataclass(frozen=True)
-class Particles:
-    """What is drawn for N particles.
-
-    rotations (N, 3, 3); shifts_A (N, 2); classes (N,); states (N,), 0-based in the particle's class; defocus;
-    evaluation (E,), particle numbers.
-    """
-
-    rotations: np.ndarray
-    shifts_A: np.ndarray
-    classes: np.ndarray
-    states: np.ndarray
-    defocus: Defocus
-    evaluation: np.ndarray
-
-    def members(self, k: int, state: int) -> np.ndarray:
-        """Numbers of the particles of a class in a state."""
-        return np.flatnonzero((self.classes == k) & (self.states == state))
-
-
-def draw_particles(
-    counts: list[int], imaging: Imaging, per_class: int, seed: int, n_states: Sequence[int] | None = None
-) -> Particles:
-    """Draw what sets each particle apart; classes are in random order, so that position tells nothing.
-
-    counts: particles of each class; per_class: evaluated ones of each; n_states: states of each class, which
-    are equally likely, None for one each.
-    """
-    # A stream more leaves the others as they are.
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)]
-    classes = streams[0].permutation(np.repeat(np.arange(len(counts)), counts))
-    n = len(classes)
-    shift_A = imaging.shift_px * imaging.pixel_size_A
-    mean, difference = streams[3].uniform(*imaging.defocus_A, n), streams[3].uniform(*imaging.astigmatism_A, n)
-    defocus = Defocus(
-        u_A=np.round(mean + difference / 2, 2),
-        v_A=np.round(mean - difference / 2, 2),
-        angle_deg=np.round(streams[3].uniform(0, 180, n), 3),
-        phase_shift_deg=np.full(n, imaging.phase_shift_deg),
-    )
-    chosen = [streams[4].choice(np.flatnonzero(classes == c), per_class, replace=False) for c in range(len(counts))]
-    return Particles(
-        rotations=random_rotations(n, streams[1]),
-        shifts_A=streams[2].uniform(-shift_A, shift_A, (n, 2)),
-        classes=classes,
-        states=streams[5].integers(np.array(n_states or [1] * len(counts))[classes]),
-        defocus=defocus,
-        evaluation=np.sort(np.concatenate(chosen)),
-    )
+_TAIL_SAMPLE = 64
+_KEPT_BYTES = 400 << 20
+"""Maps kept from measuring the signal to writing the images; those beyond are made a second time."""
 
 
 def noise_deviation(maps: Iterable[StateMap], particles: Particles, imaging: Imaging) -> float:
     """Standard deviation of the full-box noise that gives the SNR.
 
-    The signal's variance is measured on the full-box images of up to 1,000 particles, which are in random order.
+    The signal's variance is that of up to 1,000 particles, which are in random order: measured on their images at the
+    delivered box, to which is added what frequencies beyond it have at the full box.
     """
-    at_full_box = replace(imaging, delivered_box_px=imaging.box_px)
     sampled = min(len(particles.classes), _SNR_SAMPLE)
     variances = []
     for one in maps:
         members = particles.members(one.k, one.state)
-        for _, images in species_images(one.volume, members[members < sampled], particles, at_full_box):
-            variances.append(images.var((1, 2), correction=0))
-    return float((torch.cat(variances).double().mean() / imaging.snr).sqrt())
+        members = members[members < sampled]
+        beyond = variance_beyond(one.volume, members[:_TAIL_SAMPLE], particles, imaging)
+        for _, images in species_images(one.volume, members, particles, imaging):
+            variances.append(images.var((1, 2), correction=0).double() + beyond)
+    return float((torch.cat(variances).mean() / imaging.snr).sqrt())
+
+
+def variance_beyond(full: torch.Tensor, members: np.ndarray, particles: Particles, imaging: Imaging) -> float:
+    """Mean variance that full-box images of a map (D, D, D) have at frequencies that the delivered box cuts off.
+
+    Of uniformly distributed views the mean of |F|² over the slices is its mean over shells of the map's transform. So
+    no image of the full box is needed, whose padded transform would be the largest thing in memory by far.
+    """
+    box, pixel = imaging.box_px, imaging.pixel_size_A
+    if imaging.delivered_box_px == box or not len(members):
+        return 0.0
+    power = shell_power(full)
+    plane = half_plane(box)
+    kx, ky = plane[:, 0], plane[:, 1]
+    outside = (kx.abs() >= imaging.delivered_box_px / 2) | (ky.abs() >= imaging.delivered_box_px / 2)
+    # A half plane stands for the whole one: all but its edges kx = 0 and kx = D/2 count twice.
+    weight = torch.where((kx == 0) | (kx == box / 2), 1.0, 2.0)[outside].double()
+    shells = plane[outside].norm(dim=1).round().long()
+    frequencies = plane[outside] / (box * pixel)
+    ctf = contrast_transfer(frequencies, particles.defocus.take(members), particles.optics.take(members))
+    return float((ctf.double().square() @ (weight * power[shells])).mean() * pixel**2 / box**4)
+
+
+def shell_power(volume: torch.Tensor) -> torch.Tensor:
+    """Mean |F|² of a map's transform, unnormalised, over the shells |k| = 0, 1, … to the corners; float64."""
+    transform = torch.fft.rfftn(volume)
+    k = torch.fft.fftfreq(len(volume), 1 / len(volume))
+    kx = torch.arange(transform.shape[-1], dtype=torch.float32)
+    shells = (k[:, None, None].square() + k[:, None].square() + kx.square()).sqrt().round().long().flatten()
+    # kx = 0 is listed with k and -k, the others with one of both: of the same |F|, so the mean hardly cares.
+    power = torch.bincount(shells, weights=transform.abs().square().double().flatten())
+    return power / torch.bincount(shells).clamp(min=1)
 
 
 def species_map(full: torch.Tensor, imaging: Imaging) -> torch.Tensor:
@@ -165,7 +116,7 @@ def species_images(
         part = members[start : start + _CHUNK]
         slices = central_slices(transform, torch.from_numpy(particles.rotations[part]), plane)
         slices *= shift_factors(torch.from_numpy(particles.shifts_A[part] / pixel), plane, box)
-        slices *= contrast_transfer(frequencies, particles.defocus.take(part), imaging.optics)
+        slices *= contrast_transfer(frequencies, particles.defocus.take(part), particles.optics.take(part))
         yield part, images_from_half_planes(slices, box)
 
 
@@ -178,38 +129,66 @@ def particle_noise(numbers: np.ndarray, box: int, seed: int) -> np.ndarray:
     return noise
 
 
-def simulate(definition: dict[str, Any], structures: Path, stack_folder: Path, truth_folder: Path) -> None:
+def simulate(definition: dict[str, Any], structures: Folders, stack_folder: Path, truth_folder: Path) -> None:
     """Make the stack and the truth of a dataset definition (see the configuration schema for its keys).
 
-    Peak memory does not grow with the number of images or of states: one map is projected at a time, and
-    each image is written to its place in the stack.
+    Peak memory does not grow with the number of images or, beyond _KEPT_BYTES, of states: one map is projected at a
+    time, and each image is written to its place in the stack.
     """
     imaging, seed = Imaging.from_definition(definition["simulation"]), definition["seed"]
     species = {name: load_species(structures, entry) for name, entry in definition["species"].items()}
-    maps = StateMaps(tuple(species.values()), lambda atoms: _full_map(atoms, imaging))
+    all_species = tuple(species.values())
+    maps = _KeptMaps(all_species, imaging)
     counts = [entry["images"] for entry in definition["species"].values()]
-    n_states = [one.n_states for one in species.values()]
-    particles = draw_particles(counts, imaging, definition["evaluation_particles_per_class"], seed, n_states)
-    noise_sd = noise_deviation(_written(maps, species, imaging, truth_folder), particles, imaging)
+    n_states, likely = [one.n_states for one in all_species], [one.likely for one in all_species]
+    per_class = definition["evaluation_particles_per_class"]
+    particles = draw_particles(counts, imaging, per_class, seed, n_states, likely)
+    noise_sd = noise_deviation(_written(maps.first_time(), species, imaging, truth_folder), particles, imaging)
     # Cropping to d of D px leaves noise of sd x d/D; dividing by that makes the delivered noise's sd 1.
     # Six digits: those beyond depend on the order of the sums, and so on the machine.
     scale = float(f"{imaging.box_px / imaging.delivered_box_px / noise_sd:.6g}")
-    _write_stack(maps, particles, imaging, seed, scale, stack_folder)
+    _write_stack(maps.again(), particles, imaging, seed, scale, stack_folder)
     truth.write_truth_star(truth_folder, _truth_of(species, particles, truth_folder))
     provenance = {
         "definition": definition,
         "hydra_bench_version": __version__,
         "image_scale": scale,
         "species": {
-            name: {**one.facts(), "sha256": sha256(find_entry(structures, definition["species"][name]["entry"]))}
+            name: {**one.facts(), **_checksums(structures, definition["species"][name])}
             for name, one in species.items()
         },
     }
     write_json(truth_folder / truth.PROVENANCE_NAME, provenance)
 
 
-def _full_map(atoms: Atoms, imaging: Imaging) -> torch.Tensor:
-    return density_map(atoms, imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2)
+def _checksums(structures: Folders, definition: dict[str, Any]) -> dict[str, Any]:
+    """What a species' files were: of its entry, and of those of its other states if there are any."""
+    sums = {entry: sha256(find_entry(structures, entry)) for entry in entries_of(definition)}
+    more = {entry: digest for entry, digest in sums.items() if entry != definition["entry"]}
+    return {"sha256": sums[definition["entry"]]} | ({"sha256_of_states": more} if more else {})
+
+
+class _KeptMaps:
+    """Maps of all states: at the full box the first time, then just what the delivered images are cut from."""
+
+    def __init__(self, species: tuple[Species, ...], imaging: Imaging) -> None:
+        grid = imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2
+        self._maps, self._imaging = StateMaps(species, lambda source: source_map(source, *grid)), imaging
+        self._kept: dict[tuple[int, int], torch.Tensor] = {}
+        self._bytes = 0
+
+    def first_time(self) -> Iterator[StateMap]:
+        for one in self._maps:
+            small = species_map(one.volume, self._imaging)
+            if self._bytes + small.nbytes <= _KEPT_BYTES:
+                self._kept[one.k, one.state] = small
+                self._bytes += small.nbytes
+            yield one
+
+    def again(self) -> Iterator[StateMap]:
+        for k, state in self._maps.numbers():
+            kept = self._kept.get((k, state))
+            yield self._maps.make(k, state) if kept is None else StateMap(k, state, kept)
 
 
 def _write_stack(
@@ -226,7 +205,7 @@ def _write_stack(
             for part, signal in species_images(one.volume * scale, members, particles, imaging):
                 writer.write(part, signal.numpy() + particle_noise(part, box, seed))
                 progress.update(len(part))
-    stack.write_stack_star(folder, particles.defocus, imaging.optics, box, pixel, particles.evaluation)
+    stack.write_stack_star(folder, particles.defocus, particles.optics, box, pixel, particles.evaluation)
 
 
 def _written(

@@ -2,6 +2,7 @@
 
 A RELION 3.1 STAR file (an optics table and a particles table) beside one MRC image stack. It carries
 image names, CTF parameters and nothing else: no pose, no class, no order that gives the class away.
+Images without CTF, or corrected for it, have one that is 1 everywhere: no defocus, amplitude contrast 1.
 `evaluation_particles.txt` beside it lists the particles for which a method must write its own volume.
 `read_stack` takes nothing else; for anybody's particles see `hydra_bench.particles`, which gives a Stack too.
 """
@@ -9,7 +10,7 @@ image names, CTF parameters and nothing else: no pose, no class, no order that g
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,17 @@ class Stack:
             return torch.ones(len(indices), len(frequencies_per_A), device=frequencies_per_A.device)
         return contrast_transfer(frequencies_per_A, self.defocus.take(indices), self.optics.take(indices))
 
+    def take(self, indices: np.ndarray) -> Stack:
+        """The stack of the given particles (B,), in that order; nothing is read."""
+        images = self.images
+        return replace(
+            self,
+            images=replace(images, file_index=images.file_index[indices], frame_index=images.frame_index[indices]),
+            optics=None if self.optics is None else self.optics.take(indices),
+            defocus=None if self.defocus is None else self.defocus.take(indices),
+            contrast=None if self.contrast is None else self.contrast[indices],
+        )
+
     def fingerprint(self) -> dict[str, int | float | str | None]:
         """A small identity, the same whenever the same stack is read, wherever it lies; values go into JSON.
 
@@ -95,12 +107,14 @@ def _ctf_checksum(stack: Stack) -> str | None:
     return digest.hexdigest()
 
 
-def particle_table(n: int, defocus: Defocus, images_name: str = IMAGES_NAME) -> pd.DataFrame:
-    """The particles table of the contract for n images of one stack file."""
+def particle_table(
+    n: int, defocus: Defocus, images_name: str = IMAGES_NAME, groups: np.ndarray | int = 1
+) -> pd.DataFrame:
+    """The particles table of the contract for n images of one stack file; groups (n,) from 1, or one for all."""
     return pd.DataFrame(
         {
             "rlnImageName": [f"{i + 1:06d}@{images_name}" for i in range(n)],
-            "rlnOpticsGroup": 1,
+            "rlnOpticsGroup": groups,
             "rlnDefocusU": np.round(defocus.u_A, 2),
             "rlnDefocusV": np.round(defocus.v_A, 2),
             "rlnDefocusAngle": np.round(defocus.angle_deg, 3),
@@ -109,27 +123,29 @@ def particle_table(n: int, defocus: Defocus, images_name: str = IMAGES_NAME) -> 
     )
 
 
-def optics_table(optics: Optics, box_px: int, pixel_size_A: float) -> pd.DataFrame:
-    """The optics table of the contract: one group."""
-    row = {
-        "rlnOpticsGroup": 1,
-        "rlnOpticsGroupName": "opticsGroup1",
-        "rlnVoltage": optics.voltage_kV,
-        "rlnSphericalAberration": optics.spherical_aberration_mm,
-        "rlnAmplitudeContrast": optics.amplitude_contrast,
+def optics_table(optics: Optics, box_px: int, pixel_size_A: float) -> tuple[pd.DataFrame, np.ndarray | int]:
+    """The optics table of the contract, and each particle's group (N,) from 1, or 1 where all are in one."""
+    fields = np.broadcast_arrays(*(np.atleast_1d(field) for field in vars(optics).values()))
+    rows, group = np.unique(np.stack(fields, axis=1), axis=0, return_inverse=True)
+    numbers = np.arange(1, len(rows) + 1)
+    table = {
+        "rlnOpticsGroup": numbers,
+        "rlnOpticsGroupName": [f"opticsGroup{number}" for number in numbers],
+        **{column: rows[:, j] for j, column in enumerate(_OPTICS_COLUMNS[:3])},
         "rlnImagePixelSize": pixel_size_A,
         "rlnImageSize": box_px,
         "rlnImageDimensionality": 2,
     }
-    return pd.DataFrame([row])
+    return pd.DataFrame(table), group.ravel() + 1 if len(rows) > 1 else 1
 
 
 def write_stack_star(
     folder: Path, defocus: Defocus, optics: Optics, box_px: int, pixel_size_A: float, evaluation: np.ndarray
 ) -> None:
     """Write particles.star and the evaluation list; the images are written by ImageStackWriter."""
-    particles = particle_table(len(defocus), defocus)
-    write_star(folder / STAR_NAME, {"optics": optics_table(optics, box_px, pixel_size_A), "particles": particles})
+    table, groups = optics_table(optics, box_px, pixel_size_A)
+    particles = particle_table(len(defocus), defocus, groups=groups)
+    write_star(folder / STAR_NAME, {"optics": table, "particles": particles})
     write_text(folder / EVALUATION_NAME, "".join(f"{i}\n" for i in sorted(evaluation.tolist())))
 
 
@@ -156,22 +172,35 @@ def read_stack(star_path: Path | str) -> Stack:
     optics, particles = tables["optics"], tables["particles"]
     if len(particles) == 0:
         raise InputError(f"{star_path}: data_particles holds no particles; at least one is needed")
-    if len(optics) != 1:
-        raise InputError(f"{star_path}: {len(optics)} optics groups; exactly one is supported")
     leaked = [column for column in _TRUTH_COLUMNS if column in particles]
     if leaked:
         raise InputError(f"{star_path}: column {leaked[0]} gives truth away; a stack holds no pose and no class")
-    row = optics.iloc[0]
-    box = int(row["rlnImageSize"])
+    for column in ("rlnImagePixelSize", "rlnImageSize"):
+        if optics[column].nunique() != 1:
+            raise InputError(f"{star_path}: data_optics: {column} is not the same for all; a stack has one")
+    box = int(optics["rlnImageSize"].iloc[0])
     return Stack(
         path=star_path,
         images=_open_images(_images_path(star_path, particles["rlnImageName"]), len(particles), box, star_path),
-        pixel_size_A=float(row["rlnImagePixelSize"]),
-        optics=Optics(
-            float(row["rlnVoltage"]), float(row["rlnSphericalAberration"]), float(row["rlnAmplitudeContrast"])
-        ),
+        pixel_size_A=float(optics["rlnImagePixelSize"].iloc[0]),
+        optics=_read_optics(star_path, optics, particles),
         defocus=Defocus(*(particles[column].to_numpy(np.float64) for column in _PARTICLE_COLUMNS[1:])),
     )
+
+
+def _read_optics(star_path: Path, optics: pd.DataFrame, particles: pd.DataFrame) -> Optics:
+    """One number each where there is one group, (N,) where there are several."""
+    if len(optics) == 1:
+        return Optics(*(float(optics[column].iloc[0]) for column in _OPTICS_COLUMNS[:3]))
+    for name, table in (("optics", optics), ("particles", particles)):
+        if "rlnOpticsGroup" not in table:
+            raise InputError(f"{star_path}: data_{name} lacks the column rlnOpticsGroup, with {len(optics)} groups")
+    rows = pd.Index(optics["rlnOpticsGroup"]).get_indexer(particles["rlnOpticsGroup"])
+    if (rows < 0).any():
+        group = particles["rlnOpticsGroup"].iloc[int(np.argmax(rows < 0))]
+        raise InputError(f"{star_path}: rlnOpticsGroup {group} of data_particles is not in data_optics")
+    fields = (optics[column].to_numpy(np.float64)[rows] for column in _OPTICS_COLUMNS[:3])
+    return Optics(*(float(field[0]) if (field == field[0]).all() else field for field in fields))
 
 
 def _images_path(star_path: Path, names: pd.Series) -> Path:

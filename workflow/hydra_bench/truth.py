@@ -7,6 +7,10 @@ volumes/class_<k>.mrc: one map a class, its central state's; volumes/class_<k>/s
 one map a state. provenance.json: where it all came from.
 
 A conformation coordinate that a species does not have is NaN, never 0, which is a conformation like others.
+
+Where there is no truth, as for an experiment's particles, the folder holds a reference in its place: what another
+program found. It may lack poses, and maps of some classes (rlnReferenceImage is `none`). A particle's number in
+the file that it comes from, from 0, is in the column hydraBenchSource.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.errors import InputError
-from hydra_bench.files import read_map, read_star, write_star
+from hydra_bench.files import read_json, read_map, read_star, write_star
 from hydra_bench.rotations import euler_from_matrices, matrices_from_euler
 
 STAR_NAME, PROVENANCE_NAME = "truth.star", "provenance.json"
 CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
+SOURCE_COLUMN, NO_MAP = "hydraBenchSource", "none"
 
 _POSE_COLUMNS = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 _ORIGIN_COLUMNS = ["rlnOriginXAngst", "rlnOriginYAngst"]
@@ -30,23 +35,25 @@ _ORIGIN_COLUMNS = ["rlnOriginXAngst", "rlnOriginYAngst"]
 
 @dataclass(frozen=True)
 class Truth:
-    """True state of every particle.
+    """True state of every particle, or what a reference says of it.
 
     rotations (N, 3, 3), map to view; shifts_A (N, 2), the (x, y) displacement of the particle in its
-    image (RELION's rlnOrigin is its negative); classes (N,), 0-based; conformations (N, d), d may be 0,
-    NaN where the particle's class has no such coordinate; class_names and volume_paths, one a class;
-    states (N,), 0-based in the particle's class, None if no class has several; state_paths, the maps of a
-    class's states, none for a class with one state.
+    image (RELION's rlnOrigin is its negative), both None where no poses are known; classes (N,), 0-based;
+    conformations (N, d), d may be 0, NaN where the particle's class has no such coordinate; class_names and
+    volume_paths, one a class, None for a class without map; states (N,), 0-based in the particle's class, None if no
+    class has several; state_paths, the maps of a class's states, none for a class with one state; sources (N,), None
+    where particles come from nowhere else.
     """
 
-    rotations: np.ndarray
-    shifts_A: np.ndarray
+    rotations: np.ndarray | None
+    shifts_A: np.ndarray | None
     classes: np.ndarray
     conformations: np.ndarray
     class_names: tuple[str, ...]
-    volume_paths: tuple[Path, ...]
+    volume_paths: tuple[Path | None, ...]
     states: np.ndarray | None = None
     state_paths: tuple[tuple[Path, ...], ...] = ()
+    sources: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -54,6 +61,10 @@ class Truth:
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
+
+    def has_map(self, k: int) -> bool:
+        """Whether class k has a map: some of a reference's have none."""
+        return self.volume_paths[k] is not None
 
     def particle_volume_path(self, particle: int) -> Path:
         """The map that this particle is an image of: that of its state, or of its class if that has but one."""
@@ -91,13 +102,14 @@ def poses_from_table(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def write_truth_star(folder: Path, truth: Truth) -> None:
     """Write truth.star; the maps and provenance.json are the simulator's to write."""
-    particles = pose_table(truth.rotations, truth.shifts_A)
-    particles.insert(0, "rlnClassNumber", truth.classes + 1)
+    particles = pd.DataFrame({"rlnClassNumber": truth.classes + 1})
+    if truth.rotations is not None:
+        particles = particles.join(pose_table(truth.rotations, truth.shifts_A))
     for j in range(truth.conformations.shape[1]):
         particles[f"{CONFORMATION_COLUMN}{j + 1}"] = np.round(truth.conformations[:, j], 6)
     classes = pd.DataFrame(
         {
-            "rlnReferenceImage": [str(path.relative_to(folder)) for path in truth.volume_paths],
+            "rlnReferenceImage": [NO_MAP if p is None else str(p.relative_to(folder)) for p in truth.volume_paths],
             "hydraBenchClassName": truth.class_names,
         }
     )
@@ -105,6 +117,8 @@ def write_truth_star(folder: Path, truth: Truth) -> None:
     if truth.states is not None:
         particles[STATE_COLUMN] = truth.states + 1
         tables["states"] = _state_table(folder, truth)
+    if truth.sources is not None:
+        particles[SOURCE_COLUMN] = truth.sources
     write_star(folder / STAR_NAME, tables | {"particles": particles})
 
 
@@ -125,12 +139,13 @@ def read_truth(folder: Path | str) -> Truth:
     tables = read_star(path)
     _check_columns(path, tables)
     particles, classes = tables["particles"], tables["classes"]
-    volume_paths = tuple(folder / name for name in classes["rlnReferenceImage"])
+    names = classes["rlnReferenceImage"].astype(str)
+    volume_paths = tuple(None if name == NO_MAP else folder / name for name in names)
     _check_maps(path, volume_paths)
     labels = particles["rlnClassNumber"].to_numpy(np.int64) - 1
     if labels.min() < 0 or labels.max() >= len(classes):
         raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(classes)}")
-    rotations, shifts = poses_from_table(particles)
+    rotations, shifts = poses_from_table(particles) if _POSE_COLUMNS[0] in particles else (None, None)
     states, state_paths = _read_states(path, tables, labels)
     conformation_columns = [c for c in particles if c.startswith(CONFORMATION_COLUMN)]
     return Truth(
@@ -142,14 +157,25 @@ def read_truth(folder: Path | str) -> Truth:
         volume_paths=volume_paths,
         states=states,
         state_paths=state_paths,
+        sources=particles[SOURCE_COLUMN].to_numpy(np.int64) if SOURCE_COLUMN in particles else None,
     )
+
+
+def judged_by(folder: Path | str) -> str:
+    """What stands in a truth folder: "truth", the "reference" of another program, or "nothing" where none is given."""
+    path = Path(folder) / PROVENANCE_NAME
+    return read_json(path).get("kind", "truth") if path.is_file() else "truth"
 
 
 def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
     expected = {
         "classes": ["rlnReferenceImage", "hydraBenchClassName"],
-        "particles": ["rlnClassNumber", *_POSE_COLUMNS, *_ORIGIN_COLUMNS],
+        "particles": ["rlnClassNumber"],
     }
+    poses = [*_POSE_COLUMNS, *_ORIGIN_COLUMNS]
+    # A reference may have none of them, but not some.
+    if SOURCE_COLUMN not in tables.get("particles", ()) or any(c in tables["particles"] for c in poses):
+        expected["particles"] += poses
     if "states" in tables:
         expected["states"] = ["rlnReferenceImage", "rlnClassNumber", STATE_COLUMN]
         expected["particles"].append(STATE_COLUMN)
@@ -161,9 +187,9 @@ def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
             raise InputError(f"{path}: data_{name} lacks the column {missing[0]}")
 
 
-def _check_maps(path: Path, maps: tuple[Path, ...]) -> None:
+def _check_maps(path: Path, maps: tuple[Path | None, ...]) -> None:
     for volume_path in maps:
-        if not volume_path.is_file():
+        if volume_path is not None and not volume_path.is_file():
             raise InputError(f"{volume_path}: no such file; {path} names it in rlnReferenceImage")
 
 

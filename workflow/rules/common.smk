@@ -12,6 +12,7 @@ STACK = "results/datasets/{dataset}/stack"
 TRUTH = "results/datasets/{dataset}/truth"
 RECONSTRUCTION = "results/reconstructions/{dataset}/{method}/{seed}"
 METRICS = "results/metrics/{dataset}/{method}/{seed}"
+PAPER = "results/paper/{dataset}"
 LOGS = "results/logs"
 
 try:
@@ -19,6 +20,7 @@ try:
     if (
         workflow.is_main_process
     ):  # jobs re-read this file, and the structures need one look
+        configuration.fetch_structures(settings, workflow.configfiles)
         configuration.check_structures(settings, workflow.configfiles)
 except InputError as error:
     # One line and no traceback: the user's input is wrong, not the workflow.
@@ -37,13 +39,15 @@ def dataset_definition(wildcards):
     return state.dataset_definition(settings, wildcards.dataset)
 
 
-def structure_files(wildcards):
-    """The structure files that a dataset is made of."""
-    from hydra_bench.structures import find_entry
+def dataset_files(wildcards):
+    """The files that a dataset is made of: structures, or a list of particles and what they are compared with."""
+    from hydra_bench.dataset_check import structure_paths
 
-    species = settings["dataset_definitions"][wildcards.dataset]["species"].values()
-    entries = dict.fromkeys(one["entry"] for one in species)
-    return [str(find_entry(settings["structures_folder"], e)) for e in entries]
+    dataset = settings["dataset_definitions"][wildcards.dataset]
+    return [
+        str(path)
+        for path in structure_paths(dataset, configuration.structure_folders(settings))
+    ]
 
 
 def method_definition(wildcards):
@@ -85,3 +89,34 @@ def every(pattern):
         method=settings["methods"],
         seed=settings["seeds"],
     )
+
+
+def runs_of_a_dataset():
+    """All that a figure of one dataset may show; found by its place under results/, and named to be up to date."""
+
+    def of_dataset(pattern):
+        return lambda wildcards: expand(
+            pattern,
+            dataset=wildcards.dataset,
+            method=settings["methods"],
+            seed=settings["seeds"],
+        )
+
+    return {
+        "metrics": of_dataset(f"{METRICS}.json"),
+        "aligned": of_dataset(f"{METRICS}_aligned"),
+        "reconstructions": of_dataset(RECONSTRUCTION),
+        "truth": TRUTH,
+        "images": f"{STACK}/particles.mrcs",
+    }
+
+
+def main_method_option():
+    """The option that names the method that figures of one method show."""
+    chosen = settings["report"]["main_method"]
+    return f"--main-method {chosen}" if chosen else ""
+
+
+def paper_figures(name):
+    """A figure of the paper for each dataset."""
+    return expand(f"{PAPER}/{name}.svg", dataset=settings["datasets"])

@@ -35,12 +35,11 @@ def asked_for():
 onstart:
     from hydra_bench import config as configuration
     from hydra_bench.errors import InputError
-    from hydra_bench.files import write_json
-    from hydra_bench.jobs import doctor, slurm
+    from hydra_bench.jobs import doctor, slurm, state
 
     try:
         checked = configuration.validate(config, workflow.configfiles)
-        write_json(RUN_CONFIGURATION, checked)
+        state.write_configuration(RUN_CONFIGURATION, checked)
         jobs, remote, gpus = asked_for(), not workflow.local_exec, 0
         if not remote:
             gpus = max(

@@ -1,4 +1,4 @@
-# From all metrics to what is read: tables, figures and one page.
+# From all metrics to what is read: tables, figures, one page, and the paper's set.
 rule tables:
     input:
         every(f"{METRICS}.json"),
@@ -7,8 +7,14 @@ rule tables:
             "results/tables/table1.csv",
             caption="../report/table1.rst",
             category="Tables",
+            labels={"table": "Table 1: methods"},
         ),
-        per_class="results/tables/table2.csv",
+        per_class=report(
+            "results/tables/table2.csv",
+            caption="../report/table2.rst",
+            category="Tables",
+            labels={"table": "Table 2: per species"},
+        ),
         cost="results/tables/cost.csv",
         markdown="results/tables/table1.md",
         latex="results/tables/table1.tex",
@@ -39,7 +45,7 @@ rule figures:
             caption="../report/figures.rst",
             category="Figures",
             subcategory="{dataset}",
-            labels={"figure": "{figure}"},
+            labels={"figure": "{figure}", "dataset": "{dataset}"},
         ),
     log:
         f"{LOGS}/figures.log",
@@ -60,23 +66,145 @@ rule figures:
 rule page:
     input:
         metrics=every(f"{METRICS}.json"),
+        # The maps and particles that the page shows; found by their places, as above.
+        aligned=every(f"{METRICS}_aligned"),
+        reconstructions=every(RECONSTRUCTION),
+        truths=expand(TRUTH, dataset=settings["datasets"]),
+        stacks=expand(f"{STACK}/particles.mrcs", dataset=settings["datasets"]),
         tables=rules.tables.output,
         figures=rules.figures.output,
+        galleries=expand(
+            "results/galleries/{dataset}.png", dataset=settings["datasets"]
+        ),
     output:
         report(
             "results/report/index.html",
             caption="../report/page.rst",
             category="Report",
+            labels={"page": "All results on one page"},
         ),
     log:
         f"{LOGS}/page.log",
     benchmark:
         f"{LOGS}/page.benchmark.tsv"
-    localrule: True
     conda:
         "../../envs/hydra-bench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
     params:
         tables=lambda wildcards, input: Path(input.tables[0]).parent,
     shell:
         "hydra-bench page --metrics {input.metrics:q} --tables {params.tables:q}"
         " --figures {input.figures:q} --out {output:q} > {log:q} 2>&1"
+
+
+# The paper's figures, one file a dataset: fig1 is results/paper/<dataset>/fig1.svg.
+rule paper_figure:
+    input:
+        **runs_of_a_dataset(),
+    output:
+        svg=report(
+            f"{PAPER}/{{figure}}.svg",
+            caption="../report/paper.rst",
+            category="Paper",
+            subcategory="{dataset}",
+            labels={"figure": "{figure}", "dataset": "{dataset}"},
+        ),
+        png=f"{PAPER}/{{figure}}.png",
+        caption=f"{PAPER}/{{figure}}.txt",
+    log:
+        f"{LOGS}/paper/{{dataset}}/{{figure}}.log",
+    benchmark:
+        f"{LOGS}/paper/{{dataset}}/{{figure}}.benchmark.tsv"
+    wildcard_constraints:
+        figure=r"fig\d",
+    conda:
+        "../../envs/hydra-bench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        results=lambda wildcards, output: Path(output[0]).parents[2],
+        main_method=main_method_option(),
+        stem=lambda wildcards, output: Path(output.svg).with_suffix(""),
+    shell:
+        "hydra-bench figure {wildcards.figure} --dataset {wildcards.dataset:q} --results {params.results:q}"
+        " --metrics {input.metrics:q} {params.main_method} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule supplement:
+    input:
+        **runs_of_a_dataset(),
+    output:
+        report(
+            directory(f"{PAPER}/supplement"),
+            patterns=["{figure}.svg"],
+            caption="../report/supplement.rst",
+            category="Paper",
+            subcategory="{dataset}",
+            labels={"figure": "{figure}", "dataset": "{dataset}"},
+        ),
+    log:
+        f"{LOGS}/paper/{{dataset}}/supplement.log",
+    benchmark:
+        f"{LOGS}/paper/{{dataset}}/supplement.benchmark.tsv"
+    conda:
+        "../../envs/hydra-bench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        results=lambda wildcards, output: Path(output[0]).parents[2],
+        main_method=main_method_option(),
+    shell:
+        "mkdir -p {output:q} && hydra-bench figure figs --dataset {wildcards.dataset:q} --results {params.results:q}"
+        " --metrics {input.metrics:q} {params.main_method} --out {output:q} > {log:q} 2>&1"
+
+
+# One target each: `snakemake fig2` makes what is missing and draws figure 2 of every dataset.
+rule table1:
+    input:
+        rules.tables.output,
+    localrule: True
+
+
+rule fig1:
+    input:
+        paper_figures("fig1"),
+    localrule: True
+
+
+rule fig2:
+    input:
+        paper_figures("fig2"),
+    localrule: True
+
+
+rule fig3:
+    input:
+        paper_figures("fig3"),
+    localrule: True
+
+
+rule fig4:
+    input:
+        paper_figures("fig4"),
+    localrule: True
+
+
+rule figs:
+    input:
+        expand(f"{PAPER}/supplement", dataset=settings["datasets"]),
+    localrule: True
+
+
+rule paper:
+    input:
+        rules.table1.input,
+        rules.fig1.input,
+        rules.fig2.input,
+        rules.fig3.input,
+        rules.fig4.input,
+        rules.figs.input,
+    localrule: True

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hydra_bench.errors import InputError
+from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.files import write_map
 from hydra_bench.fourier import fft_centred, frequency_plane, frequency_radius
 from hydra_bench.projection import PADDING, map_from_padded, shift_factors
@@ -108,6 +108,8 @@ def run_backprojection(
     """A bound as a reconstruction: true poses, with `labels` true (the ceiling) or shuffled (the floor)."""
     if labels not in ("true", "shuffled"):
         raise InputError(f"parameters.labels: {labels!r}; true or shuffled is allowed")
+    if truth.rotations is None:
+        raise RunFailedError("the reference of these particles has no poses, so there is nothing to back-project at")
     classes = truth.classes if labels == "true" else np.random.default_rng(seed).permutation(truth.classes)
     write_assignments(
         folder,

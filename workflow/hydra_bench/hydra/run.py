@@ -20,7 +20,7 @@ from hydra_bench.hydra.output import notes, write_reconstruction
 from hydra_bench.hydra.parallel import Parallel
 from hydra_bench.hydra.schedule import images_to_see, make_schedule
 from hydra_bench.hydra.settings import Settings
-from hydra_bench.hydra.train import GivenPoses, train
+from hydra_bench.hydra.train import GivenPoses, save, train
 from hydra_bench.recording import Outcome
 from hydra_bench.stack import Stack
 
@@ -127,6 +127,8 @@ def run_hydra(
         )
     if not all(torch.isfinite(p).all() for p in run.model.fields.parameters()):
         raise RunFailedError("the fields diverged (not a number); a lower learning_rate may help")
+    if checkpointer.path is not None:
+        save(run, checkpointer)  # a run that is killed while it writes its maps need not train again
     if parallel.rank == 0:
         write_reconstruction(run, job.pixel_size_A, evaluation, folder)
     return Outcome(images_seen=run.history.images_seen, notes=notes(run))

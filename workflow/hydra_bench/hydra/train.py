@@ -174,13 +174,18 @@ def drop_spare_fields(run: Run) -> None:
     run.history.keep_classes(keep)
 
 
+def save(run: Run, checkpointer: Checkpointer) -> None:
+    """Write a checkpoint; the first process does."""
+    run.gather()
+    state = run.state()
+    if run.parallel.rank == 0:
+        checkpointer.save(state)
+
+
 def save_if_due(run: Run, checkpointer: Checkpointer) -> None:
     """Write a checkpoint if it is time for one; leave by Stopped if that was asked for."""
     if run.parallel.any(checkpointer.due):
-        run.gather()
-        state = run.state()
-        if run.parallel.rank == 0:
-            checkpointer.save(state)
+        save(run, checkpointer)
     if run.parallel.any(checkpointer.asked_to_stop):
         raise Stopped
 

@@ -7,9 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hydra_bench.files import write_text
+
 Config = dict[str, Any]
 
 CHECKPOINTS = Path("results/checkpoints")
+
+
+def write_configuration(path: Path, settings: Config) -> None:
+    """Write a checked configuration as JSON, keys in their order: that of species is the order of the true classes."""
+    write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
 def dataset_definition(settings: Config, dataset: str) -> str:

@@ -24,7 +24,7 @@ from hydra_bench.metrics.volumes import AlignedMaps
 from hydra_bench.reconstruction import Assignments, Run, read_assignments, read_run
 from hydra_bench.rotations import euler_from_matrices
 from hydra_bench.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
-from hydra_bench.truth import Truth, read_truth
+from hydra_bench.truth import Truth, judged_by, read_truth
 
 _MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents", "labels", "true_classes")
 
@@ -76,16 +76,20 @@ def evaluate(
     stack, truth, run = read_stack(stack_star), read_truth(truth_folder), read_run(folder)
     if len(truth) != len(stack):
         raise InputError(f"{truth_folder}: {len(truth)} particles; the stack {stack_star} has {len(stack)}")
-    content = _identity(run, stack, truth, dataset, method, label)
+    content = _identity(run, stack, truth, Path(truth_folder), dataset, method, label)
     Path(aligned_folder).mkdir(parents=True, exist_ok=True)
     if run.state == "ok":
         content |= _measure(stack, truth, folder, Path(aligned_folder), settings, progress)
+        if content["judged_by"] == "nothing":  # all particles are of one class, of which nothing is known
+            content["clustering"] |= dict.fromkeys(("ari", "ami", "accuracy"))
     content = _rounded(content)
     write_json(output_json, content)
     return content
 
 
-def _identity(run: Run, stack: Stack, truth: Truth, dataset: str, method: str, label: str) -> dict[str, Any]:
+def _identity(
+    run: Run, stack: Stack, truth: Truth, truth_folder: Path, dataset: str, method: str, label: str
+) -> dict[str, Any]:
     fields = asdict(run)
     del fields["method"]
     return {
@@ -98,6 +102,7 @@ def _identity(run: Run, stack: Stack, truth: Truth, dataset: str, method: str, l
         "box_px": stack.box_px,
         "pixel_size_A": stack.pixel_size_A,
         "class_names": list(truth.class_names),
+        "judged_by": judged_by(truth_folder),
     }
 
 
@@ -116,10 +121,10 @@ def _measure(
     mask = None
     if settings.mask_radius_A is not None:
         mask = spherical_mask(stack.box_px, 2 * settings.mask_radius_A / stack.pixel_size_A)
-    maps = AlignedMaps(truth, folder, assignments, predicted, evaluation, mask, progress)
+    maps = AlignedMaps(truth, folder, assignments, predicted, evaluation, stack.box_px, mask, progress)
     for j in range(predicted.n_labels):
         target = _target_class(clustering, j)
-        if target is not None:
+        if target is not None and truth.has_map(target):
             write_map(aligned_folder / f"label_{j + 1}.mrc", maps.aligned_label_map(j, target), stack.pixel_size_A)
     fsc = _fsc(maps, truth, predicted, evaluation, stack, settings, progress)
     return {
@@ -238,7 +243,9 @@ def _pose(
     clustering: Clustering,
     pixel_size_A: float,
 ) -> dict[str, Any] | None:
-    """Over particles of the class that their label is matched to; None if there is none."""
+    """Over particles of the class that their label is matched to; None if there is none, or no pose to compare with."""
+    if truth.rotations is None or truth.shifts_A is None:
+        return None
     angles, shifts, per_class = [], [], []
     for j, k in enumerate(clustering.matched_class):
         chosen = _matched_particles(truth, predicted, j, k)

@@ -27,19 +27,20 @@ class AlignedMaps:
         assignments: Assignments,
         predicted: Labels,
         evaluation: np.ndarray,
+        box: int,
         mask: np.ndarray | None,
         progress: Callable[[str], None],
     ) -> None:
         self._truth, self._folder, self._predicted, self._mask = truth, folder, predicted, mask
         self._latents, self._evaluation, self._progress = assignments.latents, evaluation, progress
-        self._box = len(truth.class_volume(0))
+        self._box = box
         self.alignments: dict[tuple[int, int], Alignment] = {}
         self._agreements: dict[tuple[int, int, Path, bytes], Agreement] = {}
 
     def _read(self, path: Path) -> np.ndarray:
         volume = read_map(path)[0]
         if len(volume) != self._box:
-            raise InputError(f"{path}: box {len(volume)}; the truth's maps have {self._box}")
+            raise InputError(f"{path}: box {len(volume)}; the stack has {self._box}")
         if not np.isfinite(volume).all():
             raise InputError(f"{path}: holds values that are not finite numbers")
         return volume

@@ -1,7 +1,7 @@
 """Anybody's particles: RELION STAR files, cryoSPARC .cs files and bare image stacks in, a Stack out.
 
 `read_particles` and `read_poses` choose the reader by the file's suffix, or by its first bytes if that tells
-nothing. Poses and classes in a particle file are not looked at unless `read_poses` is asked for them.
+nothing. Poses and classes in a particle file are not looked at unless `read_poses` or `read_labels` is asked for them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from hydra_bench.errors import InputError
 from hydra_bench.particles import cryosparc, mrcs, relion
 from hydra_bench.particles.columns import CtfSource
+from hydra_bench.particles.matching import find_particles
 from hydra_bench.stack import Stack
 
 _FORMATS = {".star": "star", ".cs": "cs", ".mrcs": "mrcs", ".mrc": "mrcs"}
@@ -82,6 +83,43 @@ def read_poses(
     if kind == "star":
         return relion.read_star_poses(path, stack)
     return cryosparc.read_cs_poses(path, stack, None if passthrough is None else Path(passthrough))
+
+
+def read_labels(path: Path | str, stack: Stack) -> np.ndarray:
+    """The class of a stack's particles in a STAR or .cs file, -1 for those that it does not have: (N,).
+
+    Labels are rlnClassNumber, from 1, or cryoSPARC's classes, from 0. Particles are matched by the image that they
+    name; a file that names none must have those of the stack in the stack's order.
+
+    Raises
+    ------
+    InputError
+        If the file holds no classes, or names no particle of the stack.
+    """
+    path = Path(path)
+    kind = _format(path)
+    if kind == "mrcs":
+        raise InputError(f"{path}: an image stack holds no classes; a STAR or .cs file is allowed")
+    labels, keys = relion.read_star_labels(path) if kind == "star" else cryosparc.read_cs_labels(path)
+    if keys is None and len(labels) == len(stack):
+        return labels
+    rows = find_particles(keys, stack, str(path))
+    if (rows < 0).all():
+        raise InputError(f"{path}: names no image of the stack {stack.path}")
+    return np.where(rows < 0, -1, labels[rows])
+
+
+def is_listed(path: Path | str, stack: Stack) -> np.ndarray:
+    """Which of a stack's particles (N,) a STAR or .cs file lists. Raises InputError if it lists none."""
+    path = Path(path)
+    kind = _format(path)
+    if kind == "mrcs":
+        raise InputError(f"{path}: an image stack lists no particles; a STAR or .cs file is allowed")
+    keys = relion.read_star_keys(path) if kind == "star" else cryosparc.read_cs_keys(path)
+    listed = find_particles(keys, stack, str(path)) >= 0
+    if not listed.any():
+        raise InputError(f"{path}: names no image of the stack {stack.path}")
+    return listed
 
 
 def _format(path: Path) -> str:

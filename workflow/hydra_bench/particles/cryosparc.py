@@ -43,6 +43,7 @@ _OPTICS_FIELDS = {
 _DEFOCUS_FIELDS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad", "ctf/phase_shift_rad")
 _BLOB_FIELDS = ("blob/path", "blob/idx", "blob/shape")
 _CLASS_POSE = re.compile(r"alignments_class_(\d+)/pose")
+_CLASS_POSTERIOR = re.compile(r"alignments_class_(\d+)/class_posterior")
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,44 @@ def read_cs_poses(path: Path, stack: Stack, passthrough: Path | None) -> tuple[n
     """
     data = _read_dataset(path, passthrough, [])
     vectors, origins_A = _class_poses(data)
-    keys = None
-    if {"blob/path", "blob/idx"} <= data.names:
-        names, _ = _blob_names(data)
-        keys = ImageKeys.of(names, data.field("blob/idx").astype(np.int64))
+    keys = _image_keys(data)
     rows = match_particles(keys, len(data), stack, data.where("blob/path") if keys else str(path))
     return Rotation.from_rotvec(-vectors[rows]).as_matrix(), -origins_A[rows]
+
+
+def _image_keys(data: _Dataset) -> ImageKeys | None:
+    if not {"blob/path", "blob/idx"} <= data.names:
+        return None
+    return ImageKeys.of(_blob_names(data)[0], data.field("blob/idx").astype(np.int64))
+
+
+def read_cs_ctf(path: Path) -> tuple[Optics, Defocus]:
+    """The CTF parameters of a .cs file's particles alone; the images need not be there. Raises InputError."""
+    data = _read_dataset(path, None, [*_OPTICS_FIELDS.values(), *_DEFOCUS_FIELDS[:3]])
+    return _optics(data), _defocus(data)
+
+
+def read_cs_labels(path: Path) -> tuple[np.ndarray, ImageKeys | None]:
+    """Class (M,) of a .cs file's rows, from 0, and the images that they name, if they do.
+
+    It is the most probable one of alignments_class_<k>/class_posterior where there are several, else
+    alignments3D/class or alignments2D/class. Raises InputError if there is none of them.
+    """
+    data = _read_dataset(path, None, _BLOB_FIELDS)
+    numbered = sorted({int(m[1]) for m in map(_CLASS_POSTERIOR.fullmatch, data.names) if m})
+    if len(numbered) > 1:
+        fields = [f"alignments_class_{k}/class_posterior" for k in numbered]
+        best = np.stack([numbers(data.field(field), data.where(field)) for field in fields]).argmax(0)
+        return np.array(numbered)[best], _image_keys(data)
+    for field in ("alignments3D/class", "alignments2D/class"):
+        if field in data.names:
+            return numbers(data.field(field), data.where(field)).astype(np.int64), _image_keys(data)
+    raise InputError(f"{path}: lacks the field alignments3D/class (nor are there alignments_class_<k>/class_posterior)")
+
+
+def read_cs_keys(path: Path) -> ImageKeys | None:
+    """The images that a .cs file's rows name, None if they name none. Raises InputError."""
+    return _image_keys(_read_dataset(path, None, _BLOB_FIELDS))
 
 
 def _class_poses(data: _Dataset) -> tuple[np.ndarray, np.ndarray]:

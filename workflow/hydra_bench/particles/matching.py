@@ -26,6 +26,30 @@ class ImageKeys:
         return cls(pd.MultiIndex.from_arrays([names[codes], frames]))
 
 
+def image_keys(stack: Stack) -> ImageKeys:
+    """The images of a stack's particles."""
+    names = np.array([path.name for path in stack.images.paths], dtype=object)
+    return ImageKeys.of(names[stack.images.file_index], stack.images.frame_index)
+
+
+def find_particles(keys: ImageKeys | None, stack: Stack, where: str) -> np.ndarray:
+    """For each particle of the stack, its row in a file that names images `keys`, -1 where it is not there: (N,).
+
+    Raises
+    ------
+    InputError
+        If the file names no images, or one twice.
+    """
+    if keys is None:
+        raise InputError(f"{where}: names no images, by which particles of {stack.path} could be found")
+    own = image_keys(stack)
+    for index, file in ((keys.index, where), (own.index, stack.path)):
+        if index.has_duplicates:
+            name, frame = index[index.duplicated()][0]
+            raise InputError(f"{file}: image {frame + 1} of {name} is there twice")
+    return keys.index.get_indexer(own.index)
+
+
 def match_particles(keys: ImageKeys | None, n_rows: int, stack: Stack, where: str) -> np.ndarray:
     """For each particle of the stack, its row (0..n_rows-1) in a file that names images `keys`: (N,).
 
@@ -36,7 +60,7 @@ def match_particles(keys: ImageKeys | None, n_rows: int, stack: Stack, where: st
     InputError
         If a particle of the stack is missing, or rows cannot be told apart.
     """
-    own = ImageKeys.of([stack.images.files[i].path.name for i in stack.images.file_index], stack.images.frame_index)
+    own = image_keys(stack)
     in_order = n_rows == len(stack)
     if in_order and (keys is None or keys.index.equals(own.index)):
         return np.arange(n_rows)

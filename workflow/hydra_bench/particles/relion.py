@@ -88,6 +88,33 @@ def read_star_stack(path: Path, datadir: Path | None, ctf: CtfSource, pixel_size
     )
 
 
+def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
+    """The CTF parameters of a STAR file's particles alone; the images need not be there. Raises InputError."""
+    tables = _read_tables(path)
+    return _optics(tables), _defocus(tables)
+
+
+def read_star_labels(path: Path) -> tuple[np.ndarray, ImageKeys | None]:
+    """rlnClassNumber (M,) of a STAR file's rows, and the images that they name, if they do. Raises InputError."""
+    name, particles = _particles_table(path, read_star(path))
+    where = f"{path}: {name}"
+    labels = _numbers(particles, "rlnClassNumber", where).astype(np.int64)
+    return labels, _image_keys(particles, where)
+
+
+def read_star_keys(path: Path) -> ImageKeys | None:
+    """The images that a STAR file's rows name, None if they name none. Raises InputError."""
+    name, particles = _particles_table(path, read_star(path))
+    return _image_keys(particles, f"{path}: {name}")
+
+
+def _image_keys(particles: pd.DataFrame, where: str) -> ImageKeys | None:
+    if "rlnImageName" not in particles:
+        return None
+    frames, names = _image_names(particles["rlnImageName"], where)
+    return ImageKeys.of(names, frames)
+
+
 def read_star_poses(path: Path, stack: Stack) -> tuple[np.ndarray, np.ndarray]:
     """Poses from a STAR file, in the stack's order; see `particles.read_poses`.
 
@@ -102,11 +129,7 @@ def read_star_poses(path: Path, stack: Stack) -> tuple[np.ndarray, np.ndarray]:
         origins_A = pixel_size * np.stack([_numbers(particles, column, where) for column in _ORIGINS_PX], 1)
     else:
         origins_A = np.stack([_numbers(particles, column, where) for column in _ORIGINS_A], 1)
-    keys = None
-    if "rlnImageName" in particles:
-        frames, names = _image_names(particles["rlnImageName"], where)
-        keys = ImageKeys.of(names, frames)
-    rows = match_particles(keys, len(particles), stack, f"{where}: rlnImageName")
+    rows = match_particles(_image_keys(particles, where), len(particles), stack, f"{where}: rlnImageName")
     return matrices_from_euler(angles)[rows], -origins_A[rows]
 
 
@@ -212,7 +235,9 @@ def _defocus(tables: _Tables) -> Defocus:
     # RELION leaves the column out where there is no phase plate.
     phase = _numbers(particles, "rlnPhaseShift", where) if "rlnPhaseShift" in particles else np.zeros(len(u))
     defocus = Defocus(u, v, angle, phase)
-    check_defocus(defocus, f"{where}: rlnDefocusU and rlnDefocusV")
+    # A stack without CTF says so by amplitude contrast 1 and no defocus: see `hydra_bench.stack`.
+    if not (tables.optics_numbers("rlnAmplitudeContrast") == 1).all():
+        check_defocus(defocus, f"{where}: rlnDefocusU and rlnDefocusV")
     return defocus
 
 

@@ -9,14 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import Picture, species_colour, wrapped
-from hydra_bench.report.tables import number
+from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
 
 _PANEL_INCHES = 2.3
 _MOST_POINTS = 20_000
 _MOST_PRINTED = 14
 _MOST_LABELS_NAMED = 9
+_MOST_TICKS = 25
 
 
 def confusion_matrices(runs: list[Metrics]) -> Picture:
@@ -29,7 +30,7 @@ def confusion_matrices(runs: list[Metrics]) -> Picture:
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
         if i < len(runs):
-            image = _confusion(ax, runs[i], names=i % n_columns == 0)
+            image = confusion(ax, runs[i], names=i % n_columns == 0)
         else:
             ax.set_axis_off()
     bar = figure.colorbar(image, ax=axes, shrink=0.8 if n_rows == 1 else 0.5, pad=0.02)
@@ -43,11 +44,10 @@ def confusion_matrices(runs: list[Metrics]) -> Picture:
     return Picture("confusion", "Confusion matrices", caption, figure)
 
 
-def _confusion(ax: Axes, run: Metrics, names: bool) -> object:
+def confusion(ax: Axes, run: Metrics, names: bool) -> object:
     clustering = run["clustering"]
     counts = np.array(clustering["confusion"])
-    matched = clustering["matched_class"]
-    order = sorted(range(counts.shape[1]), key=lambda j: (matched[j] is None, matched[j] or 0, j))
+    order = run.label_order()
     counts = counts[:, order]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -56,11 +56,12 @@ def _confusion(ax: Axes, run: Metrics, names: bool) -> object:
             shade = "white" if shares[row, column] > 0.55 else "#333333"
             ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=shade)
     ax.set_title(f"{wrapped(run.label, _PANEL_INCHES)}\nARI {number(clustering['ari'])}")
-    ax.set_xticks(range(len(order)), [str(j + 1) for j in order])
+    step = math.ceil(len(order) / _MOST_TICKS)
+    ax.set_xticks(range(0, len(order), step), [str(j + 1) for j in order[::step]])
     ax.set_xlabel("predicted label")
-    ax.set_yticks(
-        range(len(counts)), [wrapped(name, 1.3) for name in run["class_names"]] if names else [""] * len(counts)
-    )
+    step = math.ceil(len(counts) / _MOST_TICKS)
+    shown = [wrapped(name, 1.3) if names else "" for name in run["class_names"]]
+    ax.set_yticks(range(0, len(counts), step), shown[::step])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return image
@@ -81,14 +82,14 @@ def latent_plot(run: Metrics) -> Picture | None:
     own_spaces = run["clustering"]["labels_from"] == "classes"
     figure = _class_panels(run, points, labels, truth) if own_spaces else _two_readings(run, points, labels, truth)
     what = "Latent coordinates" if latents["columns"] <= 2 else f"The two main axes of {latents['columns']} latents"
-    caption = f"{what} of each particle, coloured by true class. " + (
-        "Each predicted class has a latent space of its own, so panels have no common axes; empty classes are left out."
+    caption = f"{what} of each particle, coloured by {run.true} class. " + (
+        "Each predicted class has a latent space of its own, so panels have no common axes; empty classes are left out"
+        f"{f', and so are all but the {MOST_SPECIES} largest' if run['clustering']['n_labels'] > MOST_SPECIES else ''}."
         if own_spaces
         else "Right: the same points by the label that k-means on the latents gave them, which the ARI judges."
     )
-    return Picture(
-        f"latents_{run.method}", f"Latent space: {run.label}", f"{caption} Seed {run.seed}.", figure, run.method
-    )
+    title = f"Latent space: {run.label}"
+    return Picture(f"latents_{run.method}", title, f"{caption} Seed {run.seed}.", figure, run.method, interactive=True)
 
 
 def _label_numbers(run: Metrics) -> list[int]:
@@ -100,7 +101,11 @@ def _label_numbers(run: Metrics) -> list[int]:
 
 def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
     empty = run["clustering"]["empty_labels"]
+    sizes = run["clustering"]["label_sizes"]
     shown = [(j, value) for j, value in enumerate(_label_numbers(run)) if j + 1 not in empty]
+    if len(shown) > MOST_SPECIES:
+        largest = sorted(shown, key=lambda one: -sizes[one[0]])[:MOST_SPECIES]
+        shown = [one for one in shown if one in largest]
     n_columns = min(len(shown), 4)
     n_rows = math.ceil(len(shown) / n_columns)
     figure = Figure(figsize=(max(2.2 * n_columns, 4.4), 2.3 * n_rows + 0.6), layout="constrained")
@@ -109,7 +114,7 @@ def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
         ax.set_axis_off()
     for ax, (j, value) in zip(axes.flat, shown, strict=False):
         mine = labels == value
-        _scatter(ax, run, points[mine], [species_colour(k) for k in truth[mine]])
+        scatter(ax, run, points[mine], [species_colour(k) for k in truth[mine]])
         ax.set_title(f"class {j + 1}: {run['clustering']['label_sizes'][j]:,}")
     _species_legend(figure, run)
     return figure
@@ -118,13 +123,13 @@ def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
 def _two_readings(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
     figure = Figure(figsize=(6.6, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _scatter(left, run, points, [species_colour(k) for k in truth])
-    left.set_title("by true class")
+    scatter(left, run, points, [species_colour(k) for k in truth])
+    left.set_title(f"by {run.true} class")
     values = _label_numbers(run)
     greys = {value: 0.1 + 0.66 * j / max(len(values) - 1, 1) for j, value in enumerate(values)}
-    _scatter(right, run, points, [(greys[value],) * 3 for value in labels])
+    scatter(right, run, points, [(greys[value],) * 3 for value in labels])
     if len(values) <= _MOST_LABELS_NAMED:
-        handles = [_dot((greys[value],) * 3, f"label {j + 1}") for j, value in enumerate(values)]
+        handles = [dot((greys[value],) * 3, f"label {j + 1}") for j, value in enumerate(values)]
         right.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(len(values), 3))
     _species_legend(figure, run)
     right.set_title(f"by {run['clustering']['labels_from']}")
@@ -132,11 +137,11 @@ def _two_readings(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
 
 
 def _species_legend(figure: Figure, run: Metrics) -> None:
-    handles = [_dot(species_colour(k), name) for k, name in enumerate(run["class_names"])]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title="true class")
+    handles = [dot(species_colour(k), name) for k, name in enumerate(run["class_names"][:MOST_SPECIES])]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title=f"{run.true} class")
 
 
-def _scatter(ax: Axes, run: Metrics, points: np.ndarray, colours: list) -> None:
+def scatter(ax: Axes, run: Metrics, points: np.ndarray, colours: list) -> None:
     axis = "latent" if run["latents"]["columns"] <= 2 else "principal axis"
     size = float(np.clip(6000 / max(len(points), 1), 2, 14))
     # A fixed shuffle, or the last species drawn would hide the others.
@@ -147,5 +152,5 @@ def _scatter(ax: Axes, run: Metrics, points: np.ndarray, colours: list) -> None:
     ax.locator_params(nbins=4)
 
 
-def _dot(colour: tuple[float, ...], name: str) -> Line2D:
+def dot(colour: tuple[float, ...], name: str) -> Line2D:
     return Line2D([], [], linestyle="", marker="o", markersize=6, color=colour, label=name)

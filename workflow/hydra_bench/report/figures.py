@@ -56,4 +56,5 @@ def _entry(dataset: str, picture: Picture) -> dict[str, Any]:
         "title": picture.title,
         "caption": picture.caption,
         "method": picture.method,
+        "interactive": picture.interactive,
     }

@@ -9,135 +9,99 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hydra_bench.files import read_map
 from hydra_bench.reconstruction import EMPTY_SHARE
-from hydra_bench.report import isosurface
-from hydra_bench.report.runs import Metrics, dataset_folder
-from hydra_bench.report.style import Picture, species_colour, wrapped
+from hydra_bench.report.map_pictures import MapPictures, level_text, scale_bar, show, show_empty
+from hydra_bench.report.runs import Metrics
+from hydra_bench.report.style import MOST_SPECIES, Picture, wrapped
 
-_HELD_FRACTION = 0.8
-_PICTURE_PX = 220
-_MARGIN_PX = 9
-
-
-@dataclass(frozen=True)
-class Scene:
-    """How one species is shown: its map, upsampled; level; voxels above it; rotation (3, 3) to the view."""
-
-    volume: np.ndarray
-    level: float
-    voxels: int
-    view: np.ndarray
+_MOST_SURPLUS = 4
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One map of one method: its label (1-based), the column and the species it is shown in, what to say of it."""
+    """One map of one method: its label (1-based), the column it is shown in, whether it is empty, what to say of it."""
 
     label: int
     column: int
-    species: int
+    empty: bool
     text: str
 
 
 def class_maps(runs: list[Metrics], results: Path) -> Picture | None:
-    """One row a method, one column a species, the truth below. None where the truth's maps are missing."""
-    names = runs[0]["class_names"]
-    volumes = dataset_folder(results, runs[0].dataset) / "truth" / "volumes"
-    truth = [volumes / f"class_{k + 1}.mrc" for k in range(len(names))]
-    rows = [(run, panels(run)) for run in runs]
-    rows = [(run, shown) for run, shown in rows if shown]
-    if not rows or not all(path.is_file() for path in truth):
+    """One row a method, one column a species, the truth below. None where there are no maps at all."""
+    names = runs[0]["class_names"][:MOST_SPECIES]
+    rows = [(run, shown) for run in runs if (shown := panels(run, len(names)))]
+    pictures = MapPictures(runs, results)
+    if not rows or not pictures.drawable:
         return None
-    pixel = read_map(truth[0])[1] / isosurface.UPSAMPLING
-    scenes = [_scene(read_map(path)[0]) for path in truth]
-    radius = 1.04 * max(isosurface.extent(scene.volume, scene.level) for scene in scenes)
-    true_images = [
-        isosurface.render(scene.volume, scene.level, scene.view, radius, species_colour(k), _PICTURE_PX)
-        for k, scene in enumerate(scenes)
-    ]
     n_columns = max(len(names), 1 + max(panel.column for _, shown in rows for panel in shown))
-    figure, axes = _grid(len(rows) + 1, n_columns, _window(true_images))
+    figure, axes = _grid(len(rows) + 1, n_columns, pictures.window)
     for row, (run, shown) in zip(axes, rows, strict=False):
-        _row_label(row[0], run.label)
+        row_label(row[0], run.label)
         for panel in shown:
-            _draw_panel(row[panel.column], run, panel, scenes, radius)
-    _row_label(axes[-1][0], "Truth")
-    for k, (ax, image, name) in enumerate(zip(axes[-1], true_images, names, strict=False)):
-        _show(ax, image)
-        ax.set_xlabel(
-            wrapped(name, _width(ax), 8.5) + f"\n{runs[0]['true_classes'].count(k):,} particles", fontsize=8.5
-        )
-    _scale_bar(axes[-1][0], radius * pixel)
-    return Picture("class_maps", "Class maps", _caption(runs), figure)
+            draw_panel(row[panel.column], run, panel, pictures)
+    _truth_row(axes[-1], runs[0], pictures, len(names))
+    scale_bar(next(ax for ax in axes.flat if ax.images), pictures.radius_A)
+    return Picture("class_maps", "Class maps", caption(runs, pictures), figure)
 
 
-def _window(images: list[np.ndarray]) -> tuple[float, float, float, float]:
-    """Left, right, top and bottom in px of what holds all of the true maps' pictures, with a margin."""
-    rows, columns = np.nonzero(np.max([image[..., 3] for image in images], axis=0))
-    left, top = (max(float(side.min()) - _MARGIN_PX, -0.5) for side in (columns, rows))
-    right, bottom = (min(float(side.max()) + _MARGIN_PX, _PICTURE_PX - 0.5) for side in (columns, rows))
-    return left, right, top, bottom
+def _truth_row(row: np.ndarray, run: Metrics, pictures: MapPictures, n_species: int) -> None:
+    row_label(row[0], pictures.judge.capitalize())
+    for k, ax in enumerate(row[:n_species]):
+        image = pictures.truth(k)
+        if image is not None:
+            show(ax, image, pictures.window)
+        name = wrapped(run["class_names"][k], _width(ax), 8.5)
+        ax.set_xlabel(f"{name}\n{run['true_classes'].count(k):,} particles", fontsize=8.5)
 
 
-def _caption(runs: list[Metrics]) -> str:
+def caption(runs: list[Metrics], pictures: MapPictures) -> str:
+    n_species = len(runs[0]["class_names"])
+    cut = f" The first {MOST_SPECIES} of {n_species} species; the page shows all." if n_species > MOST_SPECIES else ""
+    aligned = (
+        f", aligned to the {pictures.true} map of their column and seen from the same side"
+        if pictures.has_truth
+        else ""
+    )
     return (
-        "Isosurfaces of each method's maps, aligned to the true map of their column and seen from the same side. "
-        f"True maps are drawn at the level whose voxels hold {_HELD_FRACTION:.0%} of the positive density; every other "
-        "map at the level that encloses the volume that its column's true map does. Columns after the species are "
+        f"Isosurfaces of each method's maps{aligned}. {level_text(pictures)} Columns after the species are "
         "surplus maps, in the colour of the species they were aligned to. Empty: a class with less than "
-        f"{EMPTY_SHARE:.0%} of all particles. Seed {runs[0].seed}."
+        f"{EMPTY_SHARE:.0%} of all particles. Seed {runs[0].seed}.{cut}"
     )
 
 
-def panels(run: Metrics) -> list[Panel]:
+def panels(run: Metrics, n_species: int | None = None) -> list[Panel]:
     """What a method's row shows: maps in the columns of their species, surplus and empty ones after them."""
-    clustering, n_species = run["clustering"], len(run["class_names"])
+    clustering, n_species = run["clustering"], n_species or len(run["class_names"])
     empty = set(clustering["empty_labels"])
-    present = [j for j in range(1, clustering["n_labels"] + 1) if j in empty or run.aligned_map(j).is_file()]
-    noun = "class" if clustering["labels_from"] == "classes" else "cluster"
+    present = [j for j in range(1, clustering["n_labels"] + 1) if j in empty or run.shown_map(j) is not None]
     result: list[Panel] = []
     taken: set[int] = set()
     surplus = n_species
     for j in sorted(present, key=lambda j: (j in empty, clustering["matched_class"][j - 1] is None)):
         species = run.species_of(j) or 0
+        column = species
         if j in empty or species in taken:
             column, surplus = surplus, surplus + 1
-        else:
-            column = species
-            taken.add(species)
-        name = f"{noun} {j}" if clustering["n_labels"] > 1 else "one map"
+            if column >= n_species + _MOST_SURPLUS:
+                continue
+        elif species >= n_species:
+            continue
+        taken |= set() if j in empty else {species}
+        name = f"{run.noun} {j}" if clustering["n_labels"] > 1 else "one map"
         size = clustering["label_sizes"][j - 1]
         text = f"{name}: {size:,} particle{'' if size == 1 else 's'}"
-        result.append(Panel(j, column, species, text))
+        result.append(Panel(j, column, j in empty, text))
     return result
 
 
-def _scene(volume: np.ndarray) -> Scene:
-    fine = isosurface.upsample(volume)
-    level = isosurface.level_holding(fine, _HELD_FRACTION)
-    return Scene(fine, level, int((fine >= level).sum()), isosurface.broad_view(fine))
-
-
-def _draw_panel(ax: Axes, run: Metrics, panel: Panel, scenes: list[Scene], radius: float) -> None:
+def draw_panel(ax: Axes, run: Metrics, panel: Panel, pictures: MapPictures) -> None:
     ax.set_xlabel(wrapped(panel.text, _width(ax), 8), fontsize=8)
-    if panel.label in run["clustering"]["empty_labels"]:
-        for spine in ax.spines.values():
-            spine.set(visible=True, color="#BBBBBB", linestyle=(0, (3, 3)))
-        ax.text(0.5, 0.5, "empty", transform=ax.transAxes, ha="center", va="center", color="#777777")
-        return
-    scene = scenes[panel.species]
-    volume = isosurface.upsample(read_map(run.aligned_map(panel.label))[0])
-    level = isosurface.level_enclosing(volume, scene.voxels)
-    colour = species_colour(panel.species)
-    _show(ax, isosurface.render(volume, level, scene.view, radius, colour, _PICTURE_PX))
-
-
-def _show(ax: Axes, image: np.ndarray) -> None:
-    # imshow would set the axes' limits to the whole picture.
-    limits = ax.get_xlim(), ax.get_ylim()
-    ax.imshow(image, interpolation="lanczos")
-    ax.set(xlim=limits[0], ylim=limits[1])
+    image = None if panel.empty else pictures.of_label(run, panel.label)
+    if image is None:
+        show_empty(ax, pictures.window)
+    else:
+        show(ax, image, pictures.window)
 
 
 def _grid(n_rows: int, n_columns: int, window: tuple[float, float, float, float]) -> tuple[Figure, np.ndarray]:
@@ -153,19 +117,11 @@ def _grid(n_rows: int, n_columns: int, window: tuple[float, float, float, float]
     return figure, axes
 
 
-def _row_label(ax: Axes, text: str) -> None:
+def row_label(ax: Axes, text: str) -> None:
     ax.set_ylabel(wrapped(text, _width(ax) * 0.9), fontsize=9, fontweight="bold")
 
 
 def _width(ax: Axes) -> float:
     """The width of a panel in inches, nearly."""
-    return float(ax.figure.get_figwidth() / ax.get_gridspec().ncols)
-
-
-def _scale_bar(ax: Axes, radius_A: float) -> None:
-    """A bar in the lower left corner of a panel that shows the full picture's ±radius_A."""
-    length = next(step for step in (200, 100, 50, 20, 10) if step <= radius_A or step == 10)
-    start, y = ax.get_xlim()[0] + 2, ax.get_ylim()[0] - 2
-    width = length / (2 * radius_A) * _PICTURE_PX
-    ax.plot([start, start + width], [y, y], color="black", linewidth=1.6, solid_capstyle="butt")
-    ax.text(start + width / 2, y - 4, f"{length} Å", ha="center", va="bottom", fontsize=7.5)
+    spec = ax.get_subplotspec()
+    return float(ax.get_figure(root=True).get_figwidth() / spec.get_gridspec().ncols)

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from hydra_bench.report.rows import spread
 from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import Line, Picture, species_colour, wrapped
-from hydra_bench.report.tables import spread
+from hydra_bench.report.style import MOST_SPECIES, Line, Picture, species_colour, wrapped
 
 _RESOLUTIONS_A = (200, 100, 50, 40, 30, 25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5)
 _LEAST_GAP = 0.13
@@ -20,7 +20,7 @@ _LEAST_GAP = 0.13
 
 def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
     """One panel a species, one curve a method: the mean over the species' images and ±1 sd."""
-    names = runs[0]["class_names"]
+    names = runs[0]["class_names"][:MOST_SPECIES]
     n_columns = min(len(names), 3)
     n_rows = math.ceil(len(names) / n_columns)
     figure = Figure(figsize=(max(2.75 * n_columns, 4.6), 2.75 * n_rows + 0.7), layout="constrained")
@@ -29,8 +29,8 @@ def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
         ax.set_axis_off()
     for k, (ax, name) in enumerate(zip(axes.flat, names, strict=False)):
         for run in runs:
-            _curve(ax, run, name, lines[run.method])
-        _dress(ax, runs[0]["fsc"]["frequency_per_A"], name)
+            curve(ax, run, name, lines[run.method])
+        dress(ax, runs[0]["fsc"]["frequency_per_A"], name)
         if k % n_columns == 0:
             ax.set_ylabel("FSC")
     handles = [
@@ -45,7 +45,7 @@ def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
     return Picture("fsc", "FSC curves", caption, figure)
 
 
-def _curve(ax: Axes, run: Metrics, species: str, line: Line) -> None:
+def curve(ax: Axes, run: Metrics, species: str, line: Line) -> None:
     entry = next((e for e in run["fsc"]["per_class"] if e["class_name"] == species), None)
     if entry is None:
         return
@@ -57,7 +57,7 @@ def _curve(ax: Axes, run: Metrics, species: str, line: Line) -> None:
     ax.fill_between(frequency, mean - sd, mean + sd, color=line.colour, alpha=0.14, linewidth=0)
 
 
-def _dress(ax: Axes, frequency: list[float], species: str) -> None:
+def dress(ax: Axes, frequency: list[float], species: str) -> None:
     end = max(frequency)
     ax.set(xlim=(0, end), ylim=(-0.1, 1.03), xlabel="spatial frequency (1/Å)")
     ax.locator_params(axis="x", nbins=5)
@@ -103,7 +103,8 @@ def auc_strips(runs: list[Metrics]) -> Picture:
     ax.grid(axis="x", color="#E4E4E4", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.tick_params(axis="y", length=0)
-    dots = [Line2D([], [], linestyle="", marker="o", color=species_colour(k), label=n) for k, n in enumerate(names)]
+    named = enumerate(names if len(names) <= MOST_SPECIES else [])
+    dots = [Line2D([], [], linestyle="", marker="o", color=species_colour(k), label=n) for k, n in named]
     mean_mark = Line2D([], [], color="black", marker="D", markersize=4, linewidth=1.1, label="mean ± sd")
     figure.legend(handles=[*dots, mean_mark], loc="outside lower center", ncols=min(len(dots) + 1, 5))
     caption = (

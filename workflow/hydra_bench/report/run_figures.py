@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from hydra_bench.report.runs import Metrics, dataset_folder
-from hydra_bench.report.style import EXTRA_COLOUR, Picture, species_colour
+from hydra_bench.report.style import EXTRA_COLOUR, MOST_SPECIES, Picture, species_colour
 
 _EXAMPLES = 6
-_MOST_SPECIES = 12
 _SMOOTHING_A = 10.0
 _GREY_PERCENTILES = (0.3, 99.7)
 _GAP = 0.06
@@ -26,7 +25,7 @@ def particle_gallery(run: Metrics, results: Path) -> Picture | None:
     path = dataset_folder(results, run.dataset) / "stack" / "particles.mrcs"
     if not path.is_file():
         return None
-    pixel, names = run["pixel_size_A"], run["class_names"][:_MOST_SPECIES]
+    pixel, names = run["pixel_size_A"], run["class_names"][:MOST_SPECIES]
     truth = np.array(run["true_classes"])
     with mrcfile.mmap(path, mode="r", permissive=False) as mrc:
         chosen = [np.array(mrc.data[np.flatnonzero(truth == k)[:_EXAMPLES]]) for k in range(len(names))]
@@ -75,7 +74,11 @@ def convergence(run: Metrics, results: Path) -> Picture | None:
         return None
     history = pd.read_csv(path)
     sizes = [column for column in history if column.startswith("size_")]
-    wanted = [("loss", "loss"), ("l", "resolution l\n(cycles per box)")]
+    wanted = [
+        ("loss", "loss"),
+        ("l", "resolution l\n(cycles per box)"),
+        ("entropy", "entropy of the\nposteriors (nats)"),
+    ]
     panels = [(column, name) for column, name in wanted if column in history and history[column].notna().any()]
     if "images_seen" not in history or not (panels or sizes):
         return None
@@ -92,8 +95,9 @@ def convergence(run: Metrics, results: Path) -> Picture | None:
     axes[-1].set_xlabel("images seen (thousands, repeats counted)")
     figure.align_ylabels(axes)
     caption = (
-        f"How {run.label} went: loss (comparable within a phase and resolution only), the resolution used, and the "
-        f"number of particles in each predicted class. Seed {run.seed}."
+        f"How {run.label} went: loss (comparable within a phase and resolution only), the resolution used, the mean "
+        f"entropy of the particles' class posteriors, and the number of particles in each predicted class. "
+        f"Seed {run.seed}."
     )
     return Picture(f"convergence_{run.method}", f"Convergence: {run.label}", caption, figure, run.method)
 
@@ -109,7 +113,8 @@ def _size_lines(ax: Axes, run: Metrics, seen: pd.Series, sizes: pd.DataFrame) ->
         )
     ax.set_ylabel("particles")
     ax.set_ylim(bottom=0)
-    ax.figure.legend(loc="outside lower center", ncols=min(sizes.shape[1], 3))
+    if sizes.shape[1] <= MOST_SPECIES:
+        ax.figure.legend(loc="outside lower center", ncols=min(sizes.shape[1], 3))
 
 
 def _phases(axes: np.ndarray, history: pd.DataFrame, seen: pd.Series) -> None:

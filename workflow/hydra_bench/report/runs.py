@@ -9,8 +9,10 @@ from typing import Any
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import read_json
+from hydra_bench.truth import STAR_NAME, Truth, read_truth
 
 _IDENTITY = ("dataset", "method", "label", "seed", "state", "reason", "reads_truth", "cost")
+NOT_CONFIGURED = "not configured"
 _RESULTS_OF_A_RUN = ("clustering", "labels", "true_classes", "class_names")
 
 
@@ -49,6 +51,27 @@ class Metrics:
         return self.content["state"] == "ok"
 
     @property
+    def state(self) -> str:
+        """ok; failed; or not configured: a program that has no licence or host here, which is no failure."""
+        reason = str(self.content["reason"] or "").lower()
+        return NOT_CONFIGURED if reason.startswith(NOT_CONFIGURED) else str(self.content["state"])
+
+    @property
+    def noun(self) -> str:
+        """What a label is: a class of the method, or a cluster that k-means made of its latents."""
+        return "class" if self.content["clustering"]["labels_from"] == "classes" else "cluster"
+
+    @property
+    def judge(self) -> str:
+        """What its labels and maps are compared with: truth, or reference where another program's results stand in."""
+        return "reference" if self.content.get("judged_by") in ("reference", "nothing") else "truth"
+
+    @property
+    def true(self) -> str:
+        """The adjective to that: true class, reference class."""
+        return "true" if self.judge == "truth" else "reference"
+
+    @property
     def is_bound(self) -> bool:
         """A bound knows the truth: it is shown apart and not ranked."""
         return bool(self.content["reads_truth"])
@@ -61,6 +84,28 @@ class Metrics:
     def aligned_map(self, label: int) -> Path:
         """Path of the map of a label (1-based), aligned to its truth; an empty label has none."""
         return self.path.with_name(f"{self.seed}_aligned") / f"label_{label}.mrc"
+
+    @property
+    def reconstruction(self) -> Path:
+        """The folder with what the method gave back."""
+        return results_folder(self) / "reconstructions" / self.dataset / self.method / str(self.seed)
+
+    def shown_map(self, label: int) -> Path | None:
+        """The map of a label (1-based) to draw: aligned, or as the method wrote it where there is no true map."""
+        written = self.reconstruction / "volumes" / f"class_{label}.mrc"
+        candidates = [self.aligned_map(label), *([written] if self.noun == "class" else [])]
+        return next((path for path in candidates if path.is_file()), None)
+
+    def labels_with_map(self) -> list[int]:
+        """Labels (1-based) that are not empty and have a map, in the order of their species."""
+        empty = self.content["clustering"]["empty_labels"]
+        numbers = [j + 1 for j in self.label_order()]
+        return [j for j in numbers if j not in empty and self.shown_map(j) is not None]
+
+    def label_order(self) -> list[int]:
+        """Labels (0-based) in the order of the species that they are matched to; those without a match come last."""
+        matched = self.content["clustering"]["matched_class"]
+        return sorted(range(len(matched)), key=lambda j: (matched[j] is None, matched[j] or 0, j))
 
 
 def read_metrics(path: Path | str) -> Metrics:
@@ -114,6 +159,19 @@ def dataset_folder(results: Path, dataset: str) -> Path:
     return results / "datasets" / dataset
 
 
+def true_maps(results: Path, run: Metrics) -> list[Path | None]:
+    """The true (or reference) map of each class, None where there is none."""
+    volumes = dataset_folder(results, run.dataset) / "truth" / "volumes"
+    paths = [volumes / f"class_{k + 1}.mrc" for k in range(len(run["class_names"]))]
+    return [path if path.is_file() else None for path in paths]
+
+
+def truth_of(results: Path, dataset: str) -> Truth | None:
+    """A dataset's truth; None where it is not there."""
+    folder = dataset_folder(results, dataset) / "truth"
+    return read_truth(folder) if (folder / STAR_NAME).is_file() else None
+
+
 def definition(results: Path, dataset: str) -> dict[str, Any] | None:
     """How a simulated dataset was defined, from its provenance; None where there is none."""
     path = dataset_folder(results, dataset) / "truth" / "provenance.json"
@@ -135,6 +193,9 @@ def settings(results: Path, runs: list[Metrics]) -> list[tuple[str, str]]:
             ("SNR", f"{simulation['snr']:g} at the full box of {simulation['box_px']} px"),
             ("Shifts", f"±{simulation['shift_px']:g} px of {simulation['pixel_size_A']:g} Å"),
         ]
+    judges = {"reference": "the reference of another program, not a truth", "nothing": "nothing: no reference is given"}
+    if (judge := runs[0].get("judged_by")) in judges:
+        facts += [("Judged by", judges[judge])]
     if good is not None and good["fsc"]:
         facts += [("FSC mask", str(good["fsc"]["mask"]))]
     return facts

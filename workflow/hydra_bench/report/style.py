@@ -23,6 +23,8 @@ _BOUNDS = ("#222222", "#777777", "#A0A0A0")
 _BOUND_LINES = ("--", ":", "-.")
 EXTRA_COLOUR = "#999999"
 PNG_DPI = 160
+MOST_SPECIES = 12
+"""That figures show a panel each of; the page shows all."""
 
 _SETTINGS = {
     "svg.hashsalt": "hydra-bench",
@@ -51,13 +53,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and what the page says of it. `method` is the key of the one method that it shows, if one."""
+    """A figure and what the page says of it. `method` is the key of the one method that it shows, if one.
+
+    interactive: the page has a chart of its own in this figure's place.
+    """
 
     name: str
     title: str
     caption: str
     figure: Figure
     method: str | None = None
+    interactive: bool = False
 
 
 @contextmanager
@@ -85,9 +91,9 @@ def species_colour(k: int) -> tuple[float, float, float]:
 
 
 def method_lines(runs: list[Metrics]) -> dict[str, Line]:
-    """A colour and line style for each method of a report, the same on every dataset; bounds are grey."""
-    competitors = dict.fromkeys(run.method for run in runs if not run.is_bound)
-    bounds = dict.fromkeys(run.method for run in runs if run.is_bound)
+    """A colour and line style for each method, the same on every dataset and in whichever order; bounds are grey."""
+    competitors = sorted({run.method for run in runs if not run.is_bound})
+    bounds = sorted({run.method for run in runs if run.is_bound})
     lines = {
         method: Line(_METHODS[i % len(_METHODS)], "-" if i < len(_METHODS) else "--")
         for i, method in enumerate(competitors)

@@ -1,4 +1,4 @@
-"""Table 1, as CSV for programs, Markdown and LaTeX for people, and the same per class."""
+"""Table 1 as CSV for programs, Markdown and LaTeX for people, and the same per species and run."""
 
 from __future__ import annotations
 
@@ -6,101 +6,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hydra_bench.files import write_text
 from hydra_bench.report.cost import cost_table
-from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all, results_folder, settings
+from hydra_bench.report.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
+from hydra_bench.report.runs import Metrics, by_dataset, read_all
 
 COLUMNS = ("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd")
-COLUMNS += ("wall_s", "peak_rss_mb", "state")
-FIRST, SECOND = 1, 2
+COLUMNS += ("wall_s", "peak_rss_mb", "state", "fsc_auc_seed_sd", "cpu_s", "labels_from")
+"""Of table1.csv; after them come the FSC-AUC's mean and sd of each species."""
+MOST_CLASS_COLUMNS = 6
+"""Of Markdown and LaTeX; more species stand in the CSV files alone."""
 
 Mark = Callable[[str, int], str]
 """Dresses a printed number by its rank."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method on one dataset.
-
-    Means are over the seeds that ended well, None where none did. `ari_sd` is over seeds, None for one seed;
-    `fsc_auc_sd` is over the images of all seeds. Ranks are 1, 2 or 0, among the dataset's competitors, by the
-    printed digits; ties share a rank.
-    """
-
-    dataset: str
-    method: str
-    label: str
-    is_bound: bool
-    n_seeds: int
-    ari_mean: float | None
-    ari_sd: float | None
-    fsc_auc_mean: float | None
-    fsc_auc_sd: float | None
-    wall_s: float
-    peak_rss_mb: float
-    state: str
-    reason: str
-    ari_rank: int = 0
-    fsc_auc_rank: int = 0
-
-
-def table_rows(runs: list[Metrics]) -> list[Row]:
-    """Table 1: datasets in order, in each the competitors and then the bounds."""
-    rows: list[Row] = []
-    for group in by_dataset(runs).values():
-        rows += _ranked([_row(seeds) for seeds in by_method(group).values()])
-    return rows
-
-
-def _row(seeds: list[Metrics]) -> Row:
-    good = [run for run in seeds if run.ok]
-    failed = [run for run in seeds if not run.ok]
-    costs = [run["cost"] for run in good or seeds]
-    aris = [run["clustering"]["ari"] for run in good]
-    compared = [run["fsc"] for run in good if run["fsc"]]
-    aucs = [particle["auc"] for fsc in compared for particle in fsc["per_particle"]]
-    state = "ok" if not failed else "failed" if not good else f"{len(failed)} of {len(seeds)} failed"
-    return Row(
-        dataset=seeds[0].dataset,
-        method=seeds[0].method,
-        label=seeds[0].label,
-        is_bound=seeds[0].is_bound,
-        n_seeds=len(good),
-        ari_mean=float(np.mean(aris)) if aris else None,
-        ari_sd=float(np.std(aris, ddof=1)) if len(aris) > 1 else None,
-        # One seed's figures are the metrics file's own, digit for digit.
-        fsc_auc_mean=compared[0]["auc_mean"] if len(compared) == 1 else float(np.mean(aucs)) if aucs else None,
-        fsc_auc_sd=compared[0]["auc_sd"] if len(compared) == 1 else float(np.std(aucs)) if aucs else None,
-        wall_s=float(np.mean([cost["wall_s"] for cost in costs])),
-        peak_rss_mb=float(np.mean([cost["peak_rss_mb"] for cost in costs])),
-        state=state,
-        reason="; ".join(dict.fromkeys(str(run["reason"]) for run in failed)),
-    )
-
-
-def _ranked(rows: list[Row]) -> list[Row]:
-    ari = _ranks([None if row.is_bound else row.ari_mean for row in rows])
-    auc = _ranks([None if row.is_bound else row.fsc_auc_mean for row in rows])
-    return [Row(**{**row.__dict__, "ari_rank": a, "fsc_auc_rank": f}) for row, a, f in zip(rows, ari, auc, strict=True)]
-
-
-def _ranks(values: list[float | None]) -> list[int]:
-    printed = [None if value is None else float(number(value)) for value in values]
-    order = sorted({value for value in printed if value is not None}, reverse=True)[:SECOND]
-    return [order.index(value) + 1 if value in order else 0 for value in printed]
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number at the printed digits; an en dash where there is none, and no minus before a zero."""
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
-
-
-def spread(mean: float | None, sd: float | None) -> str:
-    """mean ± sd at the printed digits."""
-    return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"
 
 
 def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None:
@@ -108,7 +28,7 @@ def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None
     runs, folder = read_all(metric_paths), Path(folder)
     rows = table_rows(runs)
     footers = {dataset: footer(group) for dataset, group in by_dataset(runs).items()}
-    write_text(folder / "table1.csv", _csv(pd.DataFrame([_record(row) for row in rows], columns=list(COLUMNS))))
+    write_text(folder / "table1.csv", _csv(pd.DataFrame([_record(row) for row in rows])))
     write_text(folder / "table1.md", markdown(rows, footers))
     write_text(folder / "table1.tex", latex(rows, footers))
     write_text(folder / "table2.csv", _csv(per_class(runs)))
@@ -116,7 +36,11 @@ def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None
 
 
 def _record(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in COLUMNS}
+    return {name: getattr(row, name) for name in COLUMNS} | {
+        f"fsc_auc_{name}_{part}": value
+        for name, pair in row.per_class.items()
+        for part, value in zip(("mean", "sd"), pair, strict=True)
+    }
 
 
 def _csv(table: pd.DataFrame) -> str:
@@ -143,32 +67,42 @@ def per_class(runs: list[Metrics]) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def footer(runs: list[Metrics]) -> str:
-    """One line under a dataset's rows: what its numbers depend on."""
-    facts = [f"{name}: {value}" for name, value in settings(results_folder(runs[0]), runs)]
-    seeds = sorted({run.seed for run in runs})
-    return "; ".join([*facts, f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]) + "."
+@dataclass(frozen=True)
+class Layout:
+    """What the rows of one dataset's Table 1 show beside ARI and FSC-AUC: the sd over seeds, species' columns."""
+
+    seed_sd: bool
+    species: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: list[Row]) -> Layout:
+        species = tuple(dict.fromkeys(name for row in rows for name in row.per_class))
+        several = any(row.fsc_auc_seed_sd is not None for row in rows)
+        return cls(several, species if len(species) <= MOST_CLASS_COLUMNS else ())
+
+    @property
+    def header(self) -> list[str]:
+        return ["Method", "Seeds", "ARI", "FSC-AUC", *(["± over seeds"] if self.seed_sd else []), *self.species]
+
+    def cells(self, row: Row, mark: Mark) -> list[str]:
+        """The header's cells; dashes where no seed ended well."""
+        seed_sd = [number(row.fsc_auc_seed_sd)] if self.seed_sd else []
+        return [
+            row.label,
+            row.seeds_text,
+            mark(spread(row.ari_mean, row.ari_sd), row.ari_rank),
+            mark(spread(row.fsc_auc_mean, row.fsc_auc_sd), row.fsc_auc_rank),
+            *seed_sd,
+            *(spread(*row.per_class.get(name, (None, None))) for name in self.species),
+        ]
 
 
-def _cells(row: Row, mark: Mark) -> list[str]:
-    if row.n_seeds == 0:
-        return [row.label, "0", "–", "–", number(row.wall_s, 1), number(row.peak_rss_mb, 0), f"failed: {row.reason}"]
-    state = row.state if not row.reason else f"{row.state}: {row.reason}"
-    return [
-        row.label,
-        str(row.n_seeds),
-        mark(spread(row.ari_mean, row.ari_sd), row.ari_rank),
-        mark(spread(row.fsc_auc_mean, row.fsc_auc_sd), row.fsc_auc_rank),
-        number(row.wall_s, 1),
-        number(row.peak_rss_mb, 0),
-        state,
-    ]
+def _state_text(row: Row) -> str:
+    return row.state if not row.reason else f"{row.state}: {row.reason}"
 
 
-_HEADER = ["Method", "Seeds", "ARI", "FSC-AUC", "Wall time (s)", "Peak memory (MB)", "State"]
-_LATEX_HEADER = ["Method", "Seeds", "ARI", "FSC-AUC", "Time (s)", "RAM (MB)", "State"]
 _LEGEND = (
-    "ARI: mean over seeds (± sd over seeds). FSC-AUC: mean over images ± 1 sd over images. "
+    "ARI: mean over seeds (± sd over seeds). FSC-AUC, of all species and of each: mean over images ± 1 sd over images. "
     "Best bold, second underlined among methods that do not read the truth; bounds read it and are not ranked."
 )
 
@@ -177,62 +111,69 @@ def markdown(rows: list[Row], footers: dict[str, str]) -> str:
     """Table 1 in Markdown, one table a dataset."""
     parts = []
     for dataset, note in footers.items():
-        lines = [f"### {dataset}", "", "| " + " | ".join(_HEADER) + " |", "|---|--:|--:|--:|--:|--:|---|"]
         group = [row for row in rows if row.dataset == dataset]
-        lines += [_markdown_line(row) for row in group if not row.is_bound]
+        layout = Layout.of(group)
+        header = [*layout.header, "Wall time (s)", "Peak memory (MB)", "State"]
+        lines = [f"### {dataset}", "", "| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 2) + "---|"]
+        lines += [_markdown_line(row, layout) for row in group if not row.is_bound]
         if any(row.is_bound for row in group):
-            lines += ["| *Bounds (read the truth)* |" + " |" * (len(_HEADER) - 1)]
-            lines += [_markdown_line(row) for row in group if row.is_bound]
+            lines += ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)]
+            lines += [_markdown_line(row, layout) for row in group if row.is_bound]
         parts.append("\n".join([*lines, "", note]))
     return "\n\n".join([*parts, _LEGEND]) + "\n"
 
 
-def _markdown_line(row: Row) -> str:
+def _markdown_line(row: Row, layout: Layout) -> str:
     def mark(text: str, rank: int) -> str:
         # Markdown has no underline of its own; <ins> is the tag that renderers let through.
         return {FIRST: f"**{text}**", SECOND: f"<ins>{text}</ins>"}.get(rank, text)
 
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(row, mark)) + " |"
+    cells = [*layout.cells(row, mark), number(row.wall_s, 1), number(row.peak_rss_mb, 0), _state_text(row)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def latex(rows: list[Row], footers: dict[str, str]) -> str:
-    """Table 1 as a LaTeX table to \\input; it needs the booktabs and tabularx packages."""
+    """Table 1 as LaTeX tables to \\input, one a dataset; they need the booktabs and graphicx packages.
+
+    Costs stay in the CSV and on the page. A row without numbers says why in their place.
+    """
+    return "\n".join(
+        ["% \\usepackage{booktabs,graphicx}"]
+        + [_latex_table([row for row in rows if row.dataset == dataset], note) for dataset, note in footers.items()]
+    )
+
+
+def _latex_table(rows: list[Row], note: str) -> str:
+    layout = Layout.of(rows)
+    columns = len(layout.header)
     lines = [
-        "% \\usepackage{booktabs,tabularx}",
         "\\begin{table}",
-        "\\newcolumntype{L}{>{\\raggedright\\arraybackslash}X}",
         "\\centering",
-        f"\\caption{{{_escaped(_LEGEND)}}}",
-        "\\footnotesize\\setlength{\\tabcolsep}{3pt}",
-        "\\begin{tabularx}{\\linewidth}{LrrrrrL}",
+        f"\\caption{{{_escaped(rows[0].dataset)}. {_escaped(_LEGEND)} {_escaped(note)}}}",
+        "\\footnotesize\\setlength{\\tabcolsep}{4pt}",
+        # Many species make it wider than a page: then it is scaled down to the page's width.
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+        f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
         "\\toprule",
-        " & ".join(_LATEX_HEADER) + " \\\\",
+        " & ".join(_escaped(name) for name in layout.header) + " \\\\",
+        "\\midrule",
+        *(_latex_line(row, layout) for row in rows if not row.is_bound),
     ]
-    for dataset in footers:
-        group = [row for row in rows if row.dataset == dataset]
-        lines += ["\\midrule", _spanning(f"\\textbf{{{_escaped(dataset)}}}")]
-        lines += [_latex_line(row) for row in group if not row.is_bound]
-        if any(row.is_bound for row in group):
-            lines += ["\\cmidrule(l){1-7}", _spanning("\\emph{Bounds (read the truth)}")]
-            lines += [_latex_line(row) for row in group if row.is_bound]
-    lines += ["\\bottomrule", "\\end{tabularx}"]
-    # Notes stand below the rows: inside they would set the table's width.
-    lines += [
-        f"\\par\\smallskip\\raggedright {_escaped(dataset)}. {_escaped(note)}" for dataset, note in footers.items()
-    ]
-    return "\n".join([*lines, "\\end{table}"]) + "\n"
+    if any(row.is_bound for row in rows):
+        lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{Bounds (read the truth)}}}} \\\\"]
+        lines += [_latex_line(row, layout) for row in rows if row.is_bound]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}"]) + "\n"
 
 
-def _spanning(text: str) -> str:
-    return f"\\multicolumn{{7}}{{l}}{{{text}}} \\\\"
-
-
-def _latex_line(row: Row) -> str:
+def _latex_line(row: Row, layout: Layout) -> str:
     def mark(text: str, rank: int) -> str:
         return {FIRST: f"\\textbf{{{text}}}", SECOND: f"\\underline{{{text}}}"}.get(rank, text)
 
-    first, *middle, last = _cells(row, mark)
-    return " & ".join([_escaped(first), *(_symbols(cell) for cell in middle), _escaped(last)]) + " \\\\"
+    first, seeds, *rest = layout.cells(row, mark)
+    if not row.n_seeds:
+        reason = _escaped(_state_text(row))
+        return f"{_escaped(first)} & {seeds} & \\multicolumn{{{len(rest)}}}{{l}}{{{reason}}} \\\\"
+    return " & ".join([_escaped(first), seeds, *(_symbols(cell) for cell in rest)]) + " \\\\"
 
 
 def _symbols(text: str) -> str:

@@ -1,0 +1,107 @@
+"""cryoDRGN's pickled tables: CTF parameters, poses, and lists of indices or labels.
+
+ctf.pkl: an array (N, 9) of image size in px, pixel size in Å, defocus U and V in Å, astigmatism angle in degrees,
+voltage in kV, spherical aberration in mm, amplitude contrast, phase shift in degrees.
+poses.pkl: rotations (N, 3, 3) and translations (N, 2), or the rotations alone. The rotations are as here, map to
+view. A translation, in boxes, is that which centres the image: the particle's displacement is its negative.
+
+A pickle can run anything when it is loaded. Here it can make NumPy arrays and plain values, and nothing else.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hydra_bench.ctf import Defocus, Optics
+from hydra_bench.errors import InputError
+from hydra_bench.particles.columns import check_defocus, numbers, optics_from_columns
+
+CTF_COLUMNS = ("D", "Apix", "DefocusU", "DefocusV", "DefocusAngle", "Voltage", "Cs", "w", "phase shift")
+
+_ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+    *((f"numpy.{core}.{module}", name) for core in ("core", "_core")
+      for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))),
+}  # fmt: skip
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it wants {module}.{name}, and only NumPy arrays are allowed")
+        # The old name of a module that NumPy 2 warns of.
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+
+
+def read_pickle(path: Path) -> Any:
+    """Arrays and plain values of a pickle. Raises InputError if it is missing, broken or holds anything else."""
+    try:
+        with open(path, "rb") as file:
+            return _ArraysOnly(file).load()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # a broken pickle raises whatever its bytes say
+        raise InputError(f"{path}: not a pickle of arrays ({' '.join(str(error).split())})") from None
+
+
+def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
+    """Optics, defocus, pixel size in Å and image size in px. Raises InputError."""
+    table = read_pickle(path)
+    if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != len(CTF_COLUMNS) or not len(table):
+        shape = getattr(table, "shape", type(table).__name__)
+        raise InputError(f"{path}: {shape}; an array (particles, {len(CTF_COLUMNS)}) of CTF parameters is expected")
+    where = {name: f"{path}: {name}" for name in CTF_COLUMNS}
+    columns = {name: numbers(table[:, j], where[name]) for j, name in enumerate(CTF_COLUMNS)}
+    fields = {"voltage_kV": "Voltage", "spherical_aberration_mm": "Cs", "amplitude_contrast": "w"}
+    optics = optics_from_columns({k: columns[v] for k, v in fields.items()}, {k: where[v] for k, v in fields.items()})
+    defocus = Defocus(*(columns[name] for name in ("DefocusU", "DefocusV", "DefocusAngle", "phase shift")))
+    check_defocus(defocus, f"{path}: DefocusU and DefocusV")
+    for name in ("D", "Apix"):
+        if np.ptp(columns[name]) > 1e-4 * columns[name][0] or not columns[name][0] > 0:
+            raise InputError(f"{where[name]} is not one number above 0 for all particles")
+    return optics, defocus, float(columns["Apix"][0]), int(columns["D"][0])
+
+
+def read_pose_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (N, 3, 3), map to view, and displacements (N, 2) as (x, y) in boxes. Raises InputError."""
+    content = read_pickle(path)
+    rotations, centring = content if isinstance(content, tuple | list) and len(content) == 2 else (content, None)
+    rotations = np.asarray(rotations, dtype=np.float64)
+    if rotations.ndim != 3 or rotations.shape[1:] != (3, 3) or not len(rotations):
+        raise InputError(f"{path}: rotations of shape {rotations.shape}; (particles, 3, 3) is expected")
+    centring = np.zeros((len(rotations), 2)) if centring is None else np.asarray(centring, dtype=np.float64)
+    if centring.shape != (len(rotations), 2):
+        raise InputError(f"{path}: translations of shape {centring.shape}; {(len(rotations), 2)} is expected")
+    # float32 in the file; -R.Rᵀ tells a matrix that is none.
+    if (
+        not np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max() < 1e-3
+        or not (np.linalg.det(rotations) > 0).all()
+    ):
+        raise InputError(f"{path}: holds matrices that are no rotations")
+    if np.abs(centring).max() > 1:
+        raise InputError(
+            f"{path}: translations up to {np.abs(centring).max():g}; shares of the box, within 1, are expected"
+        )
+    return rotations, -centring
+
+
+def read_numbers(path: Path) -> np.ndarray:
+    """Whole numbers (n,) of a .pkl, .npy or text file: indices or labels. Raises InputError."""
+    if path.suffix == ".pkl":
+        values = np.asarray(read_pickle(path))
+    else:
+        try:
+            values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except ValueError:
+            raise InputError(f"{path}: whole numbers are expected, in a text file one a line") from None
+    if values.ndim != 1 or values.dtype.kind not in "iuf" or (values != np.round(values)).any():
+        raise InputError(f"{path}: whole numbers, one a particle, are expected")
+    return values.astype(np.int64)

@@ -1,0 +1,223 @@
+"""What changed between two sets of results: differences with their significance over seeds.
+
+The unit is a seed: images of one run share its random start, so that their spread says nothing of another run. With
+two or more seeds on both sides Welch's t-test is made, and all p-values of a comparison are corrected together
+(Benjamini and Hochberg: the share of false ones among those marked). With one seed there is no test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control, ttest_ind_from_stats
+
+from hydra_bench.files import write_text
+from hydra_bench.report.rows import number
+from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a run: its name, where it stands in the metrics, digits to print, and whether more is better."""
+
+    name: str
+    path: tuple[str, ...]
+    digits: int
+    more_is_better: bool
+
+    def of(self, run: Metrics) -> float | None:
+        value: Any = run.content
+        for key in self.path:
+            value = (value or {}).get(key)
+        return None if value is None else float(value)
+
+
+MEASURES = (
+    Measure("ARI", ("clustering", "ari"), 3, True),
+    Measure("FSC-AUC", ("fsc", "auc_mean"), 3, True),
+    Measure("pose error (°)", ("pose", "median_angular_error_deg"), 2, False),
+    Measure("wall time (s)", ("cost", "wall_s"), 1, False),
+    Measure("CPU time (s)", ("cost", "cpu_s"), 1, False),
+    Measure("peak memory (MB)", ("cost", "peak_rss_mb"), 0, False),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One measure of one method: values over seeds before and after; p (None without a test), p corrected."""
+
+    dataset: str
+    method: str
+    label: str
+    measure: Measure
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    p: float | None = None
+    p_corrected: float | None = None
+
+    @property
+    def change(self) -> float:
+        return float(np.mean(self.after) - np.mean(self.before))
+
+    @property
+    def better(self) -> bool:
+        return self.change > 0 if self.measure.more_is_better else self.change < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of what both have; what only one has, what failed, and whatever else changed, in words."""
+
+    differences: list[Difference]
+    remarks: list[str] = field(default_factory=list)
+
+
+def compare(before: Iterable[Path | str], after: Iterable[Path | str]) -> Comparison:
+    """Compare the metrics files of two results. Raises InputError if a file is none."""
+    old, new = _grouped(read_all(before)), _grouped(read_all(after))
+    remarks = [f"{_name(key)}: only before." for key in old if key not in new]
+    remarks += [f"{_name(key)}: only after." for key in new if key not in old]
+    differences: list[Difference] = []
+    for key in (key for key in old if key in new):
+        remarks += _what_else(key, old[key], new[key])
+        differences += _differences(key, old[key], new[key])
+    return Comparison(_corrected(differences), remarks)
+
+
+_Key = tuple[str, str]
+
+
+def _grouped(runs: list[Metrics]) -> dict[_Key, list[Metrics]]:
+    groups = by_dataset(runs)
+    return {(d, m): seeds for d, group in groups.items() for m, seeds in by_method(group).items()}
+
+
+def _name(key: _Key) -> str:
+    return f"{key[0]}, {key[1]}"
+
+
+def _what_else(key: _Key, old: list[Metrics], new: list[Metrics]) -> list[str]:
+    """Seeds, failures, versions, parameters and masks that differ."""
+    found = []
+    for name, value in {
+        "seeds": lambda runs: sorted(run.seed for run in runs),
+        "failed seeds": lambda runs: [run.seed for run in runs if not run.ok],
+        "version": lambda runs: sorted({str(run.get("version")) for run in runs}),
+        "device": lambda runs: sorted({str(run.get("device")) for run in runs}),
+        "FSC mask": lambda runs: sorted({str(run["fsc"]["mask"]) for run in runs if run.get("fsc")}),
+        "particles": lambda runs: sorted({run.get("n_particles") for run in runs if run.ok}),
+    }.items():
+        a, b = value(old), value(new)
+        if a != b:
+            found.append(f"{_name(key)}: {name} {_listed(a)} before, {_listed(b)} after.")
+    parameters = old[0].get("parameters") or {}, new[0].get("parameters") or {}
+    for parameter in sorted(set(parameters[0]) | set(parameters[1])):
+        a, b = (side.get(parameter, "not set") for side in parameters)
+        if a != b:
+            found.append(f"{_name(key)}: parameter {parameter} {a} before, {b} after.")
+    return found
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(map(str, values)) or "none"
+
+
+def _differences(key: _Key, old: list[Metrics], new: list[Metrics]) -> list[Difference]:
+    found = []
+    for measure in MEASURES:
+        sides = [tuple(v for run in runs if run.ok and (v := measure.of(run)) is not None) for runs in (old, new)]
+        if all(sides):
+            found.append(Difference(*key, new[0].label, measure, *sides, p=_welch(*sides)))
+    return found
+
+
+def _welch(a: tuple[float, ...], b: tuple[float, ...]) -> float | None:
+    """p of equal means; None with one seed on a side. Without any spread: 1 where equal, else 0."""
+    if min(len(a), len(b)) < 2:
+        return None
+    # Of values that differ by rounding errors alone the test's moments would be noise.
+    if max(np.ptp(a), np.ptp(b)) <= 1e-9 * max(map(abs, (*a, *b))):
+        return 1.0 if math.isclose(a[0], b[0], rel_tol=1e-9, abs_tol=1e-12) else 0.0
+    moments = [(np.mean(side), np.std(side, ddof=1), len(side)) for side in (a, b)]
+    return float(ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
+
+
+def _corrected(differences: list[Difference]) -> list[Difference]:
+    tested = [difference.p for difference in differences if difference.p is not None]
+    corrected = iter(false_discovery_control(tested) if tested else [])
+    return [
+        Difference(**{**one.__dict__, "p_corrected": None if one.p is None else float(next(corrected))})
+        for one in differences
+    ]
+
+
+def table(comparison: Comparison) -> pd.DataFrame:
+    """One row a difference."""
+    records = []
+    for one in comparison.differences:
+        records.append(
+            {
+                "dataset": one.dataset,
+                "method": one.method,
+                "measure": one.measure.name,
+                "seeds_before": len(one.before),
+                "mean_before": np.mean(one.before),
+                "sd_before": _sd(one.before),
+                "seeds_after": len(one.after),
+                "mean_after": np.mean(one.after),
+                "sd_after": _sd(one.after),
+                "change": one.change,
+                "p": one.p,
+                "p_corrected": one.p_corrected,
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def _sd(values: tuple[float, ...]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def write_csv(comparison: Comparison, path: Path) -> None:
+    write_text(path, table(comparison).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def markdown(comparison: Comparison, level: float) -> str:
+    """The comparison for people: a table, significant changes marked, then what else differs."""
+    head = ["Dataset", "Method", "Measure", "Before", "After", "Change", "p (corrected)", ""]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|---|--:|--:|--:|--:|---|"]
+    for one in comparison.differences:
+        digits = one.measure.digits
+        cells = [one.dataset, one.label, one.measure.name, _spread(one.before, digits), _spread(one.after, digits)]
+        cells += [f"{round(one.change, digits) + 0.0:+.{digits}f}", _p(one.p_corrected), _verdict(one, level)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    notes = [
+        f"Mean ± sd over seeds. better, worse: p below {level:g} by Welch's t-test over seeds, corrected for all rows "
+        "together (Benjamini-Hochberg). Without at least two seeds on both sides there is no test.",
+        *comparison.remarks,
+    ]
+    return "\n".join([*lines, "", *notes])
+
+
+def _spread(values: tuple[float, ...], digits: int) -> str:
+    sd = _sd(values)
+    text = number(float(np.mean(values)), digits)
+    return text if sd is None else f"{text} ± {number(sd, digits)} ({len(values)})"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _verdict(one: Difference, level: float) -> str:
+    if one.p_corrected is None:
+        return "one seed" if one.change else "same"
+    if one.p_corrected >= level:
+        return ""
+    return "better" if one.better else "worse"

@@ -1,0 +1,102 @@
+"""What the page says of one run in words: facts, classes, and what was not as by default."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hydra_bench import config
+from hydra_bench.errors import InputError
+from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.report.rows import number
+from hydra_bench.report.runs import Metrics
+
+
+def plain(value: Any) -> str:
+    """A parameter or note as one line of text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def facts(run: Metrics) -> list[tuple[str, str]]:
+    """What ran, on what, and what it cost, as (name, value)."""
+    cost = run["cost"]
+    spent = [f"{number(cost['wall_s'], 1)} s wall", f"{number(cost['cpu_s'], 1)} s CPU"]
+    spent += [f"{number(cost['peak_rss_mb'], 0)} MB peak memory"]
+    if cost.get("gpu_memory_mb"):
+        spent += [f"{number(cost['gpu_memory_mb'], 0)} MB GPU memory"]
+    if cost.get("attempts", 1) > 1:
+        spent += [f"{cost['attempts']} attempts"]
+    place = [("Node", str(cost["node"]))] if cost.get("node") else []
+    return [
+        ("Program", f"{run.get('program') or run.method} {run.get('version') or ''}".strip()),
+        ("Seed", str(run.seed)),
+        ("Device", str(run.get("device") or "–")),
+        ("Images seen", f"{run.get('images_seen') or 0:,} (repeats counted)"),
+        ("Cost", ", ".join(spent)),
+        *place,
+        ("Command", f"snakemake results/metrics/{run.dataset}/{run.method}/{run.seed}.json"),
+    ]
+
+
+def departures(run: Metrics) -> tuple[list[tuple[str, str, str]], bool]:
+    """Parameters that are not the program's defaults, as (key, value, default); whether the defaults are known."""
+    parameters = run.get("parameters") or {}
+    try:
+        schema = config.parameter_schema(run.get("program") or "")
+    except InputError:
+        return [(key, plain(value), "–") for key, value in sorted(parameters.items())], False
+    defaults = {key: entry.get("default") for key, entry in schema["properties"].items()}
+    changed = [key for key, value in sorted(parameters.items()) if value != defaults.get(key)]
+    return [
+        (key, plain(parameters[key]), "the preset's" if defaults.get(key) is None else plain(defaults[key]))
+        for key in changed
+    ], True
+
+
+def remarks(run: Metrics) -> list[str]:
+    """What a reader should know of a run's labels: empty, split and merged ones, and the method's own notes."""
+    clustering = run["clustering"]
+    found = []
+    if clustering["empty_labels"]:
+        empty = _listed(run.noun, clustering["empty_labels"])
+        found.append(f"Empty (less than {EMPTY_SHARE:.0%} of all particles): {empty}.")
+    for species, labels in clustering["split_species"].items():
+        found.append(f"{species} is split over {_listed(run.noun, labels)}.")
+    for label, species in clustering["merged_labels"].items():
+        names = ", ".join(map(str, species)) if isinstance(species, list) else plain(species)
+        found.append(f"{run.noun} {label} merges {names}.")
+    return found + [f"{key}: {plain(value)}" for key, value in (run.get("notes") or {}).items()]
+
+
+def _listed(noun: str, labels: list[int]) -> str:
+    """Class numbers as words: class 4; classes 3 and 5."""
+    numbers = [str(label) for label in labels]
+    if len(numbers) == 1:
+        return f"{noun} {numbers[0]}"
+    return f"{noun}{'es' if noun.endswith('s') else 's'} {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def classes(run: Metrics) -> list[dict[str, str]]:
+    """One entry a label: its number, size, the species that it matches, and how its map was aligned."""
+    clustering, names = run["clustering"], run["class_names"]
+    result = []
+    for j, size in enumerate(clustering["label_sizes"]):
+        matched, majority = clustering["matched_class"][j], clustering["majority_class"][j]
+        species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
+        target = run.species_of(j + 1)
+        pair = (j + 1, None if target is None else names[target])
+        entry = next((e for e in run.get("alignments") or [] if (e["label"], e["class_name"]) == pair), None)
+        result.append(
+            {
+                "label": str(j + 1),
+                "size": f"{size:,}",
+                "species": species,
+                "share": "–" if majority is None else f"{clustering['confusion'][majority][j] / max(size, 1):.1%}",
+                "aligned_to": entry["class_name"] if entry else "–",
+                "correlation": number(entry["correlation"] if entry else None),
+                "hand": "–" if entry is None else "mirrored" if entry["mirrored"] else "as is",
+                "turn": "–" if entry is None else ", ".join(f"{angle:.1f}" for angle in entry["angles_deg"]),
+                "shift": "–" if entry is None else ", ".join(f"{shift:.1f}" for shift in entry["shift_A"]),
+            }
+        )
+    return result

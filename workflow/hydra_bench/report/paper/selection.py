@@ -1,0 +1,58 @@
+"""Which runs a figure of the paper shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra_bench.errors import InputError
+from hydra_bench.report.runs import Metrics, by_dataset, first_seeds
+from hydra_bench.report.style import Line, method_lines
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Runs of one dataset that ended well, the first seed of each method, bounds last.
+
+    main: the run that figures of one method show; clustered: one whose labels are k-means on its latents, if any;
+    everything: all seeds of all methods, failed ones too; lines: each method's colour.
+    """
+
+    results: Path
+    everything: list[Metrics]
+    runs: list[Metrics]
+    main: Metrics
+    clustered: Metrics | None
+    lines: dict[str, Line]
+
+    @property
+    def competitors(self) -> list[Metrics]:
+        """Methods that do not read the truth; the bounds, where nothing else was run."""
+        return [run for run in self.runs if not run.is_bound] or self.runs
+
+
+def select(runs: list[Metrics], results: Path, dataset: str, main_method: str | None = None) -> Selection:
+    """The runs of a dataset. `main_method` None takes the competitor with classes of its own of highest ARI.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no run that ended well, or the method none.
+    """
+    groups = by_dataset(runs)
+    if dataset not in groups:
+        raise InputError(f"{dataset}: no such dataset among the metrics; there are {', '.join(groups)}")
+    shown = first_seeds(groups[dataset])
+    if not shown:
+        raise InputError(f"{dataset}: no run ended well; there is nothing to draw")
+    competing = [run for run in shown if not run.is_bound] or shown
+    if main_method is None:
+        main = max(competing, key=lambda run: (run.noun == "class", run["clustering"]["ari"] or 0.0))
+    else:
+        found = [run for run in shown if run.method == main_method]
+        if not found:
+            names = ", ".join(run.method for run in shown)
+            raise InputError(f"{main_method}: no run of this method ended well on {dataset}; there are {names}")
+        main = found[0]
+    clustered = next((run for run in competing if run.noun == "cluster" and run.get("latents")), None)
+    return Selection(results, groups[dataset], shown, main, clustered, method_lines(runs))

@@ -1,0 +1,146 @@
+"""The rows of Table 1: means over seeds and images, ranks, states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hydra_bench.report.runs import NOT_CONFIGURED, Metrics, by_dataset, by_method, results_folder, settings
+
+FIRST, SECOND = 1, 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one dataset.
+
+    Means are over the seeds that ended well, None where none did. `ari_sd` is over seeds, None for one seed;
+    `fsc_auc_sd` is over the images of all seeds, `fsc_auc_seed_sd` over the seeds' means. per_class: species -> mean
+    and sd of the FSC-AUC over its images of all seeds. Ranks are 1, 2 or 0, among the dataset's competitors, by the
+    printed digits; ties share a rank.
+    """
+
+    dataset: str
+    method: str
+    label: str
+    is_bound: bool
+    n_seeds: int
+    ari_mean: float | None
+    ari_sd: float | None
+    fsc_auc_mean: float | None
+    fsc_auc_sd: float | None
+    wall_s: float
+    peak_rss_mb: float
+    state: str
+    reason: str
+    cpu_s: float
+    n_wanted: int
+    labels_from: str
+    fsc_auc_seed_sd: float | None
+    per_class: dict[str, tuple[float, float]]
+    ari_rank: int = 0
+    fsc_auc_rank: int = 0
+
+    @property
+    def seeds_text(self) -> str:
+        """Seeds that ended well, and of how many where some did not or are missing."""
+        return str(self.n_seeds) if self.n_seeds == self.n_wanted else f"{self.n_seeds} of {self.n_wanted}"
+
+    @property
+    def kind_of_state(self) -> str:
+        """The state in one of four words, to choose rows by."""
+        known = {"ok", "failed", NOT_CONFIGURED}
+        return self.state if self.state in known else "partly ok"
+
+
+def table_rows(runs: list[Metrics]) -> list[Row]:
+    """Table 1: datasets in order, in each the competitors and then the bounds."""
+    rows: list[Row] = []
+    for group in by_dataset(runs).values():
+        wanted = len({run.seed for run in group})
+        rows += _ranked([_row(seeds, wanted) for seeds in by_method(group).values()])
+    return rows
+
+
+def _row(seeds: list[Metrics], n_wanted: int) -> Row:
+    good = [run for run in seeds if run.ok]
+    failed = [run for run in seeds if not run.ok]
+    costs = [run["cost"] for run in good or seeds]
+    # Without any reference labels there is no ARI.
+    aris = [run["clustering"]["ari"] for run in good if run["clustering"]["ari"] is not None]
+    compared = [run["fsc"] for run in good if run["fsc"]]
+    aucs = [particle["auc"] for fsc in compared for particle in fsc["per_particle"]]
+    seed_means = [fsc["auc_mean"] for fsc in compared]
+    return Row(
+        dataset=seeds[0].dataset,
+        method=seeds[0].method,
+        label=seeds[0].label,
+        is_bound=seeds[0].is_bound,
+        n_seeds=len(good),
+        ari_mean=float(np.mean(aris)) if aris else None,
+        ari_sd=float(np.std(aris, ddof=1)) if len(aris) > 1 else None,
+        # One seed's figures are the metrics file's own, digit for digit.
+        fsc_auc_mean=compared[0]["auc_mean"] if len(compared) == 1 else float(np.mean(aucs)) if aucs else None,
+        fsc_auc_sd=compared[0]["auc_sd"] if len(compared) == 1 else float(np.std(aucs)) if aucs else None,
+        wall_s=float(np.mean([cost["wall_s"] for cost in costs])),
+        peak_rss_mb=float(np.mean([cost["peak_rss_mb"] for cost in costs])),
+        state=_state(seeds, n_wanted),
+        reason="; ".join(dict.fromkeys(str(run["reason"]) for run in failed)),
+        cpu_s=float(np.mean([cost["cpu_s"] for cost in costs])),
+        n_wanted=n_wanted,
+        labels_from="; ".join(dict.fromkeys(run["clustering"]["labels_from"] for run in good)),
+        fsc_auc_seed_sd=float(np.std(seed_means, ddof=1)) if len(seed_means) > 1 else None,
+        per_class=_per_class(compared, good[0]["class_names"] if good else []),
+    )
+
+
+def _per_class(compared: list[dict[str, Any]], names: list[str]) -> dict[str, tuple[float, float]]:
+    """FSC-AUC of each evaluated species over the images of all seeds: mean and sd."""
+    if len(compared) == 1:
+        return {entry["class_name"]: (entry["auc_mean"], entry["auc_sd"]) for entry in compared[0]["per_class"]}
+    images: dict[str, list[float]] = {}
+    for particle in (particle for fsc in compared for particle in fsc["per_particle"]):
+        images.setdefault(names[particle["class"]], []).append(particle["auc"])
+    return {name: (float(np.mean(aucs)), float(np.std(aucs))) for name, aucs in images.items()}
+
+
+def _state(seeds: list[Metrics], n_wanted: int) -> str:
+    """ok; one word for all that went wrong in the same way; or how many failed and how many were not run."""
+    failed = [run.state for run in seeds if not run.ok]
+    if len(failed) == len(seeds):
+        return failed[0] if len(set(failed)) == 1 else "failed"
+    parts = [f"{len(failed)} of {len(seeds)} failed"] if failed else []
+    if len(seeds) < n_wanted:
+        parts.append(f"{n_wanted - len(seeds)} of {n_wanted} seeds missing")
+    return ", ".join(parts) or "ok"
+
+
+def _ranked(rows: list[Row]) -> list[Row]:
+    ari = _ranks([None if row.is_bound else row.ari_mean for row in rows])
+    auc = _ranks([None if row.is_bound else row.fsc_auc_mean for row in rows])
+    return [Row(**{**row.__dict__, "ari_rank": a, "fsc_auc_rank": f}) for row, a, f in zip(rows, ari, auc, strict=True)]
+
+
+def _ranks(values: list[float | None]) -> list[int]:
+    printed = [None if value is None else float(number(value)) for value in values]
+    order = sorted({value for value in printed if value is not None}, reverse=True)[:SECOND]
+    return [order.index(value) + 1 if value in order else 0 for value in printed]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number at the printed digits; an en dash where there is none, and no minus before a zero."""
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def spread(mean: float | None, sd: float | None) -> str:
+    """mean ± sd at the printed digits."""
+    return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"
+
+
+def footer(runs: list[Metrics]) -> str:
+    """One line under a dataset's rows: what its numbers depend on."""
+    facts = [f"{name}: {value}" for name, value in settings(results_folder(runs[0]), runs)]
+    seeds = sorted({run.seed for run in runs})
+    return "; ".join([*facts, f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]) + "."
