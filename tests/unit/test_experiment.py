@@ -208,7 +208,7 @@ def test_what_a_reference_cannot_be(project: Project) -> None:
         ({**own, "labels": "no.star"}, "no.star: no such file"),
         ({**own, "classes": {"a": small, "b": {**small, "files": None}}}, "b has particles that another class"),
         ({**own, "classes": {"a": {**small, "map": "no.mrc"}}}, "no.mrc: no such file"),
-        ({**own, "poses": True}, "is not there, which is in the stack"),
+        ({**own, "poses": True}, "lacks the column rlnAngleRot"),
     ):
         with pytest.raises(InputError, match=said) as error:
             Experiment.open({**project.definition, "reference": reference}).reference()

@@ -13,7 +13,7 @@ from scipy.stats import kstest
 
 from hydra_bench.ctf import Defocus, Optics, electron_wavelength_A
 from hydra_bench.density import density_map
-from hydra_bench.fourier import fft_centred, frequency_radius
+from hydra_bench.fourier import fft_centred
 from hydra_bench.imaging import Imaging, Particles, draw_particles
 from hydra_bench.particles.ctf_only import read_ctf
 from hydra_bench.projection import project
