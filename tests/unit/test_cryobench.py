@@ -107,7 +107,9 @@ def changed(path: Path, change: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize(
     ("break_it", "more", "said"),
     [
-        (lambda f: changed(f / "combined_poses.pkl", lambda p: (p[0][::-1].copy(), p[1])), {}, "do not look like proj"),
+        (lambda f: changed(f / "combined_poses.pkl", lambda p: (p[0][::-1].copy(), p[1])), {}, "at other rotations"),
+        (lambda f: changed(f / "combined_poses.pkl", lambda p: (p[0], -p[1])), {}, "do not look like"),
+        (lambda f: changed(f / "gt_latents.pkl", lambda labels: labels[::-1].copy()), {}, "do not look like"),
         (
             lambda f: changed(f / "combined_poses.pkl", lambda p: (p[0][:-1], p[1][:-1])),
             {},
