@@ -85,7 +85,8 @@ def make_dataset(definition: config.Config, structures: list[Path], stack: Path,
 def simulate_command(args: argparse.Namespace) -> None:
     """`hydra-bench simulate`: a dataset of any kind. Raises InputError."""
     definition = read_definition(args.definition)
-    set_threads(args.threads)
+    # A few very large blocks, which would stay beside each other if they were kept.
+    set_threads(args.threads, keep_memory=False)
     make_dataset(definition, args.structures, args.stack, args.truth)
 
 

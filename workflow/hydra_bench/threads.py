@@ -20,7 +20,7 @@ def keep_freed_memory(trim_bytes: int = 1 << 30) -> bool:
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, trim_bytes))
 
 
-def set_threads(threads: int, device: str = "cpu") -> None:
+def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> None:
     """Fix the number of threads, on which sums and so the last digits depend; on a CPU, repeatable kernels only.
 
     Raises InputError for fewer than one thread.
@@ -32,7 +32,8 @@ def set_threads(threads: int, device: str = "cpu") -> None:
     if threads < 1:
         raise InputError(f"--threads: {threads}; 1 or more is allowed")
     torch.set_num_threads(threads)
-    keep_freed_memory()
+    if keep_memory:
+        keep_freed_memory()
     torch.use_deterministic_algorithms(mode=device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # 4 % of the time; nothing reads what it did not write
     # The first call of MKL's vector functions on new threads may differ from all later ones in the last digits

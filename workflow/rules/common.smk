@@ -65,6 +65,14 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def simulation_mb(wildcards, attempt):
+    """Memory to ask for to make a dataset: what a simulation is known to take, and a quarter more."""
+    from hydra_bench.dataset_check import making_bytes
+
+    dataset = settings["dataset_definitions"][wildcards.dataset]
+    return max(2500, round(1.25 * making_bytes(dataset) / 1e6)) * attempt
+
+
 def methods_of(program):
     """A pattern of the names of a program's methods, which picks the rule for a reconstruction."""
     methods = settings["method_definitions"].items()

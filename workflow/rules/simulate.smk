@@ -15,7 +15,7 @@ rule simulate:
         "../../envs/hydra-bench.yaml"
     threads: settings["threads"]
     resources:
-        mem_mb=growing(2500),
+        mem_mb=simulation_mb,
         runtime=growing(240),
     params:
         definition=dataset_definition,
