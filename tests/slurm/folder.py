@@ -131,7 +131,8 @@ class Folder:
         """Rows of table 1 by label, without what methods cost."""
         header, *lines = (self.path / "results" / "tables" / "table1.csv").read_text().splitlines()
         rows = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
-        return {row["method"]: {k: v for k, v in row.items() if k not in ("wall_s", "peak_rss_mb")} for row in rows}
+        costs = ("wall_s", "cpu_s", "peak_rss_mb")
+        return {row["method"]: {k: v for k, v in row.items() if k not in costs} for row in rows}
 
     def signal_training(self, method: str, number: signal.Signals) -> bool:
         """Send a signal to the training process of this folder; whether there is one."""
