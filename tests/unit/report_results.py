@@ -203,9 +203,9 @@ def write_truth(folder: Path, n: int, dataset: str = "demo") -> None:
 
 def failed_only(folder: Path) -> list[Path]:
     """No run ended well, and one could not be: a program without a licence here."""
-    reason = "not configured: cryoSPARC needs a host and a licence in the configuration"
-    other = identity("sparc", "cryoSPARC") | {"reason": reason}
-    return [write_run(folder, identity("hydra_k3", "Hydra, K=3")), write_run(folder, other)]
+    failed = identity("hydra_k3", "Hydra, K=3") | {"notes": {"log_tail": ["step 3 of 9", "<b>Killed</b> & gone"]}}
+    other = identity("sparc", "cryoSPARC") | {"state": "not configured", "reason": "set CRYOSPARC_LICENSE_ID"}
+    return [write_run(folder, failed), write_run(folder, other)]
 
 
 def missing_seed(folder: Path) -> list[Path]:

@@ -6,7 +6,8 @@ samples/         <particle>.mrc, the method's own volume for each particle of th
 history.csv      what was seen on the way (optional; columns are the method's own)
 run.json         what ran, how it ended, what it cost
 
-A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else.
+A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else; so does one whose
+program has no licence or host here, which is no failure: its state is "not configured".
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hydra_bench.truth import pose_table, poses_from_table
 
 STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
+OK, FAILED, NOT_CONFIGURED = STATES = ("ok", "failed", "not configured")
 EMPTY_SHARE = 0.02
 """A class with less than this share of the particles is called empty."""
 
@@ -58,7 +60,7 @@ class Run:
     seed: int
     parameters: dict[str, Any]
     device: str
-    state: str  # "ok" or "failed"
+    state: str  # one of STATES
     reason: str
     images_seen: int
     cost: Cost
@@ -106,8 +108,8 @@ def read_run(folder: Path | str) -> Run:
         run = Run(**{**content, "cost": Cost(**content["cost"])})
     except (TypeError, KeyError) as error:
         raise InputError(f"{path}: not a run of this version ({error})") from None
-    if run.state not in ("ok", "failed"):
-        raise InputError(f"{path}: state is {run.state!r}; ok or failed is expected")
+    if run.state not in STATES:
+        raise InputError(f"{path}: state is {run.state!r}; {', '.join(STATES[:-1])} or {STATES[-1]} is expected")
     return run
 
 
