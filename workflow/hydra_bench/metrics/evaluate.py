@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import write_json, write_map
@@ -21,12 +22,13 @@ from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.metrics.volumes import AlignedMaps
-from hydra_bench.reconstruction import Assignments, Run, read_assignments, read_run
+from hydra_bench.reconstruction import Assignments, Run, read_assignments, read_history_labels, read_run
 from hydra_bench.rotations import euler_from_matrices
 from hydra_bench.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
 from hydra_bench.truth import Truth, judged_by, read_truth
 
 _MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents", "labels", "true_classes")
+_MEASURED += ("history_ari",)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def evaluate(
         content |= _measure(stack, truth, folder, Path(aligned_folder), settings, progress)
         if content["judged_by"] == "nothing":  # all particles are of one class, of which nothing is known
             content["clustering"] |= dict.fromkeys(("ari", "ami", "accuracy"))
+            content["history_ari"] = None
     content = _rounded(content)
     write_json(output_json, content)
     return content
@@ -136,7 +139,14 @@ def _measure(
         "latents": _latents(assignments, predicted),
         "labels": predicted.labels.tolist(),
         "true_classes": truth.classes.tolist(),
+        "history_ari": _history_ari(folder, truth),
     }
+
+
+def _history_ari(folder: Path, truth: Truth) -> list[float] | None:
+    """The ARI of the labels that a method had at each row of its history; None where it left none."""
+    labels = read_history_labels(folder, len(truth))
+    return None if labels is None else [adjusted_rand_score(truth.classes, row) for row in labels]
 
 
 def _target_class(clustering: Clustering, label: int) -> int | None:

@@ -17,15 +17,14 @@ from hydra_bench.report.cost import cost_table
 from hydra_bench.report.details import classes, departures, facts, log_tail, plain, remarks, told
 from hydra_bench.report.figures import INDEX_NAME
 from hydra_bench.report.interactive import dataset_data, method_data
+from hydra_bench.report.method_lines import MARKERS, Line, method_lines
 from hydra_bench.report.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, first_seeds, read_all, results_folder, settings
-from hydra_bench.report.style import method_lines
 from hydra_bench.report.terms import TERMS
 
 _HERE = Path(__file__).parent
 _DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv", "cost.csv")
 _MEASURES = {"ari_mean": "ARI", "fsc_auc_mean": "FSC-AUC"}
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,7 @@ def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
                 data=embedding.packed_json(dataset_data(good)) if good else None,
                 costs={
                     "measures": _MEASURES,
-                    "rows": [
-                        _cost(row, lines[row.method].colour, m) for m, row in enumerate(own.values()) if row.n_seeds
-                    ],
+                    "rows": [_cost(row, lines[row.method]) for row in own.values() if row.n_seeds],
                 },
             )
         )
@@ -169,11 +166,11 @@ def _methods(
     return result
 
 
-def _cost(row: Row, colour: str, number_of_method: int) -> dict[str, Any]:
-    symbol = _SYMBOLS[number_of_method % len(_SYMBOLS)] + ("-open" if row.is_bound else "")
+def _cost(row: Row, line: Line) -> dict[str, Any]:
+    symbol = MARKERS[line.marker] + ("-open" if row.is_bound else "")
     measured = ("label", "wall_s", "ari_mean", "fsc_auc_mean")
     spreads = {"ari_mean_sd": row.ari_sd, "fsc_auc_mean_sd": row.fsc_auc_sd}
-    return {name: getattr(row, name) for name in measured} | spreads | {"colour": colour, "symbol": symbol}
+    return {name: getattr(row, name) for name in measured} | spreads | {"colour": line.colour, "symbol": symbol}
 
 
 def _count(value: int | None) -> str:

@@ -18,7 +18,7 @@ class Row:
     """One method on one dataset.
 
     Means are over the seeds that ended well, None where none did; costs are then over those that failed. `ari_sd` is
-    over seeds, None for one seed; `fsc_auc_sd` is over the images of all seeds, `fsc_auc_seed_sd` over the seeds' means.
+    over seeds, None for one seed; `fsc_auc_sd` is over the images of all seeds, `fsc_auc_seed_sd` over their means.
     per_class: species -> mean and sd of the FSC-AUC over its images of all seeds. Ranks are 1, 2 or 0, among the
     dataset's competitors, by the printed digits; ties share a rank.
     """
