@@ -244,5 +244,19 @@ def no_truth(folder: Path) -> list[Path]:
     return [path]
 
 
+def partly_mapped(folder: Path) -> list[Path]:
+    """Experimental images whose third reference class, say of junk, has labels and no map."""
+    names = ["receptor", "p97", "junk"]
+    content = finished("hydra_k3", "Hydra, K=3", 0.83, 0.5) | {"pose": None, "judged_by": "reference"}
+    content |= {"class_names": names, "fsc": resolution(0.6, names[:2])}
+    content["alignments"] = [content["alignments"][0] | {"label": k + 1, "class_name": names[k]} for k in range(2)]
+    write_truth(folder, 2)
+    path = write_run(folder, content)
+    (path.with_name("1_aligned") / "label_3.mrc").unlink()
+    for k in range(3):
+        write_map(folder / "reconstructions/demo/hydra_k3/1/volumes" / f"class_{k + 1}.mrc", blob(k), PIXEL)
+    return [path]
+
+
 ODD = {"failed": failed_only, "missing_seed": missing_seed, "one_class": one_class}
-ODD |= {"hundred_classes": hundred_classes, "no_truth": no_truth}
+ODD |= {"hundred_classes": hundred_classes, "no_truth": no_truth, "partly_mapped": partly_mapped}

@@ -173,8 +173,12 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         "one_class": ["one class"],
         "hundred_classes": ["species 100"],
         "no_truth": ["class 3, small subunit"],
+        "partly_mapped": ["class 3, junk"],
     }
     assert all(words in text for words in expected[name])
+    if name == "partly_mapped":
+        assert [one["aligned"] for one in packed(html, "dataset-1-method-1-data")["maps"]] == [True, True, False]
+        assert [one["levels"] is None for one in packed(html, "dataset-1-data")["species"]] == [False, False, True]
     if name == "no_truth":
         method = packed(html, "dataset-1-method-1-data")
         assert method["fsc"] is None

@@ -17,10 +17,14 @@ from hydra_bench.files import write_map
 from hydra_bench.jobs.state import method_definition
 from hydra_bench.metrics.alignment import align_map, apply
 from hydra_bench.reconstruction import sample_path
+from hydra_bench.report.maps_figure import class_maps
+from hydra_bench.report.method_lines import method_lines
+from hydra_bench.report.paper import classes, references
 from hydra_bench.report.paper.conformations import alignment, marked_particles
 from hydra_bench.report.paper.fixed_poses import fixed_poses
 from hydra_bench.report.paper.selection import select
 from hydra_bench.report.paper.supplement import sweeps
+from hydra_bench.report.resolution_figures import fsc_curves
 from hydra_bench.report.runs import read_all, read_metrics
 from hydra_bench.report.style import Picture, report_style, save
 from hydra_bench.rotations import euler_from_matrices
@@ -58,6 +62,23 @@ def test_the_main_method_is_the_best_with_classes_or_the_one_named(tmp_path: Pat
         select(runs, tmp_path, "demo", "other_program")
     with pytest.raises(InputError, match="nowhere: no such dataset"):
         select(runs, tmp_path, "nowhere")
+
+
+def test_a_reference_class_without_a_map_says_so_and_is_in_no_fsc(tmp_path: Path) -> None:
+    (path,) = ODD["partly_mapped"](tmp_path)
+    runs = read_all([path])
+    with report_style():
+        pictures = [class_maps(runs, tmp_path), classes.draw(select(runs, tmp_path, "demo"))]
+        pictures += [references.draw(select(runs, tmp_path, "demo"))]
+        curves = fsc_curves(runs, method_lines(runs))
+        for picture in pictures:
+            texts = [text.get_text() for text in picture.figure.findobj(Text)]
+            assert texts.count("no reference\nmap") == 1
+            assert "class 3: 40 particles" in [text.replace("\n", " ") for text in texts]
+            assert "Of a species without a reference map" in picture.caption
+    shown = {text.get_text() for figure in (curves.figure, pictures[2].figure) for text in figure.findobj(Text)}
+    assert {"receptor", "p97", "receptor: 21.3 Å", "p97: 21.3 Å"} <= shown
+    assert len(curves.figure.axes) == 2
 
 
 @pytest.mark.parametrize("name", ["one_class", "no_truth", "hundred_classes"])

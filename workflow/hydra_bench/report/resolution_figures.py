@@ -21,7 +21,8 @@ _LEAST_GAP = 0.13
 
 def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
     """One panel a species, one curve a method: the mean over the species' images and ±1 sd."""
-    names = runs[0]["class_names"][:MOST_SPECIES]
+    compared = {entry["class_name"] for run in runs for entry in run["fsc"]["per_class"]}
+    names = [name for name in runs[0]["class_names"] if name in compared][:MOST_SPECIES]
     n_columns = min(len(names), 3)
     n_rows = math.ceil(len(names) / n_columns)
     figure = Figure(figsize=(max(2.75 * n_columns, 4.6), 2.75 * n_rows + 0.7), layout="constrained")

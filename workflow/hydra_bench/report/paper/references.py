@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hydra_bench.report.clustering_figures import confusion, dot, scatter
-from hydra_bench.report.map_pictures import MapPictures, level_text, show
+from hydra_bench.report.map_pictures import MapPictures, level_text, show, show_truth
 from hydra_bench.report.maps_figure import draw_panel, panels, row_label
 from hydra_bench.report.method_lines import Line
 from hydra_bench.report.paper.selection import Selection
@@ -73,8 +73,7 @@ def _maps(part: object, run: Metrics, pictures: MapPictures, names: list[str], n
     for panel in panels(run, len(names)):
         draw_panel(axes[0][panel.column], run, panel, pictures)
     for k, name in enumerate(names):
-        if (image := pictures.truth(k)) is not None:
-            show(axes[1][k], image, pictures.window)
+        show_truth(axes[1][k], pictures, k)
         size = run["true_classes"].count(k)
         axes[1][k].set_xlabel(f"{wrapped(name, _WIDTH / n_columns, 8.5)}\n{size:,} particles", fontsize=8.5)
 
@@ -92,6 +91,7 @@ def _fsc(ax: Axes, run: Metrics, names: list[str]) -> None:
     handles = [
         Line2D([], [], color=species_colour(k), label=f"{n}: {found[n]:.1f} Å" if found.get(n) else n)
         for k, n in enumerate(names)
+        if n in found
     ]
     ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, title="resolution at 0.5")
 
