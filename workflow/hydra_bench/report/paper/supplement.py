@@ -94,7 +94,9 @@ def _history(run: Metrics) -> pd.DataFrame | None:
     if "l" in history:
         history["resolution_A"] = run["box_px"] * run["pixel_size_A"] / history["l"]
     sizes = history.filter(regex=r"^size_\d+$")
-    if sizes.shape[1]:
+    if sizes.shape[1] == 1:  # all particles in one class, all the time
+        history = history.drop(columns="entropy", errors="ignore")
+    elif sizes.shape[1]:
         history["used"] = (sizes >= 0.02 * run["n_particles"]).sum(axis=1)
     return history
 
