@@ -90,7 +90,7 @@ def test_the_costs_are_those_of_the_table_to_download_and_sort(demo: Path, visit
     head.click()
     expect(head).to_have_attribute("aria-sort", "ascending")
     assert column(page, "Wall", "jobs") == sorted(walls, key=float)
-    page.get_by_label("Job").select_option("reconstruct")
+    page.get_by_role("combobox", name="Job").select_option("reconstruct")
     assert set(column(page, "Job", "jobs")) == {"reconstruct"}
     attempts = {row["attempts"] for row in written if row["step"] == "reconstruct"}
     assert set(column(page, "Attempts", "jobs")) == attempts

@@ -27,11 +27,11 @@ Dashes = str | tuple[int, tuple[float, ...]]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255")
 GREYS = ("#222222", "#6A6A6A", "#A0A0A0")
-KNOWN = ("hydra_k3", "hydra_k1", "hydra_k5", "cryodrgn2", "cryosparc", "drgnai", "cryodrgn_fixed", "relion")
-KNOWN += ("hydra_k2", "hydra_k4", "hydra_ribosplike", "hydra_experimental", "hydra_k6", "hydra_k8")
-KNOWN_BOUNDS = ("oracle", "shuffled")
+KNOWN = ("hydra_k3", "hydra_k1", "hydra_k5", "cryodrgn2", "cryosparc", "drgnai", "cryodrgn_consensus", "relion")
+KNOWN += ("hydra_k2", "hydra_k4", "hydra_ribosplike", "hydra_experimental", "consensus", "cryodrgn_fixed")
+KNOWN_BOUNDS = ("oracle", "shuffled", "known_poses", "cryodrgn_true_poses", "hydra_true_poses")
 _OF_KNOWN: tuple[Dashes, ...] = ("-", "--")
-_OF_BOUNDS: tuple[Dashes, ...] = ("--", ":")
+_OF_BOUNDS: tuple[Dashes, ...] = ("--", ":", "-.")
 _OF_OTHERS: tuple[Dashes, ...] = ("-.", (0, (1.0, 1.1)), (0, (5.0, 1.2, 1.0, 1.2, 1.0, 1.2)), (0, (7.0, 3.0)))
 MARKERS = {
     "o": "circle",
@@ -77,7 +77,8 @@ def lines_of(names: Iterable[str], bounds: bool = False) -> dict[str, Line]:
         if name in known:
             turn, place = divmod(known.index(name), len(colours))
             marker = list(MARKERS)[(place + 4 * turn) % len(MARKERS)]
-            found[name] = Line(colours[place], dashes[place if bounds else turn], marker, turn > 0)
+            style = dashes[(place + turn) % len(dashes)] if bounds else dashes[turn]
+            found[name] = Line(colours[place], style, marker, turn > 0)
         else:
             found[name] = _chosen(name, colours, set(found.values()))
     return found
