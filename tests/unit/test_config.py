@@ -83,6 +83,7 @@ def test_order_of_species_is_kept_and_order_of_keys_is_the_schemas(config: dict[
 OTHER_KEYS = ["mass_kDa", "states", "interpolate", "motion", "wells"]
 SIMULATION = "dataset_definitions.demo.simulation"
 PARAMETERS = "method_definitions.hydra_k3.parameters"
+MERGED = "method_definitions.hydra_k5.merge_classes"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,17 @@ PARAMETERS = "method_definitions.hydra_k3.parameters"
         ("datasets", [], r"datasets: \[\] is not allowed; a list of 1 or more"),
         ("seeds", [-1], r"seeds\[0\]: -1 is not allowed; an integer at least 0"),
         ("evaluation.mask", "soft", "evaluation.mask: soft is not allowed; none or a mapping with the keys radius_A"),
+        (
+            "method_definitions.hydra_k5.merge_classes",
+            {"a": [1, 2], "b": [2]},
+            "merge_classes.b: 2 is not allowed; it belongs to a already",
+        ),
+        (
+            "method_definitions.hydra_k5.merge_classes",
+            {"a": [0]},
+            r"merge_classes.a\[0\]: 0 is not allowed; an integer",
+        ),
+        (MERGED, {"a": []}, "merge_classes.a: .* a list of 1 or more, each an"),
         ("dataset_definitions", {"a/b": {}}, "dataset_definitions: a/b is not allowed; a name of letters"),
     ],
 )

@@ -139,7 +139,7 @@ def test_the_views_hold_what_the_metrics_say(html: str) -> None:
     dataset, method = packed(html, "dataset-1-data"), packed(html, "dataset-1-method-2-data")
     content = next(c for c in contents() if c["method"] == "hydra_k5")
     assert [species["name"] for species in dataset["species"]] == content["class_names"]
-    assert method["confusion"]["labels"] == [1, 2, 3, 4, 5]
+    assert method["confusion"]["labels"] == [f"class {j}" for j in range(1, 6)]
     assert method["confusion"]["counts"] == content["clustering"]["confusion"]
     for curve, entry in zip(method["fsc"]["classes"], content["fsc"]["per_class"], strict=True):
         assert curve["mean"] == pytest.approx(entry["curve_mean"], abs=5e-5)

@@ -99,7 +99,11 @@ def test_a_parameter_reruns_its_method(changed: Callable[[str, Any], Counter[str
 
 @pytest.mark.parametrize(
     ("path", "value", "evaluations"),
-    [("evaluation.mask", {"radius_A": 150}, 6), ("method_definitions.k3.label", "Three fields", 2)],
+    [
+        ("evaluation.mask", {"radius_A": 150}, 6),
+        ("method_definitions.k3.label", "Three fields", 2),
+        ("method_definitions.k3.merge_classes", {"both": [1, 2]}, 2),
+    ],
 )
 def test_the_evaluation_reruns_no_method(
     changed: Callable[[str, Any], Counter[str]], path: str, value: Any, evaluations: int

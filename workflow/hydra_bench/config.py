@@ -109,6 +109,7 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
             _check_name(method["program"], programs(), (*at, "program"), "a folder of workflow/methods")
             parameters = filled(parameter_schema(method["program"]), method["parameters"], (*at, "parameters"))
             method["parameters"] = parameters
+            _check_merging(method["merge_classes"] or {}, (*at, "merge_classes"))
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):
             for i, name in enumerate(checked[kind]):
                 _check_name(name, checked[definitions], (kind, i), f"a key of {definitions}")
@@ -127,6 +128,16 @@ def _check_name(name: str, allowed: Iterable[str], path: KeyPath, what: str) -> 
     if name not in names:
         known = ", ".join(names) or "none there"
         raise KeyPathError(path, f"unknown name {name!r}; {what} is expected: {known}{nearest(name, names)}")
+
+
+def _check_merging(merged: dict[str, list[int]], at: KeyPath) -> None:
+    """A class has one name only."""
+    names: dict[int, str] = {}
+    for name, numbers in merged.items():
+        for number in numbers:
+            if number in names:
+                raise KeyPathError((*at, name), f"{number} is not allowed; it belongs to {names[number]} already")
+            names[number] = name
 
 
 def _species_schema() -> Schema:

@@ -55,6 +55,14 @@ def method_definition(wildcards):
     return state.method_definition(settings, wildcards.method)
 
 
+def evaluation_definition(wildcards):
+    """How a method's runs are scored, as JSON: no part of the method, so that a change reruns no training."""
+    merged = settings["method_definitions"][wildcards.method]["merge_classes"]
+    return json.dumps(
+        settings["evaluation"] | ({"merge_classes": merged} if merged else {})
+    )
+
+
 def state_of(wildcards):
     """Where a run keeps its state: apart from its outputs, which Snakemake deletes if a job fails."""
     return state.state_folder(settings, **wildcards)
