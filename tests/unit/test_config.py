@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from hydra_bench import config as configuration
+from hydra_bench.baselines.task import load_adapter
 from hydra_bench.errors import InputError
 from hydra_bench.schema import KeyPathError, Schema, filled, keys
 
@@ -312,15 +313,61 @@ def test_a_problem_carries_its_path() -> None:
 @pytest.mark.parametrize("program", configuration.programs())
 def test_every_card_is_complete(program: str) -> None:
     card = configuration.card(program)
-    assert set(card) == {"name", "program", "description", "paper", "licence", "reads_truth"}
+    always = {"name", "program", "description", "paper", "licence", "reads_truth", "takes_poses"}
+    assert always <= set(card) <= always | {"adapter", "environment", "executables", "install", "file_parameters"}
     assert isinstance(card["reads_truth"], bool)
+    assert isinstance(card["takes_poses"], bool)
+    assert configuration.has_rule(program) != ("adapter" in card), "a rule of its own, or an adapter"
+    assert not card.get("executables") or card["install"], "how to install its programs"
+    assert (ROOT / "envs" / f"{configuration.environment_name(program)}.yaml").is_file()
 
 
-@pytest.mark.parametrize("program", configuration.programs())
-def test_a_methods_rule_reads_the_truth_only_if_its_card_says_so(program: str) -> None:
-    rule = (configuration.METHODS_FOLDER / program / "rule.smk").read_text()
-    code = "\n".join(line for line in rule.splitlines() if not line.lstrip().startswith("#"))
-    assert ("truth" in code.lower()) == configuration.card(program)["reads_truth"]
+@pytest.mark.parametrize("program", [p for p in configuration.programs() if not configuration.has_rule(p)])
+def test_every_adapter_is_there(program: str) -> None:
+    assert callable(load_adapter(configuration.card(program)["adapter"], configuration.METHODS_FOLDER / program))
+    assert not configuration.card(program)["reads_truth"], "an adapter is never given the truth"
+
+
+@pytest.mark.parametrize("program", [*configuration.programs(), None])
+def test_a_methods_rule_reads_the_truth_only_if_its_card_says_so(program: str | None) -> None:
+    rules = configuration.METHODS_FOLDER.parent / "rules"
+    path = rules / "reconstruct.smk" if program is None else configuration.METHODS_FOLDER / program / "rule.smk"
+    if not path.is_file():
+        return  # it has the rule for adapters, which is looked at, too
+    code = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
+    assert ("truth" in code.lower()) == (program is not None and configuration.card(program)["reads_truth"])
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("nobody", "unknown name 'nobody'; truth or a key of method_definitions is expected"),
+        ("hydra_k3", "hydra_k3 <- hydra_k3 goes round in a circle"),
+        ("hydra_k5", "hydra_k3 <- hydra_k5 <- hydra_k3 goes round in a circle"),
+    ],
+)
+def test_given_poses_must_come_from_somewhere(source: str, problem: str) -> None:
+    settings = configuration.load([DEFAULT])
+    settings["method_definitions"]["hydra_k3"]["poses_from"] = source
+    settings["method_definitions"]["hydra_k5"]["poses_from"] = "hydra_k3"
+    with pytest.raises(InputError, match="method_definitions.hydra_k[35].poses_from: .*" + re.escape(problem)):
+        configuration.validate(settings)
+
+
+def test_a_program_that_takes_no_poses_is_given_none() -> None:
+    settings = configuration.load([DEFAULT])
+    settings["method_definitions"]["oracle"]["poses_from"] = "truth"
+    with pytest.raises(InputError, match=r"oracle\.poses_from: the program backprojection takes no poses; null is exp"):
+        configuration.validate(settings)
+
+
+def test_who_is_given_true_poses_is_a_bound() -> None:
+    settings = configuration.load([DEFAULT])
+    settings["method_definitions"]["hydra_k3"]["poses_from"] = "truth"
+    settings["method_definitions"]["hydra_k5"]["poses_from"] = "hydra_k3"
+    checked = configuration.validate(settings)
+    bounds = [name for name in checked["method_definitions"] if configuration.reads_truth(checked, name)]
+    assert bounds == ["hydra_k3", "hydra_k5", "oracle", "shuffled"]
 
 
 def test_the_embedded_structures_are_what_their_checksums_say() -> None:

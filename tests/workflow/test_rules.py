@@ -97,6 +97,21 @@ def test_a_parameter_reruns_its_method(changed: Callable[[str, Any], Counter[str
     assert jobs == {"hydra": 2, "evaluate": 2, **SUMMARIES}
 
 
+@pytest.mark.parametrize("source", ["k2", "truth"])
+def test_other_poses_rerun_the_method_that_is_given_them(
+    changed: Callable[[str, Any], Counter[str]], source: str
+) -> None:
+    assert changed("method_definitions.k3.poses_from", source) == {"hydra": 2, "evaluate": 2, **SUMMARIES}
+
+
+def test_a_method_waits_for_the_one_whose_poses_it_is_given(finished: Clone) -> None:
+    """Though that one is not among those to run, it is made, and made first."""
+    config = config_with("method_definitions.k3.poses_from", "new")
+    config["method_definitions"]["new"] = {"program": "hydra", "label": "new", "parameters": {"classes": 1}}
+    finished.configure(config)
+    assert finished.jobs() == {"hydra": 4, "evaluate": 2, **SUMMARIES}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "evaluations"),
     [

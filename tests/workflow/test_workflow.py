@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from clone import Clone
+
+from hydra_bench.reconstruction import read_assignments
+from hydra_bench.truth import read_truth
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
 COMMANDS = Path(sys.executable).parent
@@ -44,6 +48,18 @@ def test_the_oracle_is_the_ceiling_and_shuffled_labels_the_floor(finished: Clone
     assert oracle["state"] == shuffled["state"] == "ok"
     assert oracle["clustering"]["ari"] == 1
     assert abs(shuffled["clustering"]["ari"]) < 0.2
+
+
+def test_who_is_given_true_poses_is_a_bound_and_keeps_them(finished: Clone) -> None:
+    given, ab_initio = (metrics(finished.folder, name) for name in ("true_poses", "hydra_k2"))
+    assert given["state"] == "ok"
+    assert given["reads_truth"]
+    assert not ab_initio["reads_truth"]
+    folder = finished.folder / "results"
+    ours = read_assignments(folder / "reconstructions" / "tiny" / "true_poses" / "0", 120)
+    truth = read_truth(folder / "datasets" / "tiny" / "truth")
+    np.testing.assert_allclose(ours.rotations, truth.rotations, atol=1e-4)
+    np.testing.assert_allclose(ours.shifts_A, truth.shifts_A, atol=1e-3)
 
 
 def test_a_failed_method_is_a_failed_row_and_stops_nothing(finished: Clone, rows: dict[str, dict[str, str]]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hydra_bench import __version__
+from hydra_bench.baselines.arguments import reconstruct_arguments
 from hydra_bench.bench.arguments import bench_arguments
 from hydra_bench.definition import read_definition
 from hydra_bench.errors import InputError
@@ -71,6 +72,12 @@ def _backproject(args: argparse.Namespace) -> None:
         Request(definition, args.seed, "cpu", reads_truth=True),
         lambda folder: run_backprojection(stack, truth, evaluation, labels, args.seed, folder),
     )
+
+
+def _reconstruct(args: argparse.Namespace) -> int:
+    from hydra_bench.baselines.command import reconstruct_command
+
+    return reconstruct_command(args)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -188,6 +195,10 @@ def build_parser() -> argparse.ArgumentParser:
     one = command("backproject", _backproject, "back-project with true poses: the bounds")
     method(one)
     paths(one, truth="folder of the truth")
+
+    one = command("reconstruct", _reconstruct, "reconstruct particles by another program, as its method's card says")
+    method(one)
+    reconstruct_arguments(one)
 
     one = command("evaluate", _evaluate, "score a reconstruction against the truth")
     one.add_argument("--definition", default="{}", help="evaluation settings: JSON text, or a file")

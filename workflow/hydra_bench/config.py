@@ -25,6 +25,9 @@ Config = dict[str, Any]
 _WORKFLOW = Path(__file__).resolve().parents[1]
 SCHEMA_PATH, METHODS_FOLDER = _WORKFLOW / "schemas" / "config.schema.yaml", _WORKFLOW / "methods"
 
+TRUTH = "truth"
+"""What `poses_from` says for true poses; no method may have that name."""
+
 _TABLE_MARK = "<!-- Below this line: made by `make config-table` from the schemas. -->\n"
 
 
@@ -81,8 +84,43 @@ def programs() -> list[str]:
 
 
 def card(program: str) -> dict[str, Any]:
-    """A program's card: name, program, description, paper, licence, reads_truth."""
+    """A program's card: what the report says of it, what it may read and what it needs (docs/adding-a-method.md)."""
     return read_yaml(METHODS_FOLDER / program / "card.yaml")
+
+
+def environment_folder(card: dict[str, Any], environments: Path | str | None) -> Path | None:
+    """Where `make envs` puts the environment that a card names, None if it names none."""
+    name = card.get("environment")
+    return None if name is None or environments is None else Path(environments) / name
+
+
+def reads_truth(config: Config, method: str) -> bool:
+    """Whether a method is a bound: its program reads the truth, or its poses come from there, however indirectly."""
+    definition = config["method_definitions"][method]
+    source = definition["poses_from"]
+    if source == TRUTH or card(definition["program"])["reads_truth"]:
+        return True
+    return source is not None and reads_truth(config, source)
+
+
+def has_rule(program: str) -> bool:
+    """Whether a program brings a Snakemake rule of its own; the others run by their adapters."""
+    return (METHODS_FOLDER / program / "rule.smk").is_file()
+
+
+def environment_name(program: str) -> str:
+    """The file in envs/, without its ending, of the environment that a program's job runs in."""
+    return card(program).get("environment") or "hydra-bench"
+
+
+def named_files(definition: dict[str, Any]) -> list[str]:
+    """Paths in a method's parameters, those that its card lists under `file_parameters`: one each, or a list."""
+    paths: list[str] = []
+    for key in card(definition["program"]).get("file_parameters") or []:
+        value = definition["parameters"].get(key)
+        values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        paths += [str(one) for one in values if one is not None]
+    return paths
 
 
 def parameter_schema(program: str) -> Schema:
@@ -110,6 +148,7 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
             parameters = filled(parameter_schema(method["program"]), method["parameters"], (*at, "parameters"))
             method["parameters"] = parameters
             _check_merging(method["merge_classes"] or {}, (*at, "merge_classes"))
+            _check_poses(checked["method_definitions"], name)
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):
             for i, name in enumerate(checked[kind]):
                 _check_name(name, checked[definitions], (kind, i), f"a key of {definitions}")
@@ -138,6 +177,26 @@ def _check_merging(merged: dict[str, list[int]], at: KeyPath) -> None:
             if number in names:
                 raise KeyPathError((*at, name), f"{number} is not allowed; it belongs to {names[number]} already")
             names[number] = name
+
+
+def _check_poses(definitions: dict[str, Any], name: str) -> None:
+    """Given poses: only for a program that takes them, and not from a method that waits for this one."""
+    at, chain = ("method_definitions", name, "poses_from"), [name]
+    source = definitions[name]["poses_from"]
+    if name == TRUTH:
+        raise KeyPathError(at[:2], f"{TRUTH!r} is not allowed as a name; it stands for the true poses in poses_from")
+    if source is None:
+        return
+    program = definitions[name]["program"]
+    if not card(program).get("takes_poses"):
+        takers = ", ".join(one for one in programs() if card(one).get("takes_poses")) or "none there"
+        raise KeyPathError(at, f"the program {program} takes no poses; null is expected (those that do: {takers})")
+    while source is not None and source != TRUTH:
+        _check_name(source, [*definitions, TRUTH], at, f"{TRUTH} or a key of method_definitions")
+        if source in chain:
+            raise KeyPathError(at, f"{' <- '.join([*chain, source])} goes round in a circle")
+        chain.append(source)
+        source = definitions[source].get("poses_from")
 
 
 def _species_schema() -> Schema:

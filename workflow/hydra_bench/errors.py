@@ -11,3 +11,7 @@ class InputError(Exception):
 
 class RunFailedError(Exception):
     """A method cannot give a result on this stack; the message becomes the reason in its run.json."""
+
+
+class NotConfiguredError(RunFailedError):
+    """A method that needs a licence or a host that nobody gave it: no failure; the message says what to set."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hydra_bench import __version__
-from hydra_bench.errors import InputError, RunFailedError
+from hydra_bench.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.reconstruction import Cost, Run, write_run
 
 
@@ -36,21 +36,32 @@ class Outcome:
 
     images_seen: int
     notes: dict[str, Any] = field(default_factory=dict)
+    gpu_memory_mb: float = 0.0
+    """Peak of the programs that it ran; this process's own is measured."""
 
 
-def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> Run:
+def _nothing_known() -> Outcome:
+    return Outcome(0)
+
+
+def record_run(
+    out: Path,
+    request: Request,
+    work: Callable[[Path], Outcome],
+    known_of_failed: Callable[[], Outcome] = _nothing_known,
+) -> Run:
     """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step.
 
     An exception in `work` leaves a folder with nothing but a run.json, state failed and the reason, because
-    the report must show what failed. An InputError is the user's to mend: it is passed on, and nothing is
-    left; nor is there anything of a run that was stopped.
+    the report must show what failed, with what `known_of_failed` tells of it. An InputError is the user's to mend: it
+    is passed on, and nothing is left; nor is there anything of a run that was stopped.
     """
     partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     wall, cpu = time.monotonic(), _cpu_seconds()
     try:
-        outcome, reason = work(partial), ""
+        outcome, state, reason = work(partial), "ok", ""
     except BaseException as error:
         shutil.rmtree(partial)
         # The user's mistake, or a run that was stopped: nothing to record.
@@ -58,9 +69,11 @@ def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> 
             raise
         if not isinstance(error, RunFailedError):
             traceback.print_exc(file=sys.stderr)
-        outcome, reason = Outcome(0), _one_line(error)
+        outcome, reason = known_of_failed(), _one_line(error)
+        state = "not configured" if isinstance(error, NotConfiguredError) else "failed"
         partial.mkdir()
-    cost = Cost(round(time.monotonic() - wall, 3), round(_cpu_seconds() - cpu, 3), _peak_rss_mb(), _gpu_memory_mb())
+    gpu_memory_mb = max(_gpu_memory_mb(), outcome.gpu_memory_mb)
+    cost = Cost(round(time.monotonic() - wall, 3), round(_cpu_seconds() - cpu, 3), _peak_rss_mb(), gpu_memory_mb)
     run = Run(
         method=request.definition["name"],
         program=request.definition["program"],
@@ -68,7 +81,7 @@ def record_run(out: Path, request: Request, work: Callable[[Path], Outcome]) -> 
         seed=request.seed,
         parameters=request.definition.get("parameters", {}),
         device=request.device,
-        state="failed" if reason else "ok",
+        state=state,
         reason=reason,
         images_seen=outcome.images_seen,
         cost=cost,

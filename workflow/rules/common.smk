@@ -68,6 +68,30 @@ def state_of(wildcards):
     return state.state_folder(settings, **wildcards)
 
 
+def given_poses(wildcards):
+    """The folder of the poses that a method is given; none for one that finds its own."""
+    source = state.pose_source(settings, wildcards.method)
+    if source is None:
+        return []
+    pattern = TRUTH if source == configuration.TRUTH else RECONSTRUCTION
+    return pattern.format(dataset=wildcards.dataset, method=source, seed=wildcards.seed)
+
+
+def files_of_method(wildcards):
+    """Files that a method's parameters name, where its card says which parameters do: a change reruns it."""
+    definition = settings["method_definitions"][wildcards.method]
+    return configuration.named_files(definition)
+
+
+def poses_option(wildcards, input):
+    """The option that hands given poses to a method's command, or nothing."""
+    source = state.pose_source(settings, wildcards.method)
+    if source is None:
+        return ""
+    name = "truth" if source == configuration.TRUTH else "particles"
+    return f"--poses-from {input.poses}/{name}.star"
+
+
 def growing(amount):
     """A resource that grows with every attempt: what was killed for want of it gets more."""
     return lambda wildcards, attempt: amount * attempt

@@ -1,4 +1,46 @@
-# Each program has a folder in methods/ with a rule of its own; adding a method adds a folder.
+# Each program has a folder in methods/; adding a method adds a folder. One that has to do with its job's devices, or
+# whose inputs are its own, brings a rule; for the others there is this one, which runs the adapter that its card names.
 for program in configuration.programs():
+    if configuration.has_rule(program):
 
-    include: f"../methods/{program}/rule.smk"
+        include: f"../methods/{program}/rule.smk"
+
+    else:
+
+        rule:
+            name:
+                program
+            input:
+                **stack_inputs(),
+                poses=given_poses,
+                files=files_of_method,
+            output:
+                directory(RECONSTRUCTION),
+            log:
+                f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.log",
+            benchmark:
+                f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.benchmark.tsv"
+            wildcard_constraints:
+                method=methods_of(program),
+            conda:
+                f"../../envs/{configuration.environment_name(program)}.yaml"
+            threads: settings["threads"]
+            resources:
+                mem_mb=growing(8000),
+                runtime=growing(1440),
+                # How it is run, which a profile may set; no parameters, since finished runs stay valid when it changes.
+                gpu=0,
+                device="auto",
+            params:
+                definition=method_definition,
+                state=state_of,
+                poses=poses_option,
+                environments=settings["environments_folder"],
+                threads=settings["threads"],
+            shell:
+                "exec hydra-bench launch --state {params.state:q} --out {output:q} --log {log:q} --cpus {threads}"
+                " --gpus {resources.gpu} --device {resources.device}"
+                " -- hydra-bench reconstruct --definition {params.definition:q} --particles {input.particles:q}"
+                " --evaluation-list {input.evaluation_list:q} {params.poses} --seed {wildcards.seed}"
+                " --threads {params.threads} --environments {params.environments:q} --state {params.state:q}"
+                " --out {output:q}"

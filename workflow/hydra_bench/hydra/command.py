@@ -20,7 +20,7 @@ from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.train import GivenPoses
 from hydra_bench.hydra.volumes import FinishedRun, centres_path, principal_path, write_volumes
 from hydra_bench.particles import read_particles, read_poses
-from hydra_bench.reconstruction import RUN_NAME
+from hydra_bench.reconstruction import RUN_NAME, read_run
 from hydra_bench.recording import Outcome, Request, record_run
 from hydra_bench.stack import read_evaluation_list
 from hydra_bench.threads import set_threads
@@ -33,6 +33,10 @@ def hydra_command(args: argparse.Namespace) -> int:
     """Reconstruct particles. Returns the exit status; raises InputError."""
     definition, device = method_definition(args), choose_device(args.device)
     check_out(args.out)
+    request = Request(definition, args.seed, str(device), bool(definition.get("reads_truth", False)))
+    if args.definition and args.poses_from and (why := pose_source_failed(args.poses_from)):
+        record_run(args.out, request, lambda folder: fail(why))
+        return 0
     job = read_job(args, Settings.from_parameters(definition["parameters"]))
     if not args.definition:
         job.check()
@@ -52,12 +56,24 @@ def hydra_command(args: argparse.Namespace) -> int:
         return run_hydra(job, evaluation, device, parallel, checkpointer, folder)
 
     try:
-        return recorded(args, Request(definition, args.seed, str(device)), parallel, work)
+        return recorded(args, request, parallel, work)
     except Stopped:
         print(f"hydra-bench: stopped; {checkpointer.path} is the state, --resume goes on from it", file=sys.stderr)
         return STOPPED
     finally:
         parallel.leave()
+
+
+def pose_source_failed(poses: Path) -> str:
+    """Why the run whose particles.star is given as poses has none; "" if it has."""
+    if not (poses.parent / RUN_NAME).is_file():
+        return ""
+    run = read_run(poses.parent)
+    return "" if run.state == "ok" else f"its poses are those of {run.method}, which ended as {run.state}: {run.reason}"
+
+
+def fail(why: str) -> Outcome:
+    raise RunFailedError(why)
 
 
 def recorded(args: argparse.Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:
@@ -101,7 +117,10 @@ def method_definition(args: argparse.Namespace) -> dict[str, Any]:
         return {"name": "hydra", "program": "hydra", "parameters": parameters}
     if set(parameters) - {"poses"}:
         raise InputError(f"--definition: holds all parameters; {', '.join(parameters)} cannot be given beside it")
-    return read_definition(args.definition)
+    definition = read_definition(args.definition)
+    if args.poses_from:
+        definition["parameters"].setdefault("poses", "refine")
+    return definition
 
 
 def read_job(args: argparse.Namespace, settings: Settings) -> Job:

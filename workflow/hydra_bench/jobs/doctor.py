@@ -19,6 +19,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from hydra_bench import __version__, config
+from hydra_bench.baselines.programs import find_executable
 from hydra_bench.errors import InputError
 from hydra_bench.files import disk_text
 from hydra_bench.jobs import cuda, slurm
@@ -86,16 +87,23 @@ def check_disk(settings: config.Config, results: Path) -> Iterator[Finding]:
 
 
 def check_methods(settings: config.Config) -> Iterator[Finding]:
-    """Executables that the programs of the chosen methods need, as their cards list them."""
-    chosen = dict.fromkeys(settings["method_definitions"][name]["program"] for name in settings["methods"])
-    for program in chosen:
-        names = config.card(program).get("executables") or []
-        missing = [name for name in names if shutil.which(name) is None]
+    """Executables that the programs of the chosen methods need, as their cards list them.
+
+    One that is missing is a warning: its method's rows fail, and the report of the others is made.
+    """
+    sources = [settings["method_definitions"][name]["poses_from"] for name in settings["methods"]]
+    names = [*settings["methods"], *(source for source in sources if source in settings["method_definitions"])]
+    for program in dict.fromkeys(settings["method_definitions"][name]["program"] for name in names):
+        card = config.card(program)
+        executables = card.get("executables") or []
+        environment = config.environment_folder(card, settings["environments_folder"])
+        missing = [name for name in executables if find_executable(name, environment) is None]
         if missing:
-            advice = f"install it and put it on PATH; envs/ and workflow/methods/{program}/card.yaml say from where"
-            yield Finding(FAILED, f"program {program}: {', '.join(missing)} not found", advice)
+            advice = card.get("install") or f"see workflow/methods/{program}/card.yaml"
+            what = f"program {program}: {', '.join(missing)} not found, so its rows will say failed"
+            yield Finding(WARNING, what, advice)
         else:
-            yield Finding(OK, f"program {program}: {', '.join(names) or 'nothing beside this package'}")
+            yield Finding(OK, f"program {program}: {', '.join(executables) or 'nothing beside this package'}")
 
 
 def check_gpus(wanted: int) -> Iterator[Finding]:

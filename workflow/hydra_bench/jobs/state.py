@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hydra_bench.config import TRUTH, reads_truth
 from hydra_bench.files import write_text
 
 Config = dict[str, Any]
@@ -28,7 +29,16 @@ def method_definition(settings: Config, method: str) -> str:
     """What a method depends on, as JSON; its label is not in it. A parameter of null is left to the program."""
     definition = settings["method_definitions"][method]
     chosen = {key: value for key, value in definition["parameters"].items() if value is not None}
-    return json.dumps({"name": method, "program": definition["program"], "parameters": chosen})
+    content = {"name": method, "program": definition["program"], "parameters": chosen}
+    content |= {key: definition[key] for key in ("poses_from", "time_limit_min") if definition[key] is not None}
+    if definition["poses_from"] is not None:
+        content["reads_truth"] = reads_truth(settings, method)
+    return json.dumps(content)
+
+
+def pose_source(settings: Config, method: str) -> str | None:
+    """The method whose poses a method is given, "truth" for the true ones, None if it finds its own."""
+    return settings["method_definitions"][method]["poses_from"]
 
 
 def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -> Path:
@@ -37,6 +47,10 @@ def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -
     Its name holds a hash of all that the result depends on, so that a job never meets another one's state. It is no
     declared output of a rule, since Snakemake deletes those of a job that fails.
     """
-    depends_on = dataset_definition(settings, dataset) + method_definition(settings, method)
+    depends_on = dataset_definition(settings, dataset)
+    source: str | None = method
+    while source is not None and source != TRUTH:
+        depends_on += method_definition(settings, source)
+        source = pose_source(settings, source)
     digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
     return CHECKPOINTS / dataset / method / f"{seed}-{digest}"

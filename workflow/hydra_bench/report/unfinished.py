@@ -67,7 +67,7 @@ def write_failed(settings: config.Config, results: Path, dataset: str, method: s
         "seed": seed,
         "state": "failed",
         "reason": reason(results, dataset, method, seed, made),
-        "reads_truth": bool(config.card(settings["method_definitions"][method]["program"])["reads_truth"]),
+        "reads_truth": config.reads_truth(settings, method),
         "cost": cost(made),
     }
     path = results / FOLDER / dataset / method / f"{seed}.json"

@@ -1,8 +1,9 @@
-# Its inputs are the stack and nothing else. The code that scores it is not among them either, so that no
+# Its inputs are the stack, and poses if it is given some. The code that scores it is not among them either, so that no
 # change of the evaluation reruns hours of training.
 rule hydra:
     input:
         **stack_inputs(),
+        poses=given_poses,
     output:
         directory(RECONSTRUCTION),
     log:
@@ -25,12 +26,14 @@ rule hydra:
     params:
         definition=method_definition,
         state=state_of,
+        poses=poses_option,
         # Not Snakemake's `threads`, which --cores lowers: results must not depend on the machine.
         threads=settings["threads"],
     shell:
         "exec hydra-bench launch --state {params.state:q} --out {output:q} --log {log:q} --cpus {threads}"
         " --gpus {resources.gpu} --nodes {resources.nodes} --device {resources.device}"
         " -- hydra-bench hydra --definition {params.definition:q} --particles {input.particles:q}"
-        " --evaluation-list {input.evaluation_list:q} --seed {wildcards.seed} --threads {params.threads}"
+        " --evaluation-list {input.evaluation_list:q} {params.poses} --seed {wildcards.seed}"
+        " --threads {params.threads}"
         " --checkpoint {params.state:q}/hydra.pt --checkpoint-minutes {resources.checkpoint_minutes}"
         " --resume --keep-checkpoint --out {output:q}"
