@@ -314,7 +314,11 @@ def test_a_problem_carries_its_path() -> None:
 def test_every_card_is_complete(program: str) -> None:
     card = configuration.card(program)
     always = {"name", "program", "description", "paper", "licence", "reads_truth", "takes_poses"}
-    assert always <= set(card) <= always | {"adapter", "environment", "executables", "install", "file_parameters"}
+    assert (
+        always
+        <= set(card)
+        <= always | {"adapter", "environment", "executables", "install", "file_parameters", "files_from"}
+    )
     assert isinstance(card["reads_truth"], bool)
     assert isinstance(card["takes_poses"], bool)
     assert configuration.has_rule(program) != ("adapter" in card), "a rule of its own, or an adapter"

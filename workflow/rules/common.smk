@@ -22,6 +22,7 @@ try:
     ):  # jobs re-read this file, and the structures need one look
         configuration.fetch_structures(settings, workflow.configfiles)
         configuration.check_structures(settings, workflow.configfiles)
+        configuration.check_named_files(settings, workflow.configfiles)
 except InputError as error:
     # One line and no traceback: the user's input is wrong, not the workflow.
     print(f"hydra-bench: error: {error}", file=sys.stderr)

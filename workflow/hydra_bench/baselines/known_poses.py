@@ -9,12 +9,18 @@ half goes on to the next stage. Nothing of the truth but its poses is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from hydra_bench.baselines.backprojection import back_project
 from hydra_bench.baselines.slices import Slices, read_slices
+from hydra_bench.baselines.task import GivenPoses, Task
+from hydra_bench.errors import RunFailedError
+from hydra_bench.files import write_map
+from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.recording import Outcome
 from hydra_bench.stack import Stack
 
 _CHUNK = 2000
@@ -44,16 +50,31 @@ class Model:
     log_likelihood: float = -np.inf
 
 
-def classify(
-    stack: Stack,
-    rotations: np.ndarray,
-    shifts_A: np.ndarray,
-    n_classes: int,
-    seed: int,
-    schedule: Schedule,
-    progress: Callable[[str], None],
-) -> tuple[np.ndarray, int]:
+def run(task: Task, folder: Path) -> Outcome:
+    """The adapter: posteriors at the given poses, and the back-projection of each class's particles."""
+    if task.poses is None:
+        raise RunFailedError("it needs poses; set poses_from, to truth or to the name of a method")
+    given, n_classes = task.poses, task.parameters["classes"]
+    schedule = Schedule(
+        tuple(task.parameters["radii"]), *(task.parameters[key] for key in ("iterations", "starts", "most_images"))
+    )
+    posteriors, seen = classify(task.stack, given, n_classes, task.seed, schedule)
+    classes = posteriors.argmax(1)
+    none = np.zeros((len(classes), 0))
+    write_assignments(folder, Assignments(classes, posteriors, given.rotations, given.shifts_A, none))
+    for k in range(n_classes):
+        members, volume = np.flatnonzero(classes == k), np.zeros((task.stack.box_px,) * 3)
+        if len(members) > 1:  # the two halves, of which the noise is told
+            volume = back_project(task.stack, members, given.rotations, given.shifts_A)
+        write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
+        for particle in np.intersect1d(members, task.evaluation):
+            write_map(sample_path(folder, int(particle)), volume, task.stack.pixel_size_A)
+    return Outcome(seen)
+
+
+def classify(stack: Stack, poses: GivenPoses, n_classes: int, seed: int, schedule: Schedule) -> tuple[np.ndarray, int]:
     """Posteriors (N, K) of a stack's particles at given poses, and how many images were looked at on the way."""
+    rotations, shifts_A = poses.rotations, poses.shifts_A
     generator = np.random.default_rng(seed)
     members = np.sort(generator.permutation(len(stack))[: schedule.most_images])
     radii = [min(radius, stack.box_px // 2 - 1) for radius in schedule.radii]
@@ -66,7 +87,7 @@ def classify(
         seen += len(members) * schedule.iterations * len(models)
         models.sort(key=lambda model: -model.log_likelihood)
         best = models[0]
-        progress(f"l={radius}: {len(models)} starts, classes {np.round(best.shares, 3).tolist()}")
+        print(f"l={radius}: {len(models)} starts, classes {np.round(best.shares, 3).tolist()}", flush=True)
         starts = [model.posteriors for model in models[: max(len(models) // 2, 1)]]
     posteriors = np.empty((len(stack), n_classes))
     posteriors[members] = best.posteriors
