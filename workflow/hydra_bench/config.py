@@ -135,6 +135,11 @@ def parameter_schema(program: str) -> Schema:
     return _schema(METHODS_FOLDER / program / "params.schema.yaml")
 
 
+def filled_parameters(program: str, parameters: dict[str, Any], path: KeyPath = ("parameters",)) -> dict[str, Any]:
+    """A program's parameters, checked, with its defaults. Raises KeyPathError for what is wrong."""
+    return filled(parameter_schema(program), parameters, path)
+
+
 def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
     """Check a configuration and fill in the defaults.
 
@@ -153,8 +158,7 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
         for name, method in checked["method_definitions"].items():
             at = ("method_definitions", name)
             _check_name(method["program"], programs(), (*at, "program"), "a folder of workflow/methods")
-            parameters = filled(parameter_schema(method["program"]), method["parameters"], (*at, "parameters"))
-            method["parameters"] = parameters
+            method["parameters"] = filled_parameters(method["program"], method["parameters"], (*at, "parameters"))
             _check_merging(method["merge_classes"] or {}, (*at, "merge_classes"))
             _check_poses(checked["method_definitions"], name)
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):
