@@ -365,6 +365,19 @@ def test_a_program_that_takes_no_poses_is_given_none() -> None:
         configuration.validate(settings)
 
 
+def test_a_file_that_parameters_name_must_be_there(tmp_path: Path) -> None:
+    settings = configuration.load([DEFAULT])
+    settings["method_definitions"]["relion"] = {
+        "program": "relion",
+        "label": "RELION",
+        "parameters": {"references": ["nowhere.mrc"]},
+    }
+    checked = configuration.validate(settings)
+    configuration.check_named_files(checked)  # it does not run
+    with pytest.raises(InputError, match=r"method_definitions\.relion\.parameters: nowhere\.mrc: no such file"):
+        configuration.check_named_files(checked | {"methods": ["relion"]})
+
+
 def test_who_is_given_true_poses_is_a_bound() -> None:
     settings = configuration.load([DEFAULT])
     settings["method_definitions"]["hydra_k3"]["poses_from"] = "truth"
