@@ -139,7 +139,7 @@ def test_the_views_hold_what_the_metrics_say(html: str) -> None:
     dataset, method = packed(html, "dataset-1-data"), packed(html, "dataset-1-method-2-data")
     content = next(c for c in contents() if c["method"] == "hydra_k5")
     assert [species["name"] for species in dataset["species"]] == content["class_names"]
-    assert method["confusion"]["labels"] == [1, 2, 3, 4, 5]
+    assert method["confusion"]["labels"] == [f"class {j}" for j in range(1, 6)]
     assert method["confusion"]["counts"] == content["clustering"]["confusion"]
     for curve, entry in zip(method["fsc"]["classes"], content["fsc"]["per_class"], strict=True):
         assert curve["mean"] == pytest.approx(entry["curve_mean"], abs=5e-5)
@@ -169,6 +169,7 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         "one_class": ["one class"],
         "hundred_classes": ["species 100"],
         "no_truth": ["class 3, small subunit"],
+        "joined": ["classes, merged: both is 2 + 3", "both is classes 2 and 3, counted as one; the map shown is that"],
     }
     assert all(words in text for words in expected[name])
     if name == "no_truth":
@@ -176,6 +177,11 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         assert method["fsc"] is None
         assert [one["aligned"] for one in method["maps"]] == [False] * 3
         assert packed(html, "dataset-1-data")["species"][0]["levels"] is None
+    if name == "joined":
+        method = packed(html, "dataset-1-method-1-data")
+        assert sorted(method["confusion"]["labels"]) == ["both", "class 1", "class 4"]
+        assert method["latents"]["sizes"] == [40, 20, 40, 20]
+        assert "merged: both is 2 + 3" in (tmp_path / "tables" / "table1.csv").read_text()
     for csv in ("table1.csv", "table2.csv"):
         assert (tmp_path / "tables" / csv).stat().st_size > 0
 

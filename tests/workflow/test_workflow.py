@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,27 @@ def test_the_same_seed_gives_the_same_bytes_on_one_core_too(
     made = digests(again.folder)
     assert made
     assert made == {path: digest for path, digest in digests(finished.folder).items() if path in made}
+
+
+def test_the_method_of_the_docs_runs_by_its_folder_alone(
+    finished: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example of docs/adding-a-method.md, as it stands there, in a clone whose dataset is made."""
+    page = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text()
+    files = dict(re.findall(r"^`([^`\n]+)`, [^\n]+:\n\n```\w+\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
+    folder = "workflow/methods/chance"
+    assert set(files) == {f"{folder}/{n}" for n in ("card.yaml", "params.schema.yaml", "adapter.py")} | {"mine.yaml"}
+    clone = Clone(Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True)), COMMANDS)
+    for name, text in files.items():
+        (clone.folder / name).parent.mkdir(exist_ok=True)
+        (clone.folder / name).write_text(text)
+    # The package of that clone, which looks for methods beside itself.
+    monkeypatch.setenv("PYTHONPATH", str(clone.folder / "workflow"))
+    clone.run("--configfile", "mine.yaml", "results/tables/table1.csv")
+    (row,) = csv.DictReader((clone.folder / "results" / "tables" / "table1.csv").read_text().splitlines())
+    assert (row["method"], row["state"]) == ("chance_k2", "ok")
+    assert abs(float(row["ari_mean"])) < 0.2
+    assert float(row["fsc_auc_mean"]) < 0.6
 
 
 def metrics(folder: Path, method: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from hydra_bench.truth import pose_table, poses_from_table
 
 STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
+STATES = ("ok", "failed", "not configured")
 EMPTY_SHARE = 0.02
 """A class with less than this share of the particles is called empty."""
 
@@ -58,7 +59,7 @@ class Run:
     seed: int
     parameters: dict[str, Any]
     device: str
-    state: str  # "ok" or "failed"
+    state: str  # one of STATES
     reason: str
     images_seen: int
     cost: Cost
@@ -106,8 +107,8 @@ def read_run(folder: Path | str) -> Run:
         run = Run(**{**content, "cost": Cost(**content["cost"])})
     except (TypeError, KeyError) as error:
         raise InputError(f"{path}: not a run of this version ({error})") from None
-    if run.state not in ("ok", "failed"):
-        raise InputError(f"{path}: state is {run.state!r}; ok or failed is expected")
+    if run.state not in STATES:
+        raise InputError(f"{path}: state is {run.state!r}; {', '.join(STATES)} are allowed")
     return run
 
 

@@ -47,7 +47,7 @@ _CLASS_POSTERIOR = re.compile(r"alignments_class_(\d+)/class_posterior")
 
 
 @dataclass(frozen=True)
-class _Dataset:
+class Dataset:
     """The rows of a .cs file, and of its passthrough file in the same order if there is one."""
 
     path: Path
@@ -91,7 +91,7 @@ def read_cs_stack(
     needed = [*_BLOB_FIELDS, *([] if pixel_size_A else ["blob/psize_A"])]
     if ctf == "file":
         needed += [*_OPTICS_FIELDS.values(), *_DEFOCUS_FIELDS[:3]]
-    data = _read_dataset(path, passthrough, needed)
+    data = read_dataset(path, passthrough, needed)
     optics, defocus = (None, None) if ctf == "none" else (_optics(data), _defocus(data))
     return Stack(
         path=path,
@@ -115,14 +115,14 @@ def read_cs_poses(path: Path, stack: Stack, passthrough: Path | None) -> tuple[n
 
     Where there are several classes (`alignments_class_<k>`), each particle's most probable one is taken.
     """
-    data = _read_dataset(path, passthrough, [])
+    data = read_dataset(path, passthrough, [])
     vectors, origins_A = _class_poses(data)
     keys = _image_keys(data)
     rows = match_particles(keys, len(data), stack, data.where("blob/path") if keys else str(path))
     return Rotation.from_rotvec(-vectors[rows]).as_matrix(), -origins_A[rows]
 
 
-def _image_keys(data: _Dataset) -> ImageKeys | None:
+def _image_keys(data: Dataset) -> ImageKeys | None:
     if not {"blob/path", "blob/idx"} <= data.names:
         return None
     return ImageKeys.of(_blob_names(data)[0], data.field("blob/idx").astype(np.int64))
@@ -130,7 +130,7 @@ def _image_keys(data: _Dataset) -> ImageKeys | None:
 
 def read_cs_ctf(path: Path) -> tuple[Optics, Defocus]:
     """The CTF parameters of a .cs file's particles alone; the images need not be there. Raises InputError."""
-    data = _read_dataset(path, None, [*_OPTICS_FIELDS.values(), *_DEFOCUS_FIELDS[:3]])
+    data = read_dataset(path, None, [*_OPTICS_FIELDS.values(), *_DEFOCUS_FIELDS[:3]])
     return _optics(data), _defocus(data)
 
 
@@ -140,7 +140,7 @@ def read_cs_labels(path: Path) -> tuple[np.ndarray, ImageKeys | None]:
     It is the most probable one of alignments_class_<k>/class_posterior where there are several, else
     alignments3D/class or alignments2D/class. Raises InputError if there is none of them.
     """
-    data = _read_dataset(path, None, _BLOB_FIELDS)
+    data = read_dataset(path, None, _BLOB_FIELDS)
     numbered = sorted({int(m[1]) for m in map(_CLASS_POSTERIOR.fullmatch, data.names) if m})
     if len(numbered) > 1:
         fields = [f"alignments_class_{k}/class_posterior" for k in numbered]
@@ -154,10 +154,10 @@ def read_cs_labels(path: Path) -> tuple[np.ndarray, ImageKeys | None]:
 
 def read_cs_keys(path: Path) -> ImageKeys | None:
     """The images that a .cs file's rows name, None if they name none. Raises InputError."""
-    return _image_keys(_read_dataset(path, None, _BLOB_FIELDS))
+    return _image_keys(read_dataset(path, None, _BLOB_FIELDS))
 
 
-def _class_poses(data: _Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _class_poses(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Rotation vectors (N, 3) and origins (N, 2) in Å, each particle's of its most probable class."""
     if "alignments3D/pose" in data.names:
         return _poses_of(data, "alignments3D")
@@ -172,31 +172,32 @@ def _class_poses(data: _Dataset) -> tuple[np.ndarray, np.ndarray]:
     return vectors[best, np.arange(len(data))], origins[best, np.arange(len(data))]
 
 
-def _poses_of(data: _Dataset, group: str) -> tuple[np.ndarray, np.ndarray]:
+def _poses_of(data: Dataset, group: str) -> tuple[np.ndarray, np.ndarray]:
     pose, shift, pixel = (f"{group}/{name}" for name in ("pose", "shift", "psize_A"))
     vectors, shifts = (_vectors(data, name, width) for name, width in ((pose, 3), (shift, 2)))
     return vectors, shifts * limited(data.field(pixel), data.where(pixel), PIXEL_SIZE)[:, None]
 
 
-def _vectors(data: _Dataset, name: str, width: int) -> np.ndarray:
+def _vectors(data: Dataset, name: str, width: int) -> np.ndarray:
     values = data.field(name)
     if values.shape != (len(data), width):
         raise InputError(f"{data.where(name)} has shape {values.shape}; {(len(data), width)} is expected")
     return numbers(values.ravel(), data.where(name)).reshape(values.shape)
 
 
-def _read_dataset(path: Path, passthrough: Path | None, needed: Iterable[str]) -> _Dataset:
+def read_dataset(path: Path, passthrough: Path | None, needed: Iterable[str]) -> Dataset:
+    """Read a .cs file, and its passthrough file: the named one, or the one beside it if `needed` fields are missing."""
     main = _load(path)
     if len(main) == 0:
         raise InputError(f"{path}: holds no particles; at least one is needed")
     if passthrough is None and not set(needed) <= set(main.dtype.names):
         beside = [other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path]
         if len(beside) != 1:
-            return _Dataset(path, main)
+            return Dataset(path, main)
         passthrough = beside[0]
     if passthrough is None:
-        return _Dataset(path, main)
-    return _Dataset(path, main, passthrough, _joined(path, main, passthrough))
+        return Dataset(path, main)
+    return Dataset(path, main, passthrough, _joined(path, main, passthrough))
 
 
 def _joined(path: Path, main: np.ndarray, passthrough: Path) -> np.ndarray:
@@ -227,12 +228,12 @@ def _load(path: Path) -> np.ndarray:
     return rows
 
 
-def _optics(data: _Dataset) -> Optics:
+def _optics(data: Dataset) -> Optics:
     columns = {name: data.field(field) for name, field in _OPTICS_FIELDS.items()}
     return optics_from_columns(columns, {name: data.where(field) for name, field in _OPTICS_FIELDS.items()})
 
 
-def _defocus(data: _Dataset) -> Defocus:
+def _defocus(data: Dataset) -> Defocus:
     u, v, angle = (numbers(data.field(field), data.where(field)) for field in _DEFOCUS_FIELDS[:3])
     phase_field = _DEFOCUS_FIELDS[3]
     has_phase = phase_field in data.names
@@ -242,7 +243,7 @@ def _defocus(data: _Dataset) -> Defocus:
     return defocus
 
 
-def _pixel_size_A(data: _Dataset) -> float:
+def _pixel_size_A(data: Dataset) -> float:
     values, where = data.field("blob/psize_A"), data.where("blob/psize_A")
     return one_pixel_size(limited(values, where, PIXEL_SIZE), _particle, where)
 
@@ -251,7 +252,7 @@ def _particle(row: int) -> str:
     return f"particle {row + 1}"
 
 
-def _contrast(data: _Dataset) -> np.ndarray | None:
+def _contrast(data: Dataset) -> np.ndarray | None:
     """+1 or -1 for each particle from blob/sign; None where all are +1 or nothing is said."""
     if "blob/sign" not in data.names:
         return None
@@ -262,7 +263,7 @@ def _contrast(data: _Dataset) -> np.ndarray | None:
     return None if (sign == 1).all() else sign.astype(np.float32)
 
 
-def _blob_names(data: _Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _blob_names(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """File of each particle (N,) and the different files; '>' before a path marks cryoSPARC's project folder."""
     codes, unique = pd.factorize(data.field("blob/path"))
     clean = [name.decode(errors="surrogateescape") if isinstance(name, bytes) else str(name) for name in unique]
@@ -270,7 +271,7 @@ def _blob_names(data: _Dataset) -> tuple[np.ndarray, np.ndarray]:
     return files[codes], files
 
 
-def _open_images(data: _Dataset, datadir: Path | None) -> ImageFiles:
+def _open_images(data: Dataset, datadir: Path | None) -> ImageFiles:
     names, files = _blob_names(data)
     frames = numbers(data.field("blob/idx"), data.where("blob/idx")).astype(np.int64)
     shapes = data.field("blob/shape").reshape(len(data), -1)

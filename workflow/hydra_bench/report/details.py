@@ -60,6 +60,10 @@ def remarks(run: Metrics) -> list[str]:
     if clustering["empty_labels"]:
         empty = _listed(run.noun, clustering["empty_labels"])
         found.append(f"Empty (less than {EMPTY_SHARE:.0%} of all particles): {empty}.")
+    for group in clustering.get("groups") or []:
+        if len(group["labels"]) > 1:
+            which, shown = _listed(run.noun, group["labels"]), _listed(run.noun, [group["map_of"]])
+            found.append(f"{group['name']} is {which}, counted as one; the map shown is that of {shown}, the largest.")
     for species, labels in clustering["split_species"].items():
         found.append(f"{species} is split over {_listed(run.noun, labels)}.")
     for label, species in clustering["merged_labels"].items():
@@ -84,11 +88,11 @@ def classes(run: Metrics) -> list[dict[str, str]]:
         matched, majority = clustering["matched_class"][j], clustering["majority_class"][j]
         species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
         target = run.species_of(j + 1)
-        pair = (j + 1, None if target is None else names[target])
+        pair = (run.own_label(j + 1), None if target is None else names[target])
         entry = next((e for e in run.get("alignments") or [] if (e["label"], e["class_name"]) == pair), None)
         result.append(
             {
-                "label": str(j + 1),
+                "label": run.short_name(j + 1),
                 "size": f"{size:,}",
                 "species": species,
                 "share": "–" if majority is None else f"{clustering['confusion'][majority][j] / max(size, 1):.1%}",

@@ -88,7 +88,7 @@ def panels(run: Metrics, n_species: int | None = None) -> list[Panel]:
         elif species >= n_species:
             continue
         taken |= set() if j in empty else {species}
-        name = f"{run.noun} {j}" if clustering["n_labels"] > 1 else "one map"
+        name = run.label_name(j) if clustering["n_labels"] > 1 else "one map"
         size = clustering["label_sizes"][j - 1]
         text = f"{name}: {size:,} particle{'' if size == 1 else 's'}"
         result.append(Panel(j, column, j in empty, text))
