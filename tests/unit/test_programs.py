@@ -210,8 +210,8 @@ def test_a_failed_program_is_a_failed_row_with_its_last_lines(
 def test_a_method_without_its_licence_is_not_configured(method: list[str], programs: Programs, tmp_path: Path) -> None:
     script(programs, "theirs", "echo 1.2")
     assert main([*method, "--definition", definition(parameters={"unlicensed": True})]) == 0
-    run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (run["state"], run["reason"]) == ("not configured", "set THEIR_LICENCE")
+    run = read_run(tmp_path / "out")
+    assert (run.state, run.reason) == ("not configured", "set THEIR_LICENCE")
     assert issubclass(NotConfiguredError, RunFailedError)
 
 
