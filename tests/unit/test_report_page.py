@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from report_results import ODD, contents, finished, make_results, write_run
 
+from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report import details
 from hydra_bench.report.figures import write_figures
 from hydra_bench.report.page import write_page
@@ -118,7 +119,7 @@ def test_every_method_and_its_numbers_are_there(html: str) -> None:
         for key in ("auc", "cryobench_auc"):
             assert f"{number(content['fsc'][f'{key}_mean'])} ± {number(content['fsc'][f'{key}_sd'])}" in text
     assert "failed: out of memory" in text
-    assert "Empty (less than 2% of all particles): class 4." in text
+    assert f"Empty (less than {EMPTY_TEXT}): class 4." in text
     assert all(term.meaning in text for term in TERMS)
     assert "0.1 at the full box of 32 px" in text
 

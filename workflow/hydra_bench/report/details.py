@@ -9,7 +9,7 @@ from typing import Any
 from hydra_bench import config
 from hydra_bench.config import TRUTH
 from hydra_bench.errors import InputError
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
 
@@ -91,7 +91,7 @@ def remarks(run: Metrics) -> list[str]:
     found = []
     if clustering["empty_labels"]:
         empty = _listed(run.noun, clustering["empty_labels"])
-        found.append(f"Empty (less than {EMPTY_SHARE:.0%} of all particles): {empty}.")
+        found.append(f"Empty (less than {EMPTY_TEXT}): {empty}.")
     for group in clustering.get("groups") or []:
         if len(group["labels"]) > 1:
             which, shown = _listed(run.noun, group["labels"]), _listed(run.noun, [group["map_of"]])

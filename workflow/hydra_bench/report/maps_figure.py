@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report.map_pictures import MapPictures, level_text, scale_bar, show, show_empty, show_truth
 from hydra_bench.report.runs import Metrics
 from hydra_bench.report.style import MOST_SPECIES, Picture, wrapped
@@ -64,7 +64,7 @@ def caption(runs: list[Metrics], pictures: MapPictures) -> str:
     return (
         f"Isosurfaces of each method's maps{aligned}. {level_text(pictures)} Columns after the species are "
         "surplus maps, in the colour of the species they were aligned to. Empty: a class with less than "
-        f"{EMPTY_SHARE:.0%} of all particles. Seed {runs[0].seed}.{cut}"
+        f"{EMPTY_TEXT}. Seed {runs[0].seed}.{cut}"
     )
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import least_share
 from hydra_bench.report.clustering_figures import dot, scatter
 from hydra_bench.report.map_pictures import MapPictures, scale_bar, show_truth
 from hydra_bench.report.maps_figure import caption, draw_panel, panels, row_label
@@ -77,7 +77,8 @@ def latent_panels(figure: Figure, place: SubplotSpec, run: Metrics) -> None:
         return
     points, truth = np.array(latents["projection"]), np.array(run["true_classes"])
     labels, sizes = np.array(run.own_labels), run.own_sizes
-    spaces = [j for j, size in enumerate(sizes) if size >= EMPTY_SHARE * sum(sizes)] if run.noun == "class" else [None]
+    least = least_share(len(sizes)) * sum(sizes)
+    spaces = [j for j, size in enumerate(sizes) if size >= least] if run.noun == "class" else [None]
     if len(spaces) > _MOST_SPACES:
         spaces = sorted(sorted(spaces, key=lambda j: -sizes[j])[:_MOST_SPACES])
     rows = math.ceil(len(spaces) / 3)
