@@ -232,6 +232,22 @@ def test_who_needs_the_poses_of_a_failed_run_fails_too(
     assert read_run(tmp_path / "hydra").reason.startswith("its poses are those of one, which ended as failed")
 
 
+def test_who_needs_the_poses_of_what_is_not_configured_is_not_configured_either(
+    method: list[str], programs: Programs, tmp_path: Path, case: Case
+) -> None:
+    script(programs, "theirs", "echo 1.2")
+    assert main([*method, "--definition", definition(parameters={"unlicensed": True})]) == 0
+    (tmp_path / "out").rename(tmp_path / "source")
+    poses = ["--poses-from", str(tmp_path / "source" / "particles.star")]
+    assert main([*method, *poses, "--definition", definition(poses_from="two")]) == 0
+    hydra = ["hydra", "--particles", str(case.stack.path), *poses, "--out", str(tmp_path / "hydra")]
+    assert main([*hydra, "--definition", json.dumps({"name": "h", "program": "hydra", "parameters": {}})]) == 0
+    for name in ("out", "hydra"):
+        run = read_run(tmp_path / name)
+        assert run.state == "not configured"
+        assert run.reason.endswith("which ended as not configured: set THEIR_LICENCE")
+
+
 def test_given_poses_are_those_of_the_file(tmp_path: Path, case: Case) -> None:
     truth, folder = case.truth, tmp_path / "source"
     nothing, rows = np.zeros((len(truth), 0)), np.eye(truth.n_classes)[truth.classes]
