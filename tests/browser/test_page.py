@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable
 from itertools import pairwise
@@ -27,11 +28,11 @@ def pixels(element: Locator) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), dtype=float)
 
 
-def column(page: Page, name: str) -> list[str]:
-    """The cells of a column of the table of results, from the top."""
-    heads = [text.strip() for text in page.locator("table.results thead th").all_inner_texts()]
+def column(page: Page, name: str, table: str = "results") -> list[str]:
+    """The cells of a column of the table of results, or that of the costs, `jobs`, from the top."""
+    heads = [text.strip() for text in page.locator(f"table.{table} thead th").all_inner_texts()]
     place = next(i for i, head in enumerate(heads) if head.startswith(name))
-    return [row.locator("th, td").nth(place).inner_text() for row in page.locator("table.results tbody tr").all()]
+    return [row.locator("th, td").nth(place).inner_text() for row in page.locator(f"table.{table} tbody tr").all()]
 
 
 def check_accessible(page: Page) -> None:
@@ -69,12 +70,30 @@ def test_the_table_sorts_and_bounds_stay_below(demo: Path, visit: Callable[..., 
 def test_the_table_filters_by_words_and_by_kind(demo: Path, visit: Callable[..., Visit]) -> None:
     page = visit(demo).page
     everything = column(page, "Method")
-    page.get_by_label("Filter").fill("K=5")
+    page.get_by_label("Filter:").fill("K=5")
     assert column(page, "Method") == ["Hydra, K=5"]
-    page.get_by_label("Filter").fill("")
+    page.get_by_label("Filter:").fill("")
     page.get_by_label("Kind").select_option("bound")
     assert all("bound" in text for text in column(page, "Method"))
     assert 0 < len(column(page, "Method")) < len(everything)
+
+
+def test_the_costs_are_those_of_the_table_to_download_and_sort(demo: Path, visit: Callable[..., Visit]) -> None:
+    page = visit(demo).page
+    with open(RESULTS / "tables" / "cost.csv") as file:
+        written = list(csv.DictReader(file))
+    assert {"simulate", "reconstruct", "evaluate"} == {row["step"] for row in written}
+    assert column(page, "Job", "jobs") == [row["step"] for row in written]
+    walls = [number(float(row["wall_s"]), 1) for row in written]
+    assert column(page, "Wall", "jobs") == walls
+    head = page.locator("table.jobs thead th").filter(has_text="Wall")
+    head.click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    assert column(page, "Wall", "jobs") == sorted(walls, key=float)
+    page.get_by_label("Job").select_option("reconstruct")
+    assert set(column(page, "Job", "jobs")) == {"reconstruct"}
+    attempts = {row["attempts"] for row in written if row["step"] == "reconstruct"}
+    assert set(column(page, "Attempts", "jobs")) == attempts
 
 
 def test_numbers_are_those_of_the_metrics(demo: Path, visit: Callable[..., Visit]) -> None:

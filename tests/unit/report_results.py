@@ -203,9 +203,9 @@ def write_truth(folder: Path, n: int, dataset: str = "demo") -> None:
 
 def failed_only(folder: Path) -> list[Path]:
     """No run ended well, and one could not be: a program without a licence here."""
-    reason = "not configured: cryoSPARC needs a host and a licence in the configuration"
-    other = identity("sparc", "cryoSPARC") | {"reason": reason}
-    return [write_run(folder, identity("hydra_k3", "Hydra, K=3")), write_run(folder, other)]
+    failed = identity("hydra_k3", "Hydra, K=3") | {"notes": {"log_tail": ["step 3 of 9", "<b>Killed</b> & gone"]}}
+    other = identity("sparc", "cryoSPARC") | {"state": "not configured", "reason": "set CRYOSPARC_LICENSE_ID"}
+    return [write_run(folder, failed), write_run(folder, other)]
 
 
 def missing_seed(folder: Path) -> list[Path]:
@@ -257,5 +257,20 @@ def joined_classes(folder: Path) -> list[Path]:
     return [write_run(folder, content)]
 
 
+def partly_mapped(folder: Path) -> list[Path]:
+    """Experimental images whose third reference class, say of junk, has labels and no map."""
+    names = ["receptor", "p97", "junk"]
+    content = finished("hydra_k3", "Hydra, K=3", 0.83, 0.5) | {"pose": None, "judged_by": "reference"}
+    content |= {"class_names": names, "fsc": resolution(0.6, names[:2])}
+    content["alignments"] = [content["alignments"][0] | {"label": k + 1, "class_name": names[k]} for k in range(2)]
+    write_truth(folder, 2)
+    path = write_run(folder, content)
+    (path.with_name("1_aligned") / "label_3.mrc").unlink()
+    for k in range(3):
+        write_map(folder / "reconstructions/demo/hydra_k3/1/volumes" / f"class_{k + 1}.mrc", blob(k), PIXEL)
+    return [path]
+
+
 ODD = {"failed": failed_only, "missing_seed": missing_seed, "one_class": one_class}
 ODD |= {"hundred_classes": hundred_classes, "no_truth": no_truth, "joined": joined_classes}
+ODD |= {"partly_mapped": partly_mapped}

@@ -14,7 +14,7 @@ from hydra_bench.cli import main
 from hydra_bench.files import read_json, read_map
 from hydra_bench.hydra.output import read_fields
 from hydra_bench.hydra.rendering import render_map
-from hydra_bench.reconstruction import class_volume_path, read_assignments, read_run, sample_path
+from hydra_bench.reconstruction import class_volume_path, read_assignments, read_history_labels, read_run, sample_path
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,9 @@ def test_the_output_is_the_contract(case: Case, evaluated: Path) -> None:
     numbers = [int(line) for line in (case.folder / "evaluation_particles.txt").read_text().split()]
     samples = [str(sample_path(Path(), n)) for n in numbers]
     maps = ["volumes/class_1.mrc", "volumes/class_2.mrc"]
-    assert listed == sorted(["fields.pt", "history.csv", "particles.star", "run.json", *maps, *samples])
+    assert listed == sorted(
+        ["fields.pt", "history.csv", "history_labels.npy", "particles.star", "run.json", *maps, *samples]
+    )
     assert [path.name for path in evaluated.parent.iterdir()] == ["out"]
     for name in (*maps, *samples):
         volume, pixel_size_A = read_map(evaluated / name)
@@ -66,6 +68,17 @@ def test_the_run_is_recorded(evaluated: Path) -> None:
     assert list(history["phase"]) == ["search", "search", "decode"]
     assert {"epoch", "l", "loss", "entropy", "images_seen", "wall_s", "size_1", "size_2", "spare_1"} <= set(history)
     assert history["spare_1"].isna().tolist() == [False, True, True]
+
+
+def test_the_labels_of_every_epoch_are_kept_and_the_last_are_the_results(evaluated: Path) -> None:
+    history, found = pd.read_csv(evaluated / "history.csv"), read_assignments(evaluated, 60)
+    labels = read_history_labels(evaluated, 60)
+    assert labels is not None
+    assert labels.shape == (len(history), 60)
+    assert (labels[-1] == found.classes).all()
+    # The spare field of the first epoch is the class after the two that stayed.
+    counts = [np.bincount(row, minlength=3).tolist() for row in labels]
+    assert counts == history[["size_1", "size_2", "spare_1"]].fillna(0).astype(int).to_numpy().tolist()
 
 
 def test_the_same_arguments_give_the_same_files(case: Case, evaluated: Path, tmp_path: Path) -> None:

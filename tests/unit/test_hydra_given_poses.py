@@ -1,5 +1,6 @@
 """Poses that are given: held or improved, with them two species come apart and their maps come out right."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from hydra_bench.cli import main
 from hydra_bench.files import read_map, read_star, write_star
 from hydra_bench.hydra.train import GivenPoses
-from hydra_bench.reconstruction import class_volume_path, read_assignments
+from hydra_bench.reconstruction import class_volume_path, read_assignments, read_run
 from hydra_bench.rotations import angular_distance_deg, rotation_from_vector
 
 LONGER = {
@@ -103,6 +104,16 @@ def test_fixed_poses_are_given_back_untouched(case: Case) -> None:
         rotations, shifts = tables.pose(torch.arange(60, device=CPU), k)
         torch.testing.assert_close(rotations, torch.from_numpy(case.truth.rotations).float())
         torch.testing.assert_close(shifts, torch.from_numpy(case.truth.shifts_A / case.stack.pixel_size_A).float())
+
+
+def test_run_json_says_whose_poses_were_given(case: Case, with_poses: Path, tmp_path: Path) -> None:
+    parameters = {"classes": 1, "poses": "fixed", "pretrain_images": 0, "l_schedule": [4], "decode_epochs": 0}
+    definition = {"name": "held", "program": "hydra", "parameters": parameters, "poses_from": "consensus"}
+    arguments = ["--definition", json.dumps(definition), "--poses-from", str(with_poses), "--threads", "1"]
+    assert main(["hydra", "--particles", str(case.stack.path), "--out", str(tmp_path / "out"), *arguments]) == 0
+    found = read_run(tmp_path / "out")
+    assert (found.state, found.notes["poses_from"], found.notes["class_sizes"]) == ("ok", "consensus", [60])
+    assert not (tmp_path / "out" / "history_labels.npy").exists()  # one class: nothing to tell
 
 
 def test_given_shifts_follow_a_smaller_box(case: Case) -> None:

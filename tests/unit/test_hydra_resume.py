@@ -22,6 +22,8 @@ from hydra_bench.hydra.state import Run
 CHUNKS = {1: "pretrain", 2: "search, with the spare field", 3: "search's first epoch ended", 4: "search, spare gone",
           5: "search ended", 6: "decode", 7: "all done"}  # fmt: skip
 
+FILES = ("particles.star", "volumes/class_1.mrc", "volumes/class_2.mrc", "fields.pt", "history_labels.npy")
+
 
 @pytest.fixture(autouse=True)
 def sigterm_as_before() -> Any:
@@ -164,7 +166,7 @@ def test_a_process_that_was_stopped_is_resumed_to_the_same_files(case: Case, sto
     assert main(again(case, stopped, "--resume")) == 0
     assert [path.name for path in stopped.iterdir()] == ["out"]
     assert main(again(case, tmp_path)) == 0
-    for name in ("particles.star", "volumes/class_1.mrc", "volumes/class_2.mrc", "fields.pt"):
+    for name in FILES:
         assert (stopped / "out" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
     (stopped / "out.checkpoint").write_bytes(kept)  # for the other tests
 
@@ -249,5 +251,5 @@ def test_a_run_that_was_killed_while_it_wrote_its_maps_trains_no_more(
     (tmp_path / "out").rename(tmp_path / "first")
     assert main(arguments) == 0
     assert "epoch" not in capsys.readouterr().out
-    for name in ("particles.star", "volumes/class_1.mrc", "volumes/class_2.mrc", "fields.pt"):
+    for name in FILES:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "first" / name).read_bytes(), name

@@ -134,3 +134,10 @@ def test_projection_has_two_columns():
     assert np.array_equal(in_two_columns(latents[:, :1], spaces)[:, 0], latents[:, 0])
     projected = in_two_columns(latents, spaces)[:20]
     assert abs(np.corrcoef(projected[:, 0], latents[:20, 1])[0, 1]) > 0.95
+
+
+def test_one_of_many_classes_is_not_empty_for_having_its_share():
+    true = np.repeat(np.arange(100), 20)
+    labels = true.copy()
+    labels[20:36] = 0  # of the second class a fifth of its share is left
+    assert score(true, 100, Labels(labels, 100, "classes")).empty == (1,)

@@ -19,6 +19,7 @@ from hydra_bench.reconstruction import (
     Run,
     class_volume_path,
     read_assignments,
+    read_history_labels,
     sample_path,
     write_assignments,
     write_run,
@@ -114,6 +115,7 @@ def test_perfect_mirrored_reconstruction_with_an_empty_class(world):
     assert found["conformation"]["per_class"][0]["coordinates"][0]["spearman"] > 0.99
     assert found["seed"] == 7
     assert found["cost"]["wall_s"] == 1
+    assert found["history_ari"] is None
     assert sorted(p.name for p in (root / "aligned").iterdir()) == ["label_2.mrc", "label_3.mrc"]
     aligned, pixel = read_map(root / "aligned" / "label_3.mrc")
     assert pixel == PIXEL
@@ -166,6 +168,24 @@ def test_failed_run_keeps_identity_and_has_no_numbers(world):
     found = evaluated(world, world[0] / "failed")
     assert (found["state"], found["reason"], found["label"]) == ("failed", "out of memory", "The method")
     assert all(found[key] is None for key in ("clustering", "fsc", "alignments", "pose", "conformation", "latents"))
+
+
+def test_labels_of_the_history_are_judged_epoch_by_epoch(world):
+    truth = world[1]
+    folder = reconstruct(world, truth.classes, 2, np.zeros((N, 0)), [0, 1])
+    assert read_history_labels(folder, N) is None
+    # All alike; halves that cross the species; the species, with their names changed.
+    labels = np.stack([np.zeros(N), np.arange(N) % 2, 1 - truth.classes]).astype(np.uint8)
+    np.save(folder / "history_labels.npy", labels)
+    found = evaluated(world, folder)["history_ari"]
+    assert (found[0], found[2]) == (0, 1)
+    assert abs(found[1]) < 0.1
+    np.save(folder / "history_labels.npy", labels[:, 1:])
+    with pytest.raises(InputError, match=r"history_labels.npy: uint8 \(3, 39\); integers \(rows, 40\) are expected"):
+        read_history_labels(folder, N)
+    (folder / "history_labels.npy").write_bytes(b"broken off")
+    with pytest.raises(InputError, match=r"history_labels.npy: not readable"):
+        read_history_labels(folder, N)
 
 
 def test_missing_sample_is_named(world):

@@ -210,8 +210,8 @@ def test_a_failed_program_is_a_failed_row_with_its_last_lines(
 def test_a_method_without_its_licence_is_not_configured(method: list[str], programs: Programs, tmp_path: Path) -> None:
     script(programs, "theirs", "echo 1.2")
     assert main([*method, "--definition", definition(parameters={"unlicensed": True})]) == 0
-    run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (run["state"], run["reason"]) == ("not configured", "set THEIR_LICENCE")
+    run = read_run(tmp_path / "out")
+    assert (run.state, run.reason) == ("not configured", "set THEIR_LICENCE")
     assert issubclass(NotConfiguredError, RunFailedError)
 
 
@@ -230,6 +230,22 @@ def test_who_needs_the_poses_of_a_failed_run_fails_too(
     hydra = ["hydra", "--particles", str(case.stack.path), *poses, "--out", str(tmp_path / "hydra")]
     assert main([*hydra, "--definition", json.dumps({"name": "h", "program": "hydra", "parameters": {}})]) == 0
     assert read_run(tmp_path / "hydra").reason.startswith("its poses are those of one, which ended as failed")
+
+
+def test_who_needs_the_poses_of_what_is_not_configured_is_not_configured_either(
+    method: list[str], programs: Programs, tmp_path: Path, case: Case
+) -> None:
+    script(programs, "theirs", "echo 1.2")
+    assert main([*method, "--definition", definition(parameters={"unlicensed": True})]) == 0
+    (tmp_path / "out").rename(tmp_path / "source")
+    poses = ["--poses-from", str(tmp_path / "source" / "particles.star")]
+    assert main([*method, *poses, "--definition", definition(poses_from="two")]) == 0
+    hydra = ["hydra", "--particles", str(case.stack.path), *poses, "--out", str(tmp_path / "hydra")]
+    assert main([*hydra, "--definition", json.dumps({"name": "h", "program": "hydra", "parameters": {}})]) == 0
+    for name in ("out", "hydra"):
+        run = read_run(tmp_path / name)
+        assert run.state == "not configured"
+        assert run.reason.endswith("which ended as not configured: set THEIR_LICENCE")
 
 
 def test_given_poses_are_those_of_the_file(tmp_path: Path, case: Case) -> None:

@@ -63,6 +63,16 @@ def test_what_only_one_has_and_what_else_changed_is_said(tmp_path: Path, capsys:
     assert "demo, hydra_k3: version 0.1.0 before, 0.1.0, 0.2.0 after." in said
 
 
+def test_a_run_that_is_not_configured_is_not_called_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = results(tmp_path / "a", [0.5]), results(tmp_path / "b", [0.5])
+    write_run(old, identity("theirs", "Theirs"))
+    write_run(new, identity("theirs", "Theirs") | {"state": "not configured", "reason": "set THEIR_LICENCE"})
+    main(["compare", str(old), str(new)])
+    said = capsys.readouterr().out
+    assert "demo, theirs: failed seeds 1 before, none after." in said
+    assert "demo, theirs: seeds not configured none before, 1 after." in said
+
+
 @pytest.mark.parametrize("level", ["0", "2"])
 def test_a_level_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], level: str) -> None:
     old = results(tmp_path / "a", [0.5])

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from matplotlib.colors import to_rgb
 from report_results import blob, contents, finished, make_results, write_run
 from scipy.ndimage import center_of_mass
+from skimage.color import deltaE_ciede2000, rgb2lab
 
+from hydra_bench.config import read_yaml
 from hydra_bench.files import read_json
 from hydra_bench.report import isosurface
 from hydra_bench.report.figures import write_figures
 from hydra_bench.report.maps_figure import panels
+from hydra_bench.report.method_lines import COLOURS, KNOWN, KNOWN_BOUNDS, lines_of, method_lines
 from hydra_bench.report.runs import read_all, read_metrics
-from hydra_bench.report.style import method_lines, species_colour
+from hydra_bench.report.style import species_colour
 
+ROOT = Path(__file__).parents[2]
 COMMON = {"class_maps", "confusion", "fsc", "fsc_auc", "particles", "convergence_hydra_k3"}
 LATENTS = {"latents_hydra_k3", "latents_hydra_k5", "latents_hydra_k1"}
 
@@ -80,10 +86,51 @@ def test_maps_stand_in_their_species_column_and_empty_ones_last(tmp_path: Path) 
     assert panels(read_metrics(paths["hydra_k1"]))[0].text == "cluster 1: 40 particles"
 
 
-def test_a_method_keeps_its_colour_and_bounds_are_grey(tmp_path: Path) -> None:
+def test_a_method_keeps_its_colour_whatever_else_is_shown(tmp_path: Path) -> None:
+    runs = read_all(make_results(tmp_path))
+    lines = method_lines(runs)
+    assert len({lines[m].colour for m in ("hydra_k3", "hydra_k5", "hydra_k1")}) == 3
+    for some in (runs[::-1], runs[2:], [run for run in runs if "hydra" in run.method], runs[-1:]):
+        assert all(lines[method] == line for method, line in method_lines(some).items())
+    # Sixty names that nobody knows: each has the colour that it has alone, and no two look alike.
+    names = [f"method {i}" for i in range(60)]
+    together = lines_of([*names, *KNOWN])
+    assert all(lines_of([name])[name].colour == together[name].colour for name in names)
+    assert len(set(together.values())) == len(together)
+    assert all(re.fullmatch(r"#(..)\1\1", line.colour) for line in lines_of(names, bounds=True).values())
+
+
+def test_names_of_the_presets_are_known_and_look_different() -> None:
+    presets = [path for path in (ROOT / "config").glob("*.yaml") if path.name != "bench.yaml"]
+    methods = {m for path in presets for m in (read_yaml(path).get("method_definitions") or {})}
+    assert {"hydra_k3", "hydra_k1", "hydra_k5", "oracle", "shuffled"} <= methods
+    lines = lines_of(KNOWN)
+    assert len({line.colour for name, line in lines.items() if name in KNOWN[:8]}) == 8
+    assert len({(line.colour, line.style) for line in lines.values()}) == len(KNOWN) <= 16
+    assert len({(line.colour, line.marker) for line in lines.values()}) == len(KNOWN)
+    assert len(set(lines_of(KNOWN_BOUNDS, bounds=True).values())) == len(KNOWN_BOUNDS)
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+BLINDNESS = {
+    "none": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_colours_of_methods_are_told_apart_by_colour_blind_readers(blindness: str) -> None:
+    rgb = np.array([to_rgb(colour) for colour in COLOURS])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(BLINDNESS[blindness]).T, 0, 1)
+    lab = rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+    assert min(deltaE_ciede2000(lab[i], lab[j]) for i, j in combinations(range(len(lab)), 2)) > 10
+
+
+def test_bounds_are_grey_and_species_differ(tmp_path: Path) -> None:
     lines = method_lines(read_all(make_results(tmp_path)))
-    competitors = [lines[m].colour for m in ("hydra_k3", "hydra_k5", "hydra_k1", "other_program")]
-    assert len(set(competitors)) == 4
     assert all(re.fullmatch(r"#(..)\1\1", lines[m].colour) for m in ("oracle", "shuffled"))
     assert len({species_colour(k) for k in range(24)}) == 24
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
 import json
 import re
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from report_results import ODD, contents, finished, make_results, write_run
 
+from hydra_bench.reconstruction import EMPTY_TEXT
+from hydra_bench.report import details
 from hydra_bench.report.figures import write_figures
 from hydra_bench.report.page import write_page
 from hydra_bench.report.rows import number
@@ -22,6 +25,8 @@ from hydra_bench.report.runs import read_metrics
 from hydra_bench.report.tables import write_tables
 from hydra_bench.report.terms import TERMS
 
+COSTS = {"wall_s": 1, "cpu_s": 1, "peak_rss_mb": 0}
+"""Columns of cost.csv that the page shows, in its order, with the digits that it prints."""
 VOID = {"meta", "link", "img", "br", "input"}
 
 
@@ -114,7 +119,7 @@ def test_every_method_and_its_numbers_are_there(html: str) -> None:
         for key in ("auc", "cryobench_auc"):
             assert f"{number(content['fsc'][f'{key}_mean'])} ± {number(content['fsc'][f'{key}_sd'])}" in text
     assert "failed: out of memory" in text
-    assert "Empty (less than 2% of all particles): class 4." in text
+    assert f"Empty (less than {EMPTY_TEXT}): class 4." in text
     assert all(term.meaning in text for term in TERMS)
     assert "0.1 at the full box of 32 px" in text
 
@@ -164,14 +169,18 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         if run.ok:
             assert number(run["clustering"]["ari"]) in text
     expected = {
-        "failed": ["failed: out of memory", "not configured: cryoSPARC needs a host"],
+        "failed": ["failed: out of memory", "not configured: set CRYOSPARC_LICENSE_ID", "<b>Killed</b> & gone"],
         "missing_seed": ["1 of 3", "1 of 2 failed, 1 of 3 seeds missing"],
         "one_class": ["one class"],
         "hundred_classes": ["species 100"],
         "no_truth": ["class 3, small subunit"],
         "joined": ["classes, merged: both is 2 + 3", "both is classes 2 and 3, counted as one; the map shown is that"],
+        "partly_mapped": ["class 3, junk"],
     }
     assert all(words in text for words in expected[name])
+    if name == "partly_mapped":
+        assert [one["aligned"] for one in packed(html, "dataset-1-method-1-data")["maps"]] == [True, True, False]
+        assert [one["levels"] is None for one in packed(html, "dataset-1-data")["species"]] == [False, False, True]
     if name == "no_truth":
         method = packed(html, "dataset-1-method-1-data")
         assert method["fsc"] is None
@@ -182,8 +191,8 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         assert sorted(method["confusion"]["labels"]) == ["both", "class 1", "class 4"]
         assert method["latents"]["sizes"] == [40, 20, 40, 20]
         assert "merged: both is 2 + 3" in (tmp_path / "tables" / "table1.csv").read_text()
-    for csv in ("table1.csv", "table2.csv"):
-        assert (tmp_path / "tables" / csv).stat().st_size > 0
+    for table in ("table1.csv", "table2.csv"):
+        assert (tmp_path / "tables" / table).stat().st_size > 0
 
 
 def test_the_same_bytes_twice(html: str, results: tuple[Path, list[Path]], tmp_path: Path) -> None:
@@ -202,6 +211,42 @@ def test_a_run_without_fsc_or_with_conformations_is_shown(tmp_path: Path) -> Non
     content = finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None, "conformation": {"per_class": [found]}}
     html = make_page(tmp_path, [write_run(tmp_path, content)])
     assert "<td>0.912</td><td>0.800</td>" in html
+
+
+def test_notes_say_how_a_run_was_made(tmp_path: Path) -> None:
+    notes = {
+        "versions": {"cryodrgn": "3.4.1", "torch": "2.1"},
+        "commands": ["cryodrgn abinit_het particles.mrcs --zdim 8 -o <out>"],
+        "departures": ["lazy loading, for memory"],
+        "poses_from": "consensus",
+        "class_sizes": [40, 80],
+    }
+    content = finished("theirs", "Theirs", 0.5, 0.5, latents=False) | {"notes": notes}
+    html = make_page(tmp_path, [write_run(tmp_path, content)])
+    facts = re.search(r'<dl class="facts">\s*<dt>Program[\s\S]*?</dl>', html)[0]
+    assert '<dt>Versions</dt>\n  <dd class="more">cryodrgn 3.4.1</dd>\n  <dd class="more">torch 2.1</dd>' in facts
+    assert "<code>cryodrgn abinit_het particles.mrcs --zdim 8 -o &lt;out&gt;</code>" in facts
+    assert (
+        '<dt>Departures from the program&#39;s defaults</dt>\n  <dd class="more">lazy loading, for memory</dd>' in facts
+    )
+    assert '<dt>Poses from</dt>\n  <dd class="more">consensus</dd>' in facts
+    assert "class_sizes: [40, 80]" in facts
+    assert "versions:" not in facts
+    bare = details.told(read_metrics(write_run(tmp_path, content | {"notes": {"class_sizes": [40]}})))
+    assert bare == []
+
+
+def test_costs_of_every_job_are_those_of_the_table_to_download(html: str, results: tuple[Path, list[Path]]) -> None:
+    table = re.search(r'<table class="jobs[\s\S]*?</table>', html)[0]
+    cells = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr data-job[\s\S]*?</tr>", table)]
+    with open(results[0] / "tables" / "cost.csv") as file:
+        written = list(csv.DictReader(file))
+    assert len(cells) == len(written) == len(contents())
+    for shown, row in zip(cells, written, strict=True):
+        assert shown[0] == row["step"] == "reconstruct"
+        assert shown[2:6] == [row["seed"], *(number(float(row[key]), d) for key, d in COSTS.items())]
+        assert shown[7] == f"{int(row['images_seen']):,}"
+        assert shown[-1] == row["state"]
 
 
 def test_text_from_files_is_escaped(tmp_path: Path) -> None:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from report_results import ODD, contents, finished, make_results, write_run
+from matplotlib.text import Text
+from report_results import ODD, TRUE, contents, finished, make_results, write_run, write_truth
 
 from hydra_bench.cli import main
+from hydra_bench.config import load, validate
 from hydra_bench.errors import InputError
 from hydra_bench.files import write_map
+from hydra_bench.jobs.state import method_definition
 from hydra_bench.metrics.alignment import align_map, apply
 from hydra_bench.reconstruction import sample_path
+from hydra_bench.report.maps_figure import class_maps
+from hydra_bench.report.method_lines import method_lines
+from hydra_bench.report.paper import classes, references
 from hydra_bench.report.paper.conformations import alignment, marked_particles
+from hydra_bench.report.paper.fixed_poses import fixed_poses
 from hydra_bench.report.paper.selection import select
 from hydra_bench.report.paper.supplement import sweeps
+from hydra_bench.report.resolution_figures import fsc_curves
 from hydra_bench.report.runs import read_all, read_metrics
+from hydra_bench.report.style import Picture, report_style, save
 from hydra_bench.rotations import euler_from_matrices
+
+ROOT = Path(__file__).parents[2]
 
 
 def draw(name: str, results: Path, *more: str) -> Path:
@@ -50,6 +62,23 @@ def test_the_main_method_is_the_best_with_classes_or_the_one_named(tmp_path: Pat
         select(runs, tmp_path, "demo", "other_program")
     with pytest.raises(InputError, match="nowhere: no such dataset"):
         select(runs, tmp_path, "nowhere")
+
+
+def test_a_reference_class_without_a_map_says_so_and_is_in_no_fsc(tmp_path: Path) -> None:
+    (path,) = ODD["partly_mapped"](tmp_path)
+    runs = read_all([path])
+    with report_style():
+        pictures = [class_maps(runs, tmp_path), classes.draw(select(runs, tmp_path, "demo"))]
+        pictures += [references.draw(select(runs, tmp_path, "demo"))]
+        curves = fsc_curves(runs, method_lines(runs))
+        for picture in pictures:
+            texts = [text.get_text() for text in picture.figure.findobj(Text)]
+            assert texts.count("no reference\nmap") == 1
+            assert "class 3: 40 particles" in [text.replace("\n", " ") for text in texts]
+            assert "Of a species without a reference map" in picture.caption
+    shown = {text.get_text() for figure in (curves.figure, pictures[2].figure) for text in figure.findobj(Text)}
+    assert {"receptor", "p97", "receptor: 21.3 Å", "p97: 21.3 Å"} <= shown
+    assert len(curves.figure.axes) == 2
 
 
 @pytest.mark.parametrize("name", ["one_class", "no_truth", "hundred_classes"])
@@ -94,6 +123,31 @@ def test_marked_maps_are_the_particles_own_aligned_by_the_metrics(tmp_path: Path
         assert run["labels"][one.particle] == 0
 
 
+@pytest.mark.parametrize("noun", ["cluster", "class"])
+def test_held_poses_stand_beside_the_consensus_that_gave_them(tmp_path: Path, noun: str) -> None:
+    """As where one reconstruction of all images is made first, and its poses are taken as they are."""
+    write_truth(tmp_path, 3)
+    paths = [write_run(tmp_path, finished("other", "Other", 0.9, 0.8))]
+    all_one = finished("consensus", "Consensus", 0.0, 0.5, 1, labels=[0] * len(TRUE), labels_from="one class")
+    write_run(tmp_path, all_one | {"latents": None})
+    labels_from = "classes" if noun == "class" else "k-means on latents, k=3"
+    held = finished("held", "Held poses", 0.4, 0.5, labels=[i % 3 for i in range(len(TRUE))], labels_from=labels_from)
+    paths += [write_run(tmp_path, held | {"notes": {"poses_from": "consensus"}})]
+    true = finished("bound", "True poses", 1.0, 0.9, reads_truth=True) | {"notes": {"poses_from": "truth"}}
+    paths += [write_run(tmp_path, true)]
+    assert fixed_poses(select(read_all(paths), tmp_path, "demo")) == []  # without the consensus run itself
+    out = draw("figs", tmp_path)
+    assert [path.stem for path in out.glob("fixed*.svg")] == ["fixed_poses_held"]
+    with report_style():
+        selection = select(read_all([*paths, tmp_path / "metrics/demo/consensus/1.json"]), tmp_path, "demo")
+        (picture,) = fixed_poses(selection)
+    texts = {text.get_text() for text in picture.figure.findobj(Text)}
+    assert {"a", "b", "c", "d", "Consensus", "Held poses", "all: 120 particles"} <= texts
+    assert {f"{noun} {j}: 40 particles" for j in (1, 2, 3)} <= texts
+    assert "what Consensus makes of all images together (ARI 0.000)" in picture.caption
+    assert (out / "fixed_poses_held.txt").read_text().startswith("Poses of Consensus, held. a: ")
+
+
 def test_a_sweep_is_of_methods_that_differ_in_one_parameter_only(tmp_path: Path) -> None:
     made = []
     for k, dim in ((2, 2), (3, 2), (4, 2), (3, 8)):
@@ -102,3 +156,34 @@ def test_a_sweep_is_of_methods_that_differ_in_one_parameter_only(tmp_path: Path)
     names = [picture.name for picture in sweeps(read_all(made))]
     assert names == ["sweep_1_classes", "sweep_2_latent_dim"]
     assert sweeps(read_all([write_run(tmp_path, contents()[1])])) == []
+    # With the poses of another run it is another method, whatever its parameters.
+    given = finished("given", "Given", 0.5, 0.7) | {"parameters": {"classes": 7, "latent_dim": 2}}
+    given["notes"] = {"poses_from": "k3_d2"}
+    write_run(tmp_path, given)
+    assert len(places_of(sweeps(read_all([*made, tmp_path / "metrics/demo/given/1.json"]))[0])) == 3
+
+
+def places_of(picture: Picture) -> list[str]:
+    """The values that a sweep shows."""
+    return [tick.get_text().replace("\n", " ") for tick in picture.figure.axes[0].get_xticklabels()]
+
+
+def test_the_preset_of_sweeps_is_of_k_d_and_sharpness_alone(tmp_path: Path) -> None:
+    settings = validate(load([ROOT / "config" / "config.yaml", ROOT / "config" / "sweeps.yaml"]))
+    made = []
+    for method in settings["methods"]:
+        parameters = json.loads(method_definition(settings, method))["parameters"]
+        for seed in settings["seeds"]:
+            content = finished(method, settings["method_definitions"][method]["label"], 0.9, 0.7, seed=seed)
+            made.append(write_run(tmp_path, content | {"parameters": parameters, "program": "hydra"}))
+    pictures = {picture.name: picture for picture in sweeps(read_all(made))}
+    assert {name: places_of(picture) for name, picture in pictures.items()} == {
+        "sweep_1_classes": ["2", "3", "4", "5"],
+        "sweep_2_latent_dim": ["0", "1", "2", "4", "8"],
+        "sweep_3_sharpness": ["0.5 to 1.25", "1 to 2.5", "4 to 10", "default"],
+    }
+    dots = [line.get_ydata() for line in pictures["sweep_1_classes"].figure.axes[0].lines if line.get_marker() == "o"]
+    assert [list(values) for values in dots] == [[0.9] * 3] * 4
+    with report_style():
+        for name, picture in pictures.items():
+            save(picture.figure, tmp_path / name)

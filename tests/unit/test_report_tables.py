@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,35 @@ def test_a_partly_failed_method_says_how_many(tmp_path: Path) -> None:
     paths = [write_run(tmp_path, finished("m", "M", 0.5, 0.5)), write_run(tmp_path, identity("m", "M", seed=2))]
     (row,) = table_rows(read_all(paths))
     assert (row.n_seeds, row.state, row.reason, row.ari_mean) == (1, "1 of 2 failed", "out of memory", 0.5)
+
+
+def not_configured(method: str, label: str, seed: int = 1) -> dict[str, Any]:
+    return identity(method, label, seed) | {"state": "not configured", "reason": "set THEIR_LICENCE"}
+
+
+def test_what_is_not_configured_is_no_failure_and_cost_nothing(tmp_path: Path) -> None:
+    path = write_run(tmp_path, not_configured("theirs", "Theirs"))
+    write_tables([path], tmp_path / "tables")
+    row = records(tmp_path / "tables")["theirs"]
+    assert (row["state"], row["n_seeds"], row["wall_s"], row["peak_rss_mb"]) == ("not configured", "0", "", "")
+    assert "| – | – | not configured: set THEIR_LICENCE |" in (tmp_path / "tables" / "table1.md").read_text()
+    assert "{not configured: set THEIR\\_LICENCE}" in (tmp_path / "tables" / "table1.tex").read_text()
+    (run,) = read_all([path])
+    assert (run.ok, table_rows([run])[0].kind_of_state) == (False, "not configured")
+
+
+def test_states_of_several_seeds_are_counted_apart(tmp_path: Path) -> None:
+    good, failed = finished("m", "M", 0.5, 0.5), identity("m", "M", seed=2)
+    other = not_configured("m", "M", 3) | {"reason": "not configured: set THEIR_LICENCE"}  # said twice, shown once
+    rows = [
+        table_rows(read_all([write_run(tmp_path, c) for c in some]))
+        for some in ((good, failed, other), (failed, other))
+    ]
+    (mixed,), (none_ok,) = rows
+    assert (mixed.state, mixed.kind_of_state) == ("1 of 3 failed, 1 of 3 not configured", "partly ok")
+    assert mixed.reason == "out of memory; set THEIR_LICENCE"
+    assert (none_ok.state, none_ok.kind_of_state) == ("1 of 2 failed, 1 of 2 not configured", "failed")
+    assert none_ok.wall_s == failed["cost"]["wall_s"]
 
 
 def test_best_is_bold_second_underlined_and_bounds_apart(folder: Path) -> None:

@@ -4,9 +4,11 @@ particles.star   in the order of the stack: class, posterior of each class, pose
 volumes/         class_<k>.mrc, k = 1..K, at the stack's box and pixel size
 samples/         <particle>.mrc, the method's own volume for each particle of the evaluation list
 history.csv      what was seen on the way (optional; columns are the method's own)
+history_labels.npy  (rows of history.csv, N) integers, the label of every particle at each row (optional)
 run.json         what ran, how it ended, what it cost
 
-A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else.
+A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else; so does one whose
+program has no licence or host here, which is no failure: its state is "not configured".
 """
 
 from __future__ import annotations
@@ -23,10 +25,17 @@ from hydra_bench.files import read_json, read_star, write_json, write_star
 from hydra_bench.truth import pose_table, poses_from_table
 
 STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
+HISTORY_LABELS_NAME = "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
-STATES = ("ok", "failed", "not configured")
-EMPTY_SHARE = 0.02
-"""A class with less than this share of the particles is called empty."""
+OK, FAILED, NOT_CONFIGURED = STATES = ("ok", "failed", "not configured")
+EMPTY_SHARE, EMPTY_PART = 0.02, 0.25
+EMPTY_TEXT = f"{EMPTY_SHARE:.0%} of all particles, or a quarter of an equal share where there are many classes"
+"""What a class must have, in words, not to be called empty."""
+
+
+def least_share(n_classes: int) -> float:
+    """The share of the particles below which one of so many classes is called empty."""
+    return min(EMPTY_SHARE, EMPTY_PART / n_classes)
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ def read_run(folder: Path | str) -> Run:
     except (TypeError, KeyError) as error:
         raise InputError(f"{path}: not a run of this version ({error})") from None
     if run.state not in STATES:
-        raise InputError(f"{path}: state is {run.state!r}; {', '.join(STATES)} are allowed")
+        raise InputError(f"{path}: state is {run.state!r}; {', '.join(STATES[:-1])} or {STATES[-1]} is expected")
     return run
 
 
@@ -148,3 +157,20 @@ def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
         shifts_A=shifts,
         latents=table[latent_columns].to_numpy(np.float64),
     )
+
+
+def read_history_labels(folder: Path | str, n_particles: int) -> np.ndarray | None:
+    """The label of every particle at each row of the history, (rows, N) integers; None where a method left none.
+
+    Raises InputError if the file holds something else.
+    """
+    path = Path(folder) / HISTORY_LABELS_NAME
+    if not path.is_file():
+        return None
+    try:
+        labels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not readable ({' '.join(str(error).split())[:120]})") from None
+    if labels.ndim != 2 or labels.shape[1] != n_particles or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{path}: {labels.dtype} {labels.shape}; integers (rows, {n_particles}) are expected")
+    return labels

@@ -17,7 +17,7 @@ import torch
 
 from hydra_bench import __version__
 from hydra_bench.errors import InputError, NotConfiguredError, RunFailedError
-from hydra_bench.reconstruction import Cost, Run, write_run
+from hydra_bench.reconstruction import FAILED, NOT_CONFIGURED, OK, Cost, Run, write_run
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ def record_run(
 ) -> Run:
     """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step.
 
-    An exception in `work` leaves a folder with nothing but a run.json, state failed and the reason, because
-    the report must show what failed, with what `known_of_failed` tells of it. An InputError is the user's to mend: it
-    is passed on, and nothing is left; nor is there anything of a run that was stopped.
+    An exception in `work` leaves a folder with nothing but a run.json, state failed (or not configured) and the reason,
+    because the report must show what failed, with what `known_of_failed` tells of it. An InputError is the user's to
+    mend: it is passed on, and nothing is left; nor is there anything of a run that was stopped.
     """
     partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     wall, cpu = time.monotonic(), _cpu_seconds()
     try:
-        outcome, state, reason = work(partial), "ok", ""
+        outcome, state, reason = work(partial), OK, ""
     except BaseException as error:
         shutil.rmtree(partial)
         # The user's mistake, or a run that was stopped: nothing to record.
@@ -70,7 +70,7 @@ def record_run(
         if not isinstance(error, RunFailedError):
             traceback.print_exc(file=sys.stderr)
         outcome, reason = known_of_failed(), _one_line(error)
-        state = "not configured" if isinstance(error, NotConfiguredError) else "failed"
+        state = NOT_CONFIGURED if isinstance(error, NotConfiguredError) else FAILED
         partial.mkdir()
     gpu_memory_mb = max(_gpu_memory_mb(), outcome.gpu_memory_mb)
     cost = Cost(round(time.monotonic() - wall, 3), round(_cpu_seconds() - cpu, 3), _peak_rss_mb(), gpu_memory_mb)

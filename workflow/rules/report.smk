@@ -90,8 +90,8 @@ rule page:
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         tables=lambda wildcards, input: Path(input.tables[0]).parent,
     shell:
@@ -122,8 +122,8 @@ rule paper_figure:
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         results=lambda wildcards, output: Path(output[0]).parents[2],
         main_method=main_method_option(),
@@ -152,8 +152,8 @@ rule supplement:
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         results=lambda wildcards, output: Path(output[0]).parents[2],
         main_method=main_method_option(),

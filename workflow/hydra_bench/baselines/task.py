@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from hydra_bench.baselines.programs import Programs
-from hydra_bench.errors import InputError, RunFailedError
+from hydra_bench.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.files import read_star
-from hydra_bench.reconstruction import RUN_NAME, read_run
+from hydra_bench.reconstruction import NOT_CONFIGURED, OK, RUN_NAME, read_run
 from hydra_bench.recording import Outcome
 from hydra_bench.stack import Stack
 from hydra_bench.truth import poses_from_table
@@ -109,8 +109,9 @@ def read_given_poses(path: Path, source: str, n_particles: int) -> GivenPoses:
 
 
 def check_source(path: Path, source: str) -> None:
-    """Raises RunFailedError if the run whose poses are wanted failed."""
+    """Raises RunFailedError if the run whose poses are wanted failed, NotConfiguredError if it is not configured."""
     if (path.parent / RUN_NAME).is_file():
         run = read_run(path.parent)
-        if run.state != "ok":
-            raise RunFailedError(f"its poses are those of {source}, which ended as {run.state}: {run.reason}")
+        if run.state != OK:
+            error = NotConfiguredError if run.state == NOT_CONFIGURED else RunFailedError
+            raise error(f"its poses are those of {source}, which ended as {run.state}: {run.reason}")

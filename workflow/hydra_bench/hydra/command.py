@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import yaml
 
 from hydra_bench.definition import read_definition
-from hydra_bench.errors import InputError, RunFailedError
+from hydra_bench.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.hydra.checkpoint import Checkpointer, Stopped
 from hydra_bench.hydra.parallel import Parallel
 from hydra_bench.hydra.run import Job, choose_device, run_hydra
@@ -20,7 +21,7 @@ from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.train import GivenPoses
 from hydra_bench.hydra.volumes import FinishedRun, centres_path, principal_path, write_volumes
 from hydra_bench.particles import read_particles, read_poses
-from hydra_bench.reconstruction import RUN_NAME, read_run
+from hydra_bench.reconstruction import NOT_CONFIGURED, OK, RUN_NAME, read_run
 from hydra_bench.recording import Outcome, Request, record_run
 from hydra_bench.stack import read_evaluation_list
 from hydra_bench.threads import set_threads
@@ -37,6 +38,7 @@ def hydra_command(args: argparse.Namespace) -> int:
     if args.definition and args.poses_from and (why := pose_source_failed(args.poses_from)):
         record_run(args.out, request, lambda folder: fail(why))
         return 0
+    source = definition.get("poses_from")
     job = read_job(args, Settings.from_parameters(definition["parameters"]))
     if not args.definition:
         job.check()
@@ -53,7 +55,8 @@ def hydra_command(args: argparse.Namespace) -> int:
         except InputError as error:
             # In a benchmark every method meets every dataset: one that cannot take a stack has failed on it.
             raise RunFailedError(str(error)) from None
-        return run_hydra(job, evaluation, device, parallel, checkpointer, folder)
+        outcome = run_hydra(job, evaluation, device, parallel, checkpointer, folder)
+        return outcome if source is None else replace(outcome, notes={**outcome.notes, "poses_from": source})
 
     try:
         return recorded(args, request, parallel, work)
@@ -64,16 +67,19 @@ def hydra_command(args: argparse.Namespace) -> int:
         parallel.leave()
 
 
-def pose_source_failed(poses: Path) -> str:
-    """Why the run whose particles.star is given as poses has none; "" if it has."""
+def pose_source_failed(poses: Path) -> RunFailedError | None:
+    """Why the run whose particles.star is given as poses has none; None if it has."""
     if not (poses.parent / RUN_NAME).is_file():
-        return ""
+        return None
     run = read_run(poses.parent)
-    return "" if run.state == "ok" else f"its poses are those of {run.method}, which ended as {run.state}: {run.reason}"
+    if run.state == OK:
+        return None
+    error = NotConfiguredError if run.state == NOT_CONFIGURED else RunFailedError
+    return error(f"its poses are those of {run.method}, which ended as {run.state}: {run.reason}")
 
 
-def fail(why: str) -> Outcome:
-    raise RunFailedError(why)
+def fail(why: RunFailedError) -> Outcome:
+    raise why
 
 
 def recorded(args: argparse.Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:

@@ -15,8 +15,8 @@ from hydra_bench.errors import InputError
 from hydra_bench.files import atomic, write_map
 from hydra_bench.hydra.field import Field
 from hydra_bench.hydra.rendering import render_map, render_maps
-from hydra_bench.hydra.state import Run
-from hydra_bench.reconstruction import EMPTY_SHARE, Assignments
+from hydra_bench.hydra.state import History, Run
+from hydra_bench.reconstruction import Assignments, least_share
 
 FIELDS_NAME = "fields.pt"
 
@@ -51,7 +51,7 @@ def assignments(run: Run, pixel_size_A: float) -> Assignments:
 
 
 def write_reconstruction(run: Run, pixel_size_A: float, evaluation: np.ndarray, folder: Path) -> None:
-    """Write particles.star, class maps at the mean latents, the listed particles' own maps, history.csv, fields.pt.
+    """Write particles.star, class maps at the mean latents, the listed particles' own maps, the history, fields.pt.
 
     pixel_size_A : of the box that the run worked in, which maps are written at.
     """
@@ -66,9 +66,17 @@ def write_reconstruction(run: Run, pixel_size_A: float, evaluation: np.ndarray, 
         latents = torch.from_numpy(found.latents[listed, : tables.latent_dims[k]]).float().to(run.device)
         for particle, volume in zip(listed, render_maps(field, box, list(latents)), strict=True):
             write_map(reconstruction.sample_path(folder, int(particle)), volume.cpu().numpy(), pixel_size_A)
-    with atomic(folder / reconstruction.HISTORY_NAME) as temporary:
-        pd.DataFrame(run.history.rows).round(6).to_csv(temporary, index=False)
+    write_history(run.history, folder)
     write_fields(run, pixel_size_A, folder)
+
+
+def write_history(history: History, folder: Path) -> None:
+    """history.csv, and history_labels.npy where there are classes; none where a run goes on from before it was kept."""
+    with atomic(folder / reconstruction.HISTORY_NAME) as temporary:
+        pd.DataFrame(history.rows).round(6).to_csv(temporary, index=False)
+    if history.labels and len(history.labels) == len(history.rows):
+        with atomic(folder / reconstruction.HISTORY_LABELS_NAME) as temporary:
+            np.save(temporary, torch.stack(history.labels).numpy())
 
 
 @dataclass(frozen=True)
@@ -112,5 +120,5 @@ def read_fields(folder: Path) -> SavedFields:
 def notes(run: Run) -> dict[str, object]:
     """What a reader should know of the result: class sizes, and classes with too few particles to count."""
     sizes = run.model.tables.class_sizes()
-    limit = EMPTY_SHARE * run.model.tables.n
+    limit = least_share(run.model.tables.classes) * run.model.tables.n
     return {"class_sizes": sizes, "empty_classes": [k + 1 for k, size in enumerate(sizes) if size < limit]}

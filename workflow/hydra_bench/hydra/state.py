@@ -21,13 +21,22 @@ from hydra_bench.rotations import hopf_grid
 
 @dataclass
 class History:
-    """One row an epoch, and the number of images seen so far, repeats counted."""
+    """One row an epoch, and the number of images seen so far, repeats counted.
+
+    labels: the class (N,) of every particle after each row's epoch, 0-based, uint8 or with more classes int16, so that
+    an epoch of 100,000 particles takes 0.1 MB of a checkpoint. None with one class.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     images_seen: int = 0
+    labels: list[torch.Tensor] = field(default_factory=list)
 
     def keep_classes(self, keep: list[int]) -> None:
-        """Renumber the sizes of all rows so far: `keep` become classes 1, 2, …, the others spare fields 1, 2, …."""
+        """Renumber the classes of all rows so far: `keep` come first, the others, spare fields, after them."""
+        spare = [k for k in range(1 + max([*keep, *(int(one.max()) for one in self.labels)])) if k not in keep]
+        places = torch.empty(len(keep) + len(spare), dtype=torch.int64)
+        places[[*keep, *spare]] = torch.arange(len(places))
+        self.labels = [places[one.long()].to(one.dtype) for one in self.labels]
         for row in self.rows:
             sizes = [row.pop(name) for name in list(row) if name.startswith("size_")]
             spare = [k for k in range(len(sizes)) if k not in keep]

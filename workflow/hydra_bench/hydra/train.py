@@ -164,6 +164,9 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     row |= {"images_seen": run.history.images_seen, "wall_s": run.wall_s()}
     row |= {f"size_{k + 1}": size for k, size in enumerate(tables.class_sizes())}
     run.history.rows.append(row)
+    if tables.classes > 1:
+        compact = torch.uint8 if tables.classes <= 256 else torch.int16
+        run.history.labels.append(torch.from_numpy(tables.hard_classes()).to(compact))
     report(row, tables)
 
 

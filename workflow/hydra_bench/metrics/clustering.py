@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from hydra_bench.errors import InputError
-from hydra_bench.reconstruction import EMPTY_SHARE, Assignments
+from hydra_bench.reconstruction import Assignments, least_share
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def score(true_classes: np.ndarray, n_classes: int, predicted: Labels) -> Cluste
     # A match without a single particle in common is what the assignment left over.
     matched = {int(j): int(i) for i, j in zip(rows, columns, strict=True) if confusion[i, j]}
     sizes = confusion.sum(0)
-    empty = tuple(int(j) for j in np.nonzero(sizes < EMPTY_SHARE * len(labels))[0])
+    empty = tuple(int(j) for j in np.nonzero(sizes < least_share(n_labels) * len(labels))[0])
     majority = tuple(int(confusion[:, j].argmax()) if sizes[j] else None for j in range(n_labels))
     homes = {i: int(confusion[i].argmax()) for i in range(n_classes) if confusion[i].any()}
     split = {i: tuple(j for j in range(n_labels) if j not in empty and majority[j] == i) for i in range(n_classes)}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import write_json, write_map
@@ -22,13 +23,13 @@ from hydra_bench.metrics.clustering import Clustering, Group, Labels, joined, la
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
 from hydra_bench.metrics.own_labels import conformation, latents, pose
 from hydra_bench.metrics.volumes import AlignedMaps
-from hydra_bench.reconstruction import Run, read_assignments, read_run
+from hydra_bench.reconstruction import Run, read_assignments, read_history_labels, read_run
 from hydra_bench.rotations import euler_from_matrices
 from hydra_bench.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
 from hydra_bench.truth import Truth, judged_by, read_truth
 
 _MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents")
-_MEASURED += ("labels", "own_labels", "true_classes")
+_MEASURED += ("labels", "own_labels", "true_classes", "history_ari")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def evaluate(
         content |= _measure(stack, truth, folder, Path(aligned_folder), settings, progress)
         if content["judged_by"] == "nothing":  # all particles are of one class, of which nothing is known
             content["clustering"] |= dict.fromkeys(("ari", "ami", "accuracy"))
+            content["history_ari"] = None
     content = _rounded(content)
     write_json(output_json, content)
     return content
@@ -153,6 +155,7 @@ def _measure(
         "labels": predicted.labels.tolist(),
         "own_labels": None if predicted.groups is None else own.labels.tolist(),
         "true_classes": truth.classes.tolist(),
+        "history_ari": _history_ari(folder, truth, predicted),
     }
 
 
@@ -160,6 +163,17 @@ def _own_matches(predicted: Labels, clustering: Clustering) -> dict[int, int | N
     """Own label -> the class that it, or what it is joined to, is matched to."""
     labels = range(predicted.n_labels)
     return {own: clustering.matched_class[j] for j in labels for own in predicted.group(j).members}
+
+
+def _history_ari(folder: Path, truth: Truth, predicted: Labels) -> list[float] | None:
+    """The ARI of the labels that a method had at each row of its history, joined as its last; None if it left none."""
+    labels = read_history_labels(folder, len(truth))
+    if labels is None:
+        return None
+    if predicted.groups is not None:
+        joined_as = {own: j for j in range(predicted.n_labels) for own in predicted.group(j).members}
+        labels = np.vectorize(lambda own: joined_as.get(own, predicted.n_labels + own), otypes=[np.int64])(labels)
+    return [adjusted_rand_score(truth.classes, row) for row in labels]
 
 
 def _target_class(clustering: Clustering, label: int) -> int | None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import least_share
 from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
 from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
@@ -102,7 +102,8 @@ def _label_numbers(run: Metrics) -> list[int]:
 
 def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
     sizes = run.own_sizes
-    shown = [(j, value) for j, value in enumerate(_label_numbers(run)) if sizes[j] >= EMPTY_SHARE * sum(sizes)]
+    least = least_share(len(sizes)) * sum(sizes)
+    shown = [(j, value) for j, value in enumerate(_label_numbers(run)) if sizes[j] >= least]
     if len(shown) > MOST_SPECIES:
         largest = sorted(shown, key=lambda one: -sizes[one[0]])[:MOST_SPECIES]
         shown = [one for one in shown if one in largest]

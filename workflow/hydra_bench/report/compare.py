@@ -18,6 +18,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
 from hydra_bench.files import write_text
+from hydra_bench.reconstruction import FAILED, NOT_CONFIGURED
 from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all
 
@@ -107,7 +108,8 @@ def _what_else(key: _Key, old: list[Metrics], new: list[Metrics]) -> list[str]:
     found = []
     for name, value in {
         "seeds": lambda runs: sorted(run.seed for run in runs),
-        "failed seeds": lambda runs: [run.seed for run in runs if not run.ok],
+        "failed seeds": lambda runs: [run.seed for run in runs if run.state == FAILED],
+        "seeds not configured": lambda runs: [run.seed for run in runs if run.state == NOT_CONFIGURED],
         "version": lambda runs: sorted({str(run.get("version")) for run in runs}),
         "device": lambda runs: sorted({str(run.get("device")) for run in runs}),
         "FSC mask": lambda runs: sorted({str(run["fsc"]["mask"]) for run in runs if run.get("fsc")}),

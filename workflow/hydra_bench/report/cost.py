@@ -10,7 +10,7 @@ import pandas as pd
 from hydra_bench.report.runs import Metrics, by_dataset, results_folder
 
 COLUMNS = ("step", "dataset", "method", "seed", "state", "wall_s", "cpu_s", "peak_rss_mb", "gpu_memory_mb")
-COLUMNS += ("device", "node", "gpus", "slurm_job", "attempts", "attempts_lost")
+COLUMNS += ("device", "node", "gpus", "slurm_job", "attempts", "attempts_lost", "images_seen")
 
 
 def cost_table(runs: list[Metrics]) -> pd.DataFrame:
@@ -23,12 +23,13 @@ def cost_table(runs: list[Metrics]) -> pd.DataFrame:
         rows += _measured(logs / "simulate" / f"{dataset}.benchmark.tsv", step="simulate", dataset=dataset)
         for run in group:
             cost = {key: value for key, value in run["cost"].items() if key in COLUMNS}
-            rows.append(_identity("reconstruct", run) | {"state": run["state"], "device": run.get("device")} | cost)
+            facts = {"state": run.state, "device": run.get("device"), "images_seen": run.get("images_seen")}
+            rows.append(_identity("reconstruct", run) | facts | cost)
         for run in group:
             path = logs / "evaluate" / dataset / run.method / f"{run.seed}.benchmark.tsv"
             rows += _measured(path, **_identity("evaluate", run))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype(dict.fromkeys(("seed", "attempts", "attempts_lost"), "Int64"))
+    return table.astype(dict.fromkeys(("seed", "attempts", "attempts_lost", "images_seen"), "Int64"))
 
 
 def _identity(step: str, run: Metrics) -> dict[str, Any]:

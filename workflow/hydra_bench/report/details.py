@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from hydra_bench import config
+from hydra_bench.config import TRUTH
 from hydra_bench.errors import InputError
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
+
+_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail")
+"""Notes of known form, which the page shows each in its own way."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a run's notes say under one name; `code` where they are to be read letter by letter."""
+
+    name: str
+    texts: list[str]
+    code: bool = False
 
 
 def plain(value: Any) -> str:
@@ -38,6 +52,24 @@ def facts(run: Metrics) -> list[tuple[str, str]]:
     ]
 
 
+def told(run: Metrics) -> list[Told]:
+    """What notes of known form say of how a run was made; a name that says nothing is left out."""
+    notes = run.get("notes") or {}
+    source = notes.get("poses_from")
+    said = [
+        Told("Poses from", [] if source is None else ["the truth" if source == TRUTH else str(source)]),
+        Told("Versions", [f"{name} {version}" for name, version in (notes.get("versions") or {}).items()]),
+        Told("Commands run", list(map(str, notes.get("commands") or [])), code=True),
+        Told("Departures from the program's defaults", list(map(str, notes.get("departures") or []))),
+    ]
+    return [one for one in said if one.texts]
+
+
+def log_tail(run: Metrics) -> str:
+    """The last lines that a failed program said; "" where none were kept."""
+    return "\n".join(map(str, (run.get("notes") or {}).get("log_tail") or []))
+
+
 def departures(run: Metrics) -> tuple[list[tuple[str, str, str]], bool]:
     """Parameters that are not the program's defaults, as (key, value, default); whether the defaults are known."""
     parameters = run.get("parameters") or {}
@@ -59,7 +91,7 @@ def remarks(run: Metrics) -> list[str]:
     found = []
     if clustering["empty_labels"]:
         empty = _listed(run.noun, clustering["empty_labels"])
-        found.append(f"Empty (less than {EMPTY_SHARE:.0%} of all particles): {empty}.")
+        found.append(f"Empty (less than {EMPTY_TEXT}): {empty}.")
     for group in clustering.get("groups") or []:
         if len(group["labels"]) > 1:
             which, shown = _listed(run.noun, group["labels"]), _listed(run.noun, [group["map_of"]])
@@ -69,7 +101,8 @@ def remarks(run: Metrics) -> list[str]:
     for label, species in clustering["merged_labels"].items():
         names = ", ".join(map(str, species)) if isinstance(species, list) else plain(species)
         found.append(f"{run.noun} {label} merges {names}.")
-    return found + [f"{key}: {plain(value)}" for key, value in (run.get("notes") or {}).items()]
+    notes = {key: value for key, value in (run.get("notes") or {}).items() if key not in _TOLD}
+    return found + [f"{key}: {plain(value)}" for key, value in notes.items()]
 
 
 def _listed(noun: str, labels: list[int]) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 from hydra_bench.files import write_json
 from hydra_bench.report.clustering_figures import confusion_matrices, latent_plot
 from hydra_bench.report.maps_figure import class_maps
+from hydra_bench.report.method_lines import Line, method_lines
 from hydra_bench.report.resolution_figures import auc_strips, fsc_curves
 from hydra_bench.report.run_figures import convergence, particle_gallery
 from hydra_bench.report.runs import Metrics, by_dataset, first_seeds, read_all
-from hydra_bench.report.style import Line, Picture, method_lines, report_style, save
+from hydra_bench.report.style import Picture, report_style, save
 
 INDEX_NAME = "index.json"
 

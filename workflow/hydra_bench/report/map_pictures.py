@@ -17,7 +17,7 @@ from hydra_bench.report.style import EXTRA_COLOUR, MOST_SPECIES, species_colour
 HELD_FRACTION = 0.8
 """Of its positive density, that a true map's level holds."""
 PICTURE_PX = 220
-_MARGIN_PX = 9
+_MARGIN_PX, _SCALE_BAR_PX = 9, 14
 _LARGEST_SURPLUS = 1.3
 Colour = tuple[float, float, float]
 
@@ -76,6 +76,11 @@ class MapPictures:
         return any(self._truths)
 
     @property
+    def all_have_truth(self) -> bool:
+        """Whether every species that has any map has a true one."""
+        return all(self._truths[k] is not None for k in self._scenes)
+
+    @property
     def radius_A(self) -> float:
         """What half of a whole picture's width shows."""
         return self._radius * self.pixel_size_A / isosurface.UPSAMPLING
@@ -107,16 +112,19 @@ class MapPictures:
 
 def level_text(pictures: MapPictures) -> str:
     """For captions: at which level surfaces are drawn."""
-    true = pictures.true
+    true, levels = pictures.true, []
     if pictures.has_truth:
-        return (
+        levels.append(
             f"{true.capitalize()} maps are drawn at the level whose voxels hold {HELD_FRACTION:.0%} of the positive "
             f"density; every other map at the level that encloses the volume that its {true} map does."
         )
-    return (
-        f"Without {true} maps, each class's map is drawn at the level that encloses the volume of the first method's "
-        f"map at the level whose voxels hold {HELD_FRACTION:.0%} of its positive density; maps are not aligned."
-    )
+    if not pictures.all_have_truth:
+        lacking = f"Of a species without a {true} map" if pictures.has_truth else f"Without {true} maps"
+        levels.append(
+            f"{lacking}, each class's map is drawn at the level that encloses the volume of the first method's map at "
+            f"the level whose voxels hold {HELD_FRACTION:.0%} of its positive density; maps are not aligned."
+        )
+    return " ".join(levels)
 
 
 def _stand_in(runs: list[Metrics], species: int) -> Path | None:
@@ -139,14 +147,14 @@ def _scene(fine: np.ndarray) -> Scene:
 
 
 def _window(images: list[np.ndarray]) -> tuple[float, float, float, float]:
-    """Left, right, top and bottom in px of what holds all of the pictures' surfaces, with a margin."""
+    """Left, right, top and bottom in px of what holds all of the pictures' surfaces, with room for a scale bar."""
     covered = [image[..., 3] for image in images if image[..., 3].any()]
     if not covered:
         return -0.5, PICTURE_PX - 0.5, -0.5, PICTURE_PX - 0.5
     rows, columns = np.nonzero(np.max(covered, axis=0))
     left, top = (max(float(side.min()) - _MARGIN_PX, -0.5) for side in (columns, rows))
     right, bottom = (min(float(side.max()) + _MARGIN_PX, PICTURE_PX - 0.5) for side in (columns, rows))
-    return left, right, top, bottom
+    return left, right, top, bottom + _SCALE_BAR_PX
 
 
 def show(ax: Axes, image: np.ndarray, window: tuple[float, float, float, float]) -> None:
@@ -157,13 +165,24 @@ def show(ax: Axes, image: np.ndarray, window: tuple[float, float, float, float])
     ax.spines[:].set_visible(False)
 
 
-def show_empty(ax: Axes, window: tuple[float, float, float, float]) -> None:
-    """A dashed frame in the place of an empty class's map."""
+def show_truth(ax: Axes, pictures: MapPictures, k: int) -> None:
+    """The true map of class k (0-based) in axes, or that there is none."""
+    image = pictures.truth(k)
+    if image is None:
+        show_empty(ax, pictures.window, f"no {pictures.true}\nmap", framed=False)
+    else:
+        show(ax, image, pictures.window)
+
+
+def show_empty(
+    ax: Axes, window: tuple[float, float, float, float], text: str = "empty", *, framed: bool = True
+) -> None:
+    """Words in the place of a map, in a dashed frame for an empty class's."""
     left, right, top, bottom = window
     ax.set(xticks=[], yticks=[], aspect="equal", xlim=(left, right), ylim=(bottom, top))
     for spine in ax.spines.values():
-        spine.set(visible=True, color="#BBBBBB", linestyle=(0, (3, 3)))
-    ax.text(0.5, 0.5, "empty", transform=ax.transAxes, ha="center", va="center", color="#777777")
+        spine.set(visible=framed, color="#BBBBBB", linestyle=(0, (3, 3)))
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#777777")
 
 
 def scale_bar(ax: Axes, radius_A: float) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hydra_bench.reconstruction import EMPTY_SHARE
-from hydra_bench.report.map_pictures import MapPictures, level_text, scale_bar, show, show_empty
+from hydra_bench.reconstruction import EMPTY_TEXT
+from hydra_bench.report.map_pictures import MapPictures, level_text, scale_bar, show, show_empty, show_truth
 from hydra_bench.report.runs import Metrics
 from hydra_bench.report.style import MOST_SPECIES, Picture, wrapped
 
@@ -48,9 +48,7 @@ def class_maps(runs: list[Metrics], results: Path) -> Picture | None:
 def _truth_row(row: np.ndarray, run: Metrics, pictures: MapPictures, n_species: int) -> None:
     row_label(row[0], pictures.judge.capitalize())
     for k, ax in enumerate(row[:n_species]):
-        image = pictures.truth(k)
-        if image is not None:
-            show(ax, image, pictures.window)
+        show_truth(ax, pictures, k)
         name = wrapped(run["class_names"][k], _width(ax), 8.5)
         ax.set_xlabel(f"{name}\n{run['true_classes'].count(k):,} particles", fontsize=8.5)
 
@@ -66,7 +64,7 @@ def caption(runs: list[Metrics], pictures: MapPictures) -> str:
     return (
         f"Isosurfaces of each method's maps{aligned}. {level_text(pictures)} Columns after the species are "
         "surplus maps, in the colour of the species they were aligned to. Empty: a class with less than "
-        f"{EMPTY_SHARE:.0%} of all particles. Seed {runs[0].seed}.{cut}"
+        f"{EMPTY_TEXT}. Seed {runs[0].seed}.{cut}"
     )
 
 

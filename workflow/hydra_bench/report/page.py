@@ -13,18 +13,18 @@ from markupsafe import Markup
 from hydra_bench import __version__
 from hydra_bench.files import read_json, write_text
 from hydra_bench.report import embedding
-from hydra_bench.report.details import classes, departures, facts, plain, remarks
+from hydra_bench.report.cost import cost_table
+from hydra_bench.report.details import classes, departures, facts, log_tail, plain, remarks, told
 from hydra_bench.report.figures import INDEX_NAME
 from hydra_bench.report.interactive import dataset_data, method_data
+from hydra_bench.report.method_lines import MARKERS, Line, method_lines
 from hydra_bench.report.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
 from hydra_bench.report.runs import Metrics, by_dataset, by_method, first_seeds, read_all, results_folder, settings
-from hydra_bench.report.style import method_lines
 from hydra_bench.report.terms import TERMS
 
 _HERE = Path(__file__).parent
 _DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv", "cost.csv")
 _MEASURES = {"ari_mean": "ARI", "fsc_auc_mean": "FSC-AUC"}
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ def write_page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "plain": plain}
+    environment.filters |= {"number": number, "plain": plain, "count": _count}
     environment.globals |= {"spread": _marked_spread, "remarks": remarks, "classes": classes}
-    environment.globals |= {"facts": facts, "departures": departures}
+    environment.globals |= {"facts": facts, "departures": departures, "told": told, "log_tail": log_tail}
+    places, jobs = _jobs(runs)
     downloads = [Path(tables_folder) / name for name in _DOWNLOADS]
     text = environment.get_template("page.html.jinja").render(
         version=__version__,
@@ -90,6 +91,8 @@ def write_page(
         datatables=embedding.datatables(),
         datasets=_datasets(runs, Path(figures_folder)),
         terms=TERMS,
+        places=places,
+        jobs=jobs,
         measures=_MEASURES,
         downloads=[(path.name, embedding.data_uri(path)) for path in downloads if path.is_file()],
     )
@@ -120,13 +123,19 @@ def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
                 data=embedding.packed_json(dataset_data(good)) if good else None,
                 costs={
                     "measures": _MEASURES,
-                    "rows": [
-                        _cost(row, lines[row.method].colour, m) for m, row in enumerate(own.values()) if row.n_seeds
-                    ],
+                    "rows": [_cost(row, lines[row.method]) for row in own.values() if row.n_seeds],
                 },
             )
         )
     return result
+
+
+def _jobs(runs: list[Metrics]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The table of costs: of the columns that few machines fill, those that some job fills; and its rows."""
+    table, labels = cost_table(runs), {run.method: run.label for run in runs}
+    table = table.astype(object).where(table.notna(), None)
+    records = [row | {"label": labels.get(row["method"])} for row in table.to_dict("records")]
+    return [name for name in ("node", "gpus", "slurm_job") if any(row[name] for row in records)], records
 
 
 def _gallery(run: Metrics) -> list[Figure]:
@@ -157,11 +166,15 @@ def _methods(
     return result
 
 
-def _cost(row: Row, colour: str, number_of_method: int) -> dict[str, Any]:
-    symbol = _SYMBOLS[number_of_method % len(_SYMBOLS)] + ("-open" if row.is_bound else "")
+def _cost(row: Row, line: Line) -> dict[str, Any]:
+    symbol = MARKERS[line.marker] + ("-open" if row.is_bound else "")
     measured = ("label", "wall_s", "ari_mean", "fsc_auc_mean")
     spreads = {"ari_mean_sd": row.ari_sd, "fsc_auc_mean_sd": row.fsc_auc_sd}
-    return {name: getattr(row, name) for name in measured} | spreads | {"colour": colour, "symbol": symbol}
+    return {name: getattr(row, name) for name in measured} | spreads | {"colour": line.colour, "symbol": symbol}
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
 
 
 def _marked_spread(mean: float | None, sd: float | None, rank: int) -> Markup:

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from hydra_bench.report.method_lines import Line
 from hydra_bench.report.rows import spread
 from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import MOST_SPECIES, Line, Picture, species_colour, wrapped
+from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
 
 _RESOLUTIONS_A = (200, 100, 50, 40, 30, 25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5)
 _LEAST_GAP = 0.13
@@ -20,7 +21,8 @@ _LEAST_GAP = 0.13
 
 def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
     """One panel a species, one curve a method: the mean over the species' images and ±1 sd."""
-    names = runs[0]["class_names"][:MOST_SPECIES]
+    compared = {entry["class_name"] for run in runs for entry in run["fsc"]["per_class"]}
+    names = [name for name in runs[0]["class_names"] if name in compared][:MOST_SPECIES]
     n_columns = min(len(names), 3)
     n_rows = math.ceil(len(names) / n_columns)
     figure = Figure(figsize=(max(2.75 * n_columns, 4.6), 2.75 * n_rows + 0.7), layout="constrained")
@@ -33,9 +35,7 @@ def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
         dress(ax, runs[0]["fsc"]["frequency_per_A"], name)
         if k % n_columns == 0:
             ax.set_ylabel("FSC")
-    handles = [
-        Line2D([], [], color=lines[r.method].colour, linestyle=lines[r.method].style, label=r.label) for r in runs
-    ]
+    handles = [Line2D([], [], label=run.label, **lines[run.method].keywords) for run in runs]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
     caption = (
         "Fourier shell correlation of each method's own volume for a particle with that particle's true map, after "
@@ -53,7 +53,7 @@ def curve(ax: Axes, run: Metrics, species: str, line: Line) -> None:
         np.array(values, dtype=float)
         for values in (run["fsc"]["frequency_per_A"], entry["curve_mean"], entry["curve_sd"])
     )
-    ax.plot(frequency, mean, color=line.colour, linestyle=line.style, linewidth=1.5)
+    ax.plot(frequency, mean, linewidth=1.5, **line.keywords)
     ax.fill_between(frequency, mean - sd, mean + sd, color=line.colour, alpha=0.14, linewidth=0)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.report.runs import NOT_CONFIGURED, Metrics, by_dataset, by_method, results_folder, settings
+from hydra_bench.reconstruction import FAILED, NOT_CONFIGURED, OK
+from hydra_bench.report.runs import Metrics, by_dataset, by_method, results_folder, settings
 
 FIRST, SECOND = 1, 2
 
@@ -16,10 +17,10 @@ FIRST, SECOND = 1, 2
 class Row:
     """One method on one dataset.
 
-    Means are over the seeds that ended well, None where none did. `ari_sd` is over seeds, None for one seed;
-    `fsc_auc_sd` is over the images of all seeds, `fsc_auc_seed_sd` over the seeds' means. per_class: species -> mean
-    and sd of the FSC-AUC over its images of all seeds. Ranks are 1, 2 or 0, among the dataset's competitors, by the
-    printed digits; ties share a rank.
+    Means are over the seeds that ended well, None where none did; costs are then over those that failed. `ari_sd` is
+    over seeds, None for one seed; `fsc_auc_sd` is over the images of all seeds, `fsc_auc_seed_sd` over their means.
+    per_class: species -> mean and sd of the FSC-AUC over its images of all seeds. Ranks are 1, 2 or 0, among the
+    dataset's competitors, by the printed digits; ties share a rank.
     """
 
     dataset: str
@@ -31,11 +32,11 @@ class Row:
     ari_sd: float | None
     fsc_auc_mean: float | None
     fsc_auc_sd: float | None
-    wall_s: float
-    peak_rss_mb: float
+    wall_s: float | None
+    peak_rss_mb: float | None
     state: str
     reason: str
-    cpu_s: float
+    cpu_s: float | None
     n_wanted: int
     labels_from: str
     fsc_auc_seed_sd: float | None
@@ -51,8 +52,9 @@ class Row:
     @property
     def kind_of_state(self) -> str:
         """The state in one of four words, to choose rows by."""
-        known = {"ok", "failed", NOT_CONFIGURED}
-        return self.state if self.state in known else "partly ok"
+        if self.state in (OK, NOT_CONFIGURED):
+            return self.state
+        return "partly ok" if self.n_seeds else FAILED
 
 
 def table_rows(runs: list[Metrics]) -> list[Row]:
@@ -66,8 +68,8 @@ def table_rows(runs: list[Metrics]) -> list[Row]:
 
 def _row(seeds: list[Metrics], n_wanted: int) -> Row:
     good = [run for run in seeds if run.ok]
-    failed = [run for run in seeds if not run.ok]
-    costs = [run["cost"] for run in good or seeds]
+    wanting = [run for run in seeds if not run.ok]
+    costs = [run["cost"] for run in good or seeds if run.state != NOT_CONFIGURED]
     # Without any reference labels there is no ARI.
     aris = [run["clustering"]["ari"] for run in good if run["clustering"]["ari"] is not None]
     compared = [run["fsc"] for run in good if run["fsc"]]
@@ -84,16 +86,20 @@ def _row(seeds: list[Metrics], n_wanted: int) -> Row:
         # One seed's figures are the metrics file's own, digit for digit.
         fsc_auc_mean=compared[0]["auc_mean"] if len(compared) == 1 else float(np.mean(aucs)) if aucs else None,
         fsc_auc_sd=compared[0]["auc_sd"] if len(compared) == 1 else float(np.std(aucs)) if aucs else None,
-        wall_s=float(np.mean([cost["wall_s"] for cost in costs])),
-        peak_rss_mb=float(np.mean([cost["peak_rss_mb"] for cost in costs])),
+        wall_s=_mean_cost(costs, "wall_s"),
+        peak_rss_mb=_mean_cost(costs, "peak_rss_mb"),
         state=_state(seeds, n_wanted),
-        reason="; ".join(dict.fromkeys(str(run["reason"]) for run in failed)),
-        cpu_s=float(np.mean([cost["cpu_s"] for cost in costs])),
+        reason="; ".join(dict.fromkeys(run.reason for run in wanting)),
+        cpu_s=_mean_cost(costs, "cpu_s"),
         n_wanted=n_wanted,
         labels_from="; ".join(dict.fromkeys(run.labels_text for run in good)),
         fsc_auc_seed_sd=float(np.std(seed_means, ddof=1)) if len(seed_means) > 1 else None,
         per_class=_per_class(compared, good[0]["class_names"] if good else []),
     )
+
+
+def _mean_cost(costs: list[dict[str, Any]], key: str) -> float | None:
+    return float(np.mean([cost[key] for cost in costs])) if costs else None
 
 
 def _per_class(compared: list[dict[str, Any]], names: list[str]) -> dict[str, tuple[float, float]]:
@@ -107,14 +113,15 @@ def _per_class(compared: list[dict[str, Any]], names: list[str]) -> dict[str, tu
 
 
 def _state(seeds: list[Metrics], n_wanted: int) -> str:
-    """ok; one word for all that went wrong in the same way; or how many failed and how many were not run."""
-    failed = [run.state for run in seeds if not run.ok]
-    if len(failed) == len(seeds):
-        return failed[0] if len(set(failed)) == 1 else "failed"
-    parts = [f"{len(failed)} of {len(seeds)} failed"] if failed else []
+    """One state if all seeds share it; or how many failed, how many are not configured and how many were not run."""
+    states = [run.state for run in seeds]
+    if set(states) in ({FAILED}, {NOT_CONFIGURED}):
+        return states[0]
+    counts = [(state, states.count(state)) for state in (FAILED, NOT_CONFIGURED)]
+    parts = [f"{count} of {len(seeds)} {state}" for state, count in counts if count]
     if len(seeds) < n_wanted:
         parts.append(f"{n_wanted - len(seeds)} of {n_wanted} seeds missing")
-    return ", ".join(parts) or "ok"
+    return ", ".join(parts) or OK
 
 
 def _ranked(rows: list[Row]) -> list[Row]:

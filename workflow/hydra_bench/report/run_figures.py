@@ -68,14 +68,17 @@ def _scale_bar(ax: Axes, box: int, pixel: float) -> None:
 
 
 def convergence(run: Metrics, results: Path) -> Picture | None:
-    """Loss, resolution and class sizes against images seen. None where the method left no history."""
+    """Loss, ARI, resolution and class sizes against images seen. None where the method left no history."""
     path = results / "reconstructions" / run.dataset / run.method / str(run.seed) / "history.csv"
     if not path.is_file():
         return None
     history = pd.read_csv(path)
+    if len(run.get("history_ari") or []) == len(history):
+        history["ari"] = run["history_ari"]
     sizes = [column for column in history if column.startswith("size_")]
     wanted = [
         ("loss", "loss"),
+        ("ari", "ARI"),
         ("l", "resolution l\n(cycles per box)"),
         ("entropy", "entropy of the\nposteriors (nats)"),
     ]
@@ -89,14 +92,17 @@ def convergence(run: Metrics, results: Path) -> Picture | None:
     for ax, (column, name) in zip(axes, panels, strict=False):
         ax.plot(seen, history[column], color="#333333", linewidth=1.2, marker=".", markersize=4)
         ax.set_ylabel(name)
+        if column == "ari":
+            ax.set_ylim(min(-0.03, ax.get_ylim()[0]), 1.03)
     if sizes:
         _size_lines(axes[-1], run, seen, history[sizes])
     _phases(axes, history, seen)
     axes[-1].set_xlabel("images seen (thousands, repeats counted)")
     figure.align_ylabels(axes)
+    ari = "ARI of the labels after each epoch, " if "ari" in history else ""
     caption = (
-        f"How {run.label} went: loss (comparable within a phase and resolution only), the resolution used, the mean "
-        f"entropy of the particles' class posteriors, and the number of particles in each predicted class. "
+        f"How {run.label} went: loss (comparable within a phase and resolution only), {ari}the resolution used, the "
+        f"mean entropy of the particles' class posteriors, and the number of particles in each predicted class. "
         f"Seed {run.seed}."
     )
     return Picture(f"convergence_{run.method}", f"Convergence: {run.label}", caption, figure, run.method)

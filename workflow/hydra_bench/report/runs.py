@@ -9,10 +9,10 @@ from typing import Any
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import read_json
+from hydra_bench.reconstruction import OK
 from hydra_bench.truth import STAR_NAME, Truth, read_truth
 
 _IDENTITY = ("dataset", "method", "label", "seed", "state", "reason", "reads_truth", "cost")
-NOT_CONFIGURED = "not configured"
 _RESULTS_OF_A_RUN = ("clustering", "labels", "true_classes", "class_names")
 
 
@@ -48,13 +48,17 @@ class Metrics:
 
     @property
     def ok(self) -> bool:
-        return self.content["state"] == "ok"
+        return self.state == OK
 
     @property
     def state(self) -> str:
         """ok; failed; or not configured: a program that has no licence or host here, which is no failure."""
-        reason = str(self.content["reason"] or "").lower()
-        return NOT_CONFIGURED if reason.startswith(NOT_CONFIGURED) else str(self.content["state"])
+        return str(self.content["state"])
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ok; without the state, where a program says that too."""
+        return str(self.content["reason"] or "").removeprefix(f"{self.state}: ")
 
     @property
     def noun(self) -> str:

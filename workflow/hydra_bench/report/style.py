@@ -13,14 +13,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from hydra_bench.files import atomic
-from hydra_bench.report.runs import Metrics
 
-# Okabe and Ito's colours, told apart by colour-blind readers. Methods and species start at different
+# Okabe and Ito's colours, told apart by colour-blind readers. Methods (method_lines.py) and species start at different
 # ends, so that a figure rarely holds one colour with two meanings.
 _SPECIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#B8A800", "#666666")
-_METHODS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_BOUNDS = ("#222222", "#777777", "#A0A0A0")
-_BOUND_LINES = ("--", ":", "-.")
 EXTRA_COLOUR = "#999999"
 PNG_DPI = 160
 MOST_SPECIES = 12
@@ -41,14 +37,6 @@ _SETTINGS = {
     "figure.dpi": PNG_DPI,
     "savefig.dpi": PNG_DPI,
 }
-
-
-@dataclass(frozen=True)
-class Line:
-    """How one method is drawn everywhere."""
-
-    colour: str
-    style: str
 
 
 @dataclass(frozen=True)
@@ -88,19 +76,6 @@ def species_colour(k: int) -> tuple[float, float, float]:
     towards, share = (0.0, 0.4) if turn % 2 else (1.0, 0.5)
     red, green, blue = ((1 - share) * c + share * towards for c in colour)
     return red, green, blue
-
-
-def method_lines(runs: list[Metrics]) -> dict[str, Line]:
-    """A colour and line style for each method, the same on every dataset and in whichever order; bounds are grey."""
-    competitors = sorted({run.method for run in runs if not run.is_bound})
-    bounds = sorted({run.method for run in runs if run.is_bound})
-    lines = {
-        method: Line(_METHODS[i % len(_METHODS)], "-" if i < len(_METHODS) else "--")
-        for i, method in enumerate(competitors)
-    }
-    return lines | {
-        method: Line(_BOUNDS[i % len(_BOUNDS)], _BOUND_LINES[i % len(_BOUND_LINES)]) for i, method in enumerate(bounds)
-    }
 
 
 def save(figure: Figure, stem: Path) -> None:

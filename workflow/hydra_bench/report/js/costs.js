@@ -8,7 +8,7 @@ function drawCosts(figure) {
     const data = rows.filter(row => row[measure] !== null).map(row => ({
       type: "scatter", mode: "markers", name: row.label, x: [row.wall_s], y: [row[measure]],
       error_y: row[`${measure}_sd`] === null ? undefined : { array: [row[`${measure}_sd`]], thickness: 1.2, width: 4, color: row.colour },
-      marker: { size: 13, color: row.colour, symbol: row.symbol, line: { width: row.symbol.endsWith("-open") ? 2.5 : 1, color: row.symbol.endsWith("-open") ? row.colour : colours.card } },
+      marker: { size: 13, color: row.colour, symbol: row.symbol, line: { width: row.symbol.endsWith("-open") ? 2.5 : 1, color: row.symbol.endsWith("-open") ? row.colour : colours.text } },
       hovertemplate: `%{y:.3f}, %{x:.1f} s<extra>${row.label}</extra>`,
     }));
     return { data, layout: layout({

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import least_share
 from hydra_bench.report.clustering_figures import dot, scatter
-from hydra_bench.report.map_pictures import MapPictures, scale_bar, show
+from hydra_bench.report.map_pictures import MapPictures, scale_bar, show_truth
 from hydra_bench.report.maps_figure import caption, draw_panel, panels, row_label
 from hydra_bench.report.paper.selection import Selection
 from hydra_bench.report.runs import Metrics
@@ -51,8 +51,7 @@ def _truth(figure: Figure, grid: object, row: int, run: Metrics, pictures: MapPi
     axes = [_blank(figure.add_subplot(grid[row, c])) for c in range(len(names))]
     row_label(axes[0], pictures.judge.capitalize())
     for k, (ax, name) in enumerate(zip(axes, names, strict=True)):
-        if (image := pictures.truth(k)) is not None:
-            show(ax, image, pictures.window)
+        show_truth(ax, pictures, k)
         text = f"{wrapped(name, _SIDE, 8.5)}\n{run['true_classes'].count(k):,} particles"
         ax.set_xlabel(text, fontsize=8.5)
     drawn = next((ax for ax in figure.axes if ax.images), None)
@@ -78,7 +77,8 @@ def latent_panels(figure: Figure, place: SubplotSpec, run: Metrics) -> None:
         return
     points, truth = np.array(latents["projection"]), np.array(run["true_classes"])
     labels, sizes = np.array(run.own_labels), run.own_sizes
-    spaces = [j for j, size in enumerate(sizes) if size >= EMPTY_SHARE * sum(sizes)] if run.noun == "class" else [None]
+    least = least_share(len(sizes)) * sum(sizes)
+    spaces = [j for j, size in enumerate(sizes) if size >= least] if run.noun == "class" else [None]
     if len(spaces) > _MOST_SPACES:
         spaces = sorted(sorted(spaces, key=lambda j: -sizes[j])[:_MOST_SPACES])
     rows = math.ceil(len(spaces) / 3)

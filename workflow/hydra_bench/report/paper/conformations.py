@@ -46,34 +46,40 @@ def draw(selection: Selection) -> Picture | None:
     sizes = run["clustering"]["label_sizes"]
     labels = sorted(run.labels_with_map(), key=lambda j: -sizes[j - 1])[:_MOST_CLASSES]
     coordinate = true_coordinate(selection.results, run)
-    n_rows = 2 if coordinate is None else 3
+    marked = {label: marked_particles(run, label, coordinate) for label in labels}
+    with_maps = any(marked.values())
+    n_rows = 1 + (coordinate is not None) + with_maps
     # Latents take a square, the marked maps a column of three beside or below them.
-    figure = Figure(figsize=(_SIDE * len(labels) + 1.0, _SIDE * (n_rows - 1) + 2.3), layout="constrained")
-    grid = figure.add_gridspec(n_rows, len(labels), height_ratios=[_SIDE] * (n_rows - 1) + [1.6])
+    heights = [_SIDE] * (n_rows - with_maps) + [1.6] * with_maps
+    figure = Figure(figsize=(_SIDE * len(labels) + 1.0, sum(heights) + 0.7), layout="constrained")
+    grid = figure.add_gridspec(n_rows, len(labels), height_ratios=heights)
     for column, label in enumerate(labels):
         mine = _members(run, label)
-        marked = marked_particles(run, label, coordinate)
         ax = figure.add_subplot(grid[0, column])
         truth = np.array(run["true_classes"])[mine]
         scatter(ax, run, np.array(latents["projection"])[mine], [species_colour(k) for k in truth])
         ax.set_title(f"{run.label_name(label)}: {sizes[label - 1]:,}" if run.noun == "class" else f"cluster {label}")
-        _mark(ax, marked)
+        _mark(ax, marked[label])
         if coordinate is not None:
             below = figure.add_subplot(grid[1, column])
             _by_coordinate(figure, below, run, mine, coordinate)
-            _mark(below, marked)
-        _marked_maps(figure, grid[n_rows - 1, column], run, label, marked, pictures, coordinate)
+            _mark(below, marked[label])
+        if with_maps:
+            _marked_maps(figure, grid[n_rows - 1, column], run, label, marked[label], pictures, coordinate)
     names = run["class_names"][:MOST_SPECIES]
     handles = [dot(species_colour(k), name) for k, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), title=f"{run.true} class")
     text = (
         f"Latent space of each class of {run.label}, by {run.true} class"
         f"{'' if coordinate is None else ' and, below, by true coordinate'}. "
-        "Bottom: the method's own maps of the particles at the white dots, which lie along the main axis"
-        f"{'' if coordinate is None else ' or the direction in which the true coordinate changes most'}. "
-        f"{level_text(pictures)} "
-        f"Seed {run.seed}."
     )
+    if with_maps:
+        text += (
+            "Bottom: the method's own maps of the particles at the white dots, which lie along the main axis"
+            f"{'' if coordinate is None else ' or the direction in which the true coordinate changes most'}. "
+            f"{level_text(pictures)} "
+        )
+    text += f"Seed {run.seed}."
     return Picture("fig4", "Conformations in the latent spaces", text, figure, run.method)
 
 

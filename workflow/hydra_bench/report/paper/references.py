@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hydra_bench.report.clustering_figures import confusion, dot, scatter
-from hydra_bench.report.map_pictures import MapPictures, level_text, show
+from hydra_bench.report.map_pictures import MapPictures, level_text, show, show_truth
 from hydra_bench.report.maps_figure import draw_panel, panels, row_label
+from hydra_bench.report.method_lines import Line
 from hydra_bench.report.paper.selection import Selection
 from hydra_bench.report.resolution_figures import curve, dress
 from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import MOST_SPECIES, Line, Picture, species_colour, wrapped
+from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
 
 _WIDTH = 9.0
 _MOST_CLUSTERS = 6
@@ -72,8 +73,7 @@ def _maps(part: object, run: Metrics, pictures: MapPictures, names: list[str], n
     for panel in panels(run, len(names)):
         draw_panel(axes[0][panel.column], run, panel, pictures)
     for k, name in enumerate(names):
-        if (image := pictures.truth(k)) is not None:
-            show(axes[1][k], image, pictures.window)
+        show_truth(axes[1][k], pictures, k)
         size = run["true_classes"].count(k)
         axes[1][k].set_xlabel(f"{wrapped(name, _WIDTH / n_columns, 8.5)}\n{size:,} particles", fontsize=8.5)
 
@@ -84,15 +84,26 @@ def _fsc(ax: Axes, run: Metrics, names: list[str]) -> None:
         ax.text(0.5, 0.5, "no reference maps, no FSC", ha="center", va="center", color="#777777")
         return
     for k, name in enumerate(names):
-        curve(ax, run, name, Line(species_colour(k), "-"))
+        curve(ax, run, name, Line(species_colour(k)))
     dress(ax, run["fsc"]["frequency_per_A"], "")
     ax.set_ylabel("FSC")
     found = {entry["class_name"]: entry["resolution_0.5_A"] for entry in run["fsc"]["per_class"]}
     handles = [
         Line2D([], [], color=species_colour(k), label=f"{n}: {found[n]:.1f} Å" if found.get(n) else n)
         for k, n in enumerate(names)
+        if n in found
     ]
     ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, title="resolution at 0.5")
+
+
+def mark_centres(ax: Axes, run: Metrics, points: np.ndarray) -> None:
+    """A cross and its number at the centre of each label's points (N, 2)."""
+    members = np.array(run["labels"])
+    for j in np.unique(members):
+        # Means of the members: k-means centres, in whichever axes.
+        x, y = points[members == j].mean(0)
+        ax.plot(x, y, marker="X", markersize=11, color="white", markeredgecolor="black", linestyle="")
+        ax.annotate(str(j + 1), (x, y), xytext=(7, 5), textcoords="offset points", fontweight="bold", fontsize=10)
 
 
 def _clusters(part: object, run: Metrics, pictures: MapPictures) -> None:
@@ -103,14 +114,7 @@ def _clusters(part: object, run: Metrics, pictures: MapPictures) -> None:
     ax = left.subplots()
     points, truth = np.array(run["latents"]["projection"]), np.array(run["true_classes"])
     scatter(ax, run, points, [species_colour(k) for k in truth])
-    members = np.array(run["labels"])
-    for j in range(len(sizes)):
-        if not (members == j).any():
-            continue
-        # Means of the members: k-means centres, in whichever axes.
-        x, y = points[members == j].mean(0)
-        ax.plot(x, y, marker="X", markersize=11, color="white", markeredgecolor="black", linestyle="")
-        ax.annotate(str(j + 1), (x, y), xytext=(7, 5), textcoords="offset points", fontweight="bold", fontsize=10)
+    mark_centres(ax, run, points)
     handles = [dot(species_colour(k), name) for k, name in enumerate(run["class_names"][:MOST_SPECIES])]
     left.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=7.5)
     ax.set_title(run.label)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra_bench.errors import InputError
+from hydra_bench.report.method_lines import Line, method_lines
 from hydra_bench.report.runs import Metrics, by_dataset, first_seeds
-from hydra_bench.report.style import Line, method_lines
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The supplement: convergence, sweeps of one parameter (K, σ, d …), pose errors, seeds."""
+"""The supplement: convergence, sweeps of one parameter (K, σ, d …), pose errors, seeds, held poses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from hydra_bench.errors import InputError
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.reconstruction import HISTORY_NAME, read_assignments
+from hydra_bench.report.method_lines import Line
 from hydra_bench.report.paper.conformations import alignment
+from hydra_bench.report.paper.fixed_poses import fixed_poses, poses_from
 from hydra_bench.report.paper.selection import Selection
 from hydra_bench.report.runs import Metrics, by_method, truth_of
-from hydra_bench.report.style import Line, Picture, wrapped
+from hydra_bench.report.style import Picture, wrapped
 
 _BINS = 40
 
@@ -27,18 +29,25 @@ _BINS = 40
 def draw(selection: Selection) -> list[Picture]:
     """Every figure of the supplement that the runs allow."""
     runs, lines = selection.everything, selection.lines
-    found = [convergence(runs, lines), seeds(runs, lines), poses(selection, lines), *sweeps(runs)]
+    found = [
+        convergence(runs, lines),
+        seeds(runs, lines),
+        poses(selection, lines),
+        *fixed_poses(selection),
+        *sweeps(runs),
+    ]
     return [picture for picture in found if picture is not None]
 
 
 def convergence(runs: list[Metrics], lines: dict[str, Line]) -> Picture | None:
-    """Loss, resolution, entropy of the posteriors and classes in use against images seen; one line a run."""
+    """Loss, ARI, resolution, entropy of the posteriors and classes in use against images seen; one line a run."""
     histories = [(run, _history(run)) for run in runs if run.ok]
     histories = [(run, history) for run, history in histories if history is not None]
     if not histories:
         return None
     wanted = {
         "loss": "loss",
+        "ari": "ARI",
         "resolution_A": "resolution used (Å)",
         "entropy": "entropy of the\nposteriors (nats)",
         "used": "classes that\nare not empty",
@@ -49,11 +58,10 @@ def convergence(runs: list[Metrics], lines: dict[str, Line]) -> Picture | None:
     for ax, (key, name) in zip(axes, shown.items(), strict=True):
         for run, history in histories:
             if key in history:
-                line = lines[run.method]
-                ax.plot(
-                    history["images_seen"] / 1e3, history[key], color=line.colour, linestyle=line.style, linewidth=1.3
-                )
+                ax.plot(history["images_seen"] / 1e3, history[key], linewidth=1.3, **lines[run.method].keywords)
         ax.set_ylabel(name)
+        if key == "ari":
+            ax.set_ylim(min(-0.03, ax.get_ylim()[0]), 1.03)
         if key == "resolution_A":
             ax.set_yscale("log")
             ax.invert_yaxis()
@@ -64,9 +72,9 @@ def convergence(runs: list[Metrics], lines: dict[str, Line]) -> Picture | None:
     figure.align_ylabels(axes)
     _legend(figure, list(dict.fromkeys(run.method for run, _ in histories)), runs, lines)
     text = (
-        "How runs went: loss (comparable within a phase and resolution of one method only), the resolution of the "
-        "images used, the mean entropy of the particles' class posteriors, and the number of classes with at least 2 % "
-        "of the particles. One line a seed."
+        "How runs went: loss (comparable within a phase and resolution of one method only), ARI of the labels after "
+        "each epoch (of methods that leave them), the resolution of the images used, the mean entropy of the "
+        "particles' class posteriors, and the number of classes with at least 2 % of the particles. One line a seed."
     )
     return Picture("convergence", "Convergence", text, figure)
 
@@ -78,6 +86,8 @@ def _history(run: Metrics) -> pd.DataFrame | None:
     history = pd.read_csv(path)
     if "images_seen" not in history:
         return None
+    if len(run.get("history_ari") or []) == len(history):
+        history["ari"] = run["history_ari"]
     if "l" in history:
         history["resolution_A"] = run["box_px"] * run["pixel_size_A"] / history["l"]
     sizes = history.filter(regex=r"^size_\d+$")
@@ -101,7 +111,8 @@ def seeds(runs: list[Metrics], lines: dict[str, Line]) -> Picture | None:
             ax.plot(
                 values,
                 row + np.array(jitter[: len(values)]),
-                "o",
+                marker=lines[method].marker,
+                linestyle="",
                 color=lines[method].colour,
                 markersize=4.5,
                 alpha=0.85,
@@ -183,6 +194,7 @@ def sweeps(runs: list[Metrics]) -> list[Picture]:
     for key in sorted({key for run in good for key in run["parameters"]}):
         for run in good:
             rest = {name: value for name, value in run["parameters"].items() if name != key}
+            rest |= {"poses_from": poses_from(run)}
             groups[run["program"], key, json.dumps(rest, sort_keys=True)].append((run["parameters"].get(key), run))
     pictures = []
     for (program, key, _), members in groups.items():
@@ -192,32 +204,55 @@ def sweeps(runs: list[Metrics]) -> list[Picture]:
     return pictures
 
 
+_PARAMETERS = {
+    "classes": ("K", "K, the number of classes,"),
+    "latent_dim": ("d", "d, the dimension of the latents,"),
+    "sigma": ("σ (of the noise)", "σ, which softens the posteriors,"),
+    "sharpness": ("sharpness, first and last", "the sharpness of the posteriors, σ in units of the data's own spread,"),
+}
+"""Of Hydra: what the axis says, and the caption."""
+
+
 def _sweep(program: str, key: str, members: list[tuple[Any, Metrics]], number: int) -> Picture:
     measures = {**_MEASURES, "classes in use": lambda run: run["clustering"]["n_nonempty"]}
     ordered = sorted({json.dumps(value): value for value, _ in members}.items(), key=lambda one: _place(one[1]))
     numeric = all(isinstance(value, int | float) for _, value in ordered)
     places = {text: value if numeric else n for n, (text, value) in enumerate(ordered)}
+    axis, name = _PARAMETERS.get(key, (key, key)) if program == "hydra" else (key, key)
     figure = Figure(figsize=(7.2, 2.5), layout="constrained")
     axes = figure.subplots(1, len(measures))
-    for ax, (name, measure) in zip(axes, measures.items(), strict=True):
+    for ax, (label, measure) in zip(axes, measures.items(), strict=True):
         _sweep_panel(ax, members, places, measure)
-        ax.set(xlabel=key, ylabel=name)
-        ax.set_xticks(list(places.values()), [wrapped(text.strip('"'), 0.8, 7) for text in places])
-        if name == "classes in use":
+        ax.set(xlabel=axis, ylabel=label)
+        ax.set_xticks(list(places.values()), [_tick(value, len(ordered)) for _, value in ordered])
+        if not numeric:
+            ax.set_xlim(-0.4, len(ordered) - 0.6)
+        if label == "classes in use":
             ax.set_ylim(bottom=0)
             ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         else:
             ax.set_ylim(-0.05, 1.05)
-    label = "K, the number of classes" if key == "classes" else key
     text = (
-        f"What the choice of {label} does to {program}; everything else is as by the methods' definitions. Dots are "
+        f"What the choice of {name} does to {program}; everything else is as by the methods' definitions. Dots are "
         "seeds, the line their mean."
     )
-    return Picture(f"sweep_{number + 1}_{key}", f"Choice of {label}", text, figure)
+    return Picture(f"sweep_{number + 1}_{key}", f"Choice of {name.rstrip(',')}", text, figure)
+
+
+def _tick(value: Any, count: int) -> str:
+    """A value of a parameter as few letters as it can be; null is the program's own choice."""
+    if isinstance(value, list):
+        return " to\n".join(map(str, value))
+    return wrapped("default" if value is None else str(value), 1.6 / count, 7)
 
 
 def _place(value: Any) -> tuple[int, Any]:
-    return (0, value) if isinstance(value, int | float) else (1, json.dumps(value))
+    """Numbers before lists of numbers, these before words, and the program's own choice last."""
+    if isinstance(value, int | float):
+        return (0, value)
+    if isinstance(value, list) and value and all(isinstance(one, int | float) for one in value):
+        return (1, value)
+    return (3, "") if value is None else (2, json.dumps(value))
 
 
 def _sweep_panel(ax: Axes, members: list[tuple[Any, Metrics]], places: dict[str, Any], measure: Any) -> None:
@@ -233,5 +268,5 @@ def _sweep_panel(ax: Axes, members: list[tuple[Any, Metrics]], places: dict[str,
 
 def _legend(figure: Figure, methods: list[str], runs: list[Metrics], lines: dict[str, Line]) -> None:
     labels = {run.method: run.label for run in runs}
-    handles = [Line2D([], [], color=lines[m].colour, linestyle=lines[m].style, label=labels[m]) for m in methods]
+    handles = [Line2D([], [], label=labels[m], **lines[m].keywords) for m in methods]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
