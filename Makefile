@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 # Snakemake's source cache stays in the clone.
 RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: demo test test-slurm test-slurm-demo slurm-installed test-browser lint lock config-table clean
+.PHONY: demo envs test test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock config-table clean
 
 demo: .venv/installed
 	$(RUN) snakemake
@@ -32,6 +32,10 @@ slurm-installed: .venv/installed-dev
 	@if [ "$$(id -u)" = 0 ] && ! { command -v slurmctld && command -v munged; } > /dev/null; then \
 	  apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null; fi
+
+# Against programs that were not written here; those that are not installed are skipped, and say so.
+test-real: .venv/installed-dev envs
+	$(RUN) pytest tests/real
 
 # The demo's page in a real browser; screenshots are left in build/screenshots.
 test-browser: .venv/installed-dev demo
@@ -64,6 +68,14 @@ config-table: .venv/installed
 
 .venv/installed-dev: requirements-dev.lock .venv/installed
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock
+	@touch $@
+
+# Programs of others, each in an environment of its own from exact pins: build/envs/<name> from envs/<name>.lock.
+envs: $(patsubst envs/%.lock,build/envs/%/installed,$(wildcard envs/*.lock))
+
+build/envs/%/installed: envs/%.lock
+	$(PYTHON) -m venv build/envs/$*
+	build/envs/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
 # Newest versions that pyproject.toml allows, resolved in an empty environment. The first lock is what running

@@ -252,6 +252,19 @@ def no_truth(folder: Path) -> list[Path]:
     return [path]
 
 
+def joined_classes(folder: Path) -> list[Path]:
+    """Four classes, of which the second and third count as one, under a name; each has a latent space of its own."""
+    content = finished("hydra_k4", "Hydra, K=4", 0.97, 0.8)
+    own = [k + 1 if i % 2 and k else k for i, k in enumerate(TRUE)]  # 40 of 0, 20 of 1, 40 of 2, 20 of 3
+    labels = [[1, 0, 0, 2][k] for k in own]
+    groups = [("both", [2, 3], 3), ("class 1", [1], 1), ("class 4", [4], 4)]
+    content |= {"labels": labels, "own_labels": own, "clustering": clustering(labels, 3, 0.97, "classes")}
+    content["clustering"]["groups"] = [{"name": name, "labels": own, "map_of": of} for name, own, of in groups]
+    content["alignments"][0] |= {"label": 3, "class_name": NAMES[1]}
+    write_truth(folder, 3)
+    return [write_run(folder, content)]
+
+
 def partly_mapped(folder: Path) -> list[Path]:
     """Experimental images whose third reference class, say of junk, has labels and no map."""
     names = ["receptor", "p97", "junk"]
@@ -267,4 +280,5 @@ def partly_mapped(folder: Path) -> list[Path]:
 
 
 ODD = {"failed": failed_only, "missing_seed": missing_seed, "one_class": one_class}
-ODD |= {"hundred_classes": hundred_classes, "no_truth": no_truth, "partly_mapped": partly_mapped}
+ODD |= {"hundred_classes": hundred_classes, "no_truth": no_truth, "joined": joined_classes}
+ODD |= {"partly_mapped": partly_mapped}

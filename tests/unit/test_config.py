@@ -84,6 +84,7 @@ def test_order_of_species_is_kept_and_order_of_keys_is_the_schemas(config: dict[
 OTHER_KEYS = ["mass_kDa", "states", "interpolate", "motion", "wells"]
 SIMULATION = "dataset_definitions.demo.simulation"
 PARAMETERS = "method_definitions.hydra_k3.parameters"
+MERGED = "method_definitions.hydra_k5.merge_classes"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,17 @@ PARAMETERS = "method_definitions.hydra_k3.parameters"
         ("datasets", [], r"datasets: \[\] is not allowed; a list of 1 or more"),
         ("seeds", [-1], r"seeds\[0\]: -1 is not allowed; an integer at least 0"),
         ("evaluation.mask", "soft", "evaluation.mask: soft is not allowed; none or a mapping with the keys radius_A"),
+        (
+            "method_definitions.hydra_k5.merge_classes",
+            {"a": [1, 2], "b": [2]},
+            "merge_classes.b: 2 is not allowed; it belongs to a already",
+        ),
+        (
+            "method_definitions.hydra_k5.merge_classes",
+            {"a": [0]},
+            r"merge_classes.a\[0\]: 0 is not allowed; an integer",
+        ),
+        (MERGED, {"a": []}, "merge_classes.a: .* a list of 1 or more, each an"),
         ("dataset_definitions", {"a/b": {}}, "dataset_definitions: a/b is not allowed; a name of letters"),
     ],
 )
@@ -302,7 +314,11 @@ def test_a_problem_carries_its_path() -> None:
 def test_every_card_is_complete(program: str) -> None:
     card = configuration.card(program)
     always = {"name", "program", "description", "paper", "licence", "reads_truth", "takes_poses"}
-    assert always <= set(card) <= always | {"adapter", "environment", "executables", "install", "file_parameters"}
+    assert (
+        always
+        <= set(card)
+        <= always | {"adapter", "environment", "executables", "install", "file_parameters", "files_from"}
+    )
     assert isinstance(card["reads_truth"], bool)
     assert isinstance(card["takes_poses"], bool)
     assert configuration.has_rule(program) != ("adapter" in card), "a rule of its own, or an adapter"
@@ -347,6 +363,19 @@ def test_a_program_that_takes_no_poses_is_given_none() -> None:
     settings["method_definitions"]["oracle"]["poses_from"] = "truth"
     with pytest.raises(InputError, match=r"oracle\.poses_from: the program backprojection takes no poses; null is exp"):
         configuration.validate(settings)
+
+
+def test_a_file_that_parameters_name_must_be_there(tmp_path: Path) -> None:
+    settings = configuration.load([DEFAULT])
+    settings["method_definitions"]["relion"] = {
+        "program": "relion",
+        "label": "RELION",
+        "parameters": {"references": ["nowhere.mrc"]},
+    }
+    checked = configuration.validate(settings)
+    configuration.check_named_files(checked)  # it does not run
+    with pytest.raises(InputError, match=r"method_definitions\.relion\.parameters: nowhere\.mrc: no such file"):
+        configuration.check_named_files(checked | {"methods": ["relion"]})
 
 
 def test_who_is_given_true_poses_is_a_bound() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hydra_bench.metrics.clustering import Labels, labels_of, score
+from hydra_bench.errors import InputError
+from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.reconstruction import Assignments
 
@@ -62,6 +63,34 @@ def test_labels_come_from_classes_latents_or_nowhere():
     assert labels_of(assignments(one, 1, np.ones((60, 4))), 3).n_labels == 1
 
 
+def test_joined_labels_count_as_one_and_the_others_keep_their_names():
+    true = np.repeat([0, 1], 60)
+    labels = np.concatenate([np.repeat([3, 1, 4], [10, 30, 20]), np.zeros(60, np.int64)])
+    own = Labels(labels, 6, "classes")
+    assert score(true, 2, own).ari < 0.8
+    found = joined(own, {"RyR": [4, 2, 5], "junk": [3]})
+    assert [(g.name, g.members, g.largest) for g in found.groups] == [
+        ("RyR", (3, 1, 4), 1),
+        ("junk", (2,), 2),
+        ("class 1", (0,), 0),
+        ("class 6", (5,), 5),
+    ]
+    assert found.labels.tolist() == [0] * 60 + [2] * 60
+    assert score(true, 2, found).ari == 1
+    assert joined(own, None) is own
+
+
+def test_clusters_of_latents_can_be_joined_too():
+    own = Labels(np.array([0, 1, 2]), 3, "k-means on latents, k=3", np.zeros((3, 2)))
+    found = joined(own, {"both": [1, 3]})
+    assert (found.labels.tolist(), [g.name for g in found.groups]) == ([0, 1, 0], ["both", "cluster 2"])
+
+
+def test_a_label_that_is_not_there_cannot_be_joined():
+    with pytest.raises(InputError, match=r"merge_classes: RyR: 7 is not allowed; labels are 1 to 6 \(classes\)"):
+        joined(Labels(np.zeros(4, np.int64), 6, "classes"), {"RyR": [1, 7]})
+
+
 def test_monotone_latent_recovers_its_coordinate():
     coordinate = np.linspace(0, 1, 100)
     latents = np.stack([-np.exp(3 * coordinate), np.random.default_rng(0).normal(size=100) * 0.1], axis=1)
@@ -105,3 +134,10 @@ def test_projection_has_two_columns():
     assert np.array_equal(in_two_columns(latents[:, :1], spaces)[:, 0], latents[:, 0])
     projected = in_two_columns(latents, spaces)[:20]
     assert abs(np.corrcoef(projected[:, 0], latents[:20, 1])[0, 1]) > 0.95
+
+
+def test_one_of_many_classes_is_not_empty_for_having_its_share():
+    true = np.repeat(np.arange(100), 20)
+    labels = true.copy()
+    labels[20:36] = 0  # of the second class a fifth of its share is left
+    assert score(true, 100, Labels(labels, 100, "classes")).empty == (1,)

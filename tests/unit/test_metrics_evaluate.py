@@ -18,6 +18,7 @@ from hydra_bench.reconstruction import (
     Cost,
     Run,
     class_volume_path,
+    read_assignments,
     read_history_labels,
     sample_path,
     write_assignments,
@@ -86,10 +87,10 @@ def reconstruct(world: tuple, classes: np.ndarray, n_classes: int, latents: np.n
     return folder
 
 
-def evaluated(world: tuple, folder: Path) -> dict:
+def evaluated(world: tuple, folder: Path, settings: EvaluationSettings = SETTINGS) -> dict:
     root = world[0]
     output = root / "metrics.json"
-    arguments = (root / "stack" / "particles.star", root / "truth", folder, output, root / "aligned", SETTINGS)
+    arguments = (root / "stack" / "particles.star", root / "truth", folder, output, root / "aligned", settings)
     evaluate(*arguments, "demo", "method", "The method")
     return json.loads(output.read_text())
 
@@ -109,6 +110,8 @@ def test_perfect_mirrored_reconstruction_with_an_empty_class(world):
     assert [a["mirrored"] for a in found["alignments"]] == [True, True]
     assert found["pose"]["median_angular_error_deg"] < 1
     assert found["pose"]["median_shift_error_A"] < 0.5
+    assert found["own_labels"] is None
+    assert clustering["groups"] is None
     assert found["conformation"]["per_class"][0]["coordinates"][0]["spearman"] > 0.99
     assert found["seed"] == 7
     assert found["cost"]["wall_s"] == 1
@@ -117,6 +120,33 @@ def test_perfect_mirrored_reconstruction_with_an_empty_class(world):
     aligned, pixel = read_map(root / "aligned" / "label_3.mrc")
     assert pixel == PIXEL
     assert compare(aligned, truth.class_volume(0)).auc > 0.95
+
+
+def test_joined_classes_are_scored_as_one_and_compared_each_in_its_own_frame(world):
+    """Class 1 of the method holds a's first half in the method's frame, class 3 the other half in the truth's own."""
+    root, truth = world[:2]
+    classes = np.where(truth.classes == 1, 1, np.where(np.arange(N) % 2, 2, 0))
+    folder = reconstruct(world, classes, 3, np.zeros((N, 0)), [0, 1, 0])
+    inside = np.flatnonzero(classes == 2)
+    write_map(class_volume_path(folder, 2), truth.class_volume(0), PIXEL)
+    for i in np.intersect1d(inside, EVALUATED):
+        write_map(sample_path(folder, int(i)), truth.class_volume(0), PIXEL)
+    given = read_assignments(folder, N)
+    given.rotations[inside], given.shifts_A[inside] = truth.rotations[inside], truth.shifts_A[inside]
+    write_assignments(folder, given)
+    found = evaluated(world, folder, EvaluationSettings(merge_classes={"a": [1, 3]}))
+    clustering = found["clustering"]
+    assert (clustering["ari"], clustering["n_labels"], clustering["label_sizes"]) == (1, 2, [20, 20])
+    assert clustering["groups"] == [
+        {"name": "a", "labels": [1, 3], "map_of": 1},
+        {"name": "class 2", "labels": [2], "map_of": 2},
+    ]
+    assert clustering["confusion"] == [[20, 0], [0, 20]]
+    assert found["own_labels"] == classes.tolist()
+    assert found["fsc"]["auc_mean"] > 0.95
+    assert found["pose"]["median_angular_error_deg"] < 1
+    assert [entry["n_particles"] for entry in found["pose"]["per_class"]] == [10, 20, 10]
+    assert sorted(p.name for p in (root / "aligned").iterdir())[:2] == ["label_1.mrc", "label_2.mrc"]
 
 
 def test_one_class_method_is_clustered_by_its_latents_and_repeats_itself(world):

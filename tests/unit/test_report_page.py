@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from report_results import ODD, contents, finished, make_results, write_run
 
+from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report import details
 from hydra_bench.report.clustering_figures import latent_plot
 from hydra_bench.report.figures import write_figures
@@ -120,7 +121,7 @@ def test_every_method_and_its_numbers_are_there(html: str) -> None:
         for key in ("auc", "cryobench_auc"):
             assert f"{number(content['fsc'][f'{key}_mean'])} ± {number(content['fsc'][f'{key}_sd'])}" in text
     assert "failed: out of memory" in text
-    assert "Empty (less than 2% of all particles): class 4." in text
+    assert f"Empty (less than {EMPTY_TEXT}): class 4." in text
     assert all(term.meaning in text for term in TERMS)
     assert "0.1 at the full box of 32 px" in text
 
@@ -145,7 +146,7 @@ def test_the_views_hold_what_the_metrics_say(html: str) -> None:
     dataset, method = packed(html, "dataset-1-data"), packed(html, "dataset-1-method-2-data")
     content = next(c for c in contents() if c["method"] == "hydra_k5")
     assert [species["name"] for species in dataset["species"]] == content["class_names"]
-    assert method["confusion"]["labels"] == [1, 2, 3, 4, 5]
+    assert method["confusion"]["labels"] == [f"class {j}" for j in range(1, 6)]
     assert method["confusion"]["counts"] == content["clustering"]["confusion"]
     for curve, entry in zip(method["fsc"]["classes"], content["fsc"]["per_class"], strict=True):
         assert curve["mean"] == pytest.approx(entry["curve_mean"], abs=5e-5)
@@ -175,6 +176,7 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         "one_class": ["one class"],
         "hundred_classes": ["species 100"],
         "no_truth": ["class 3, small subunit"],
+        "joined": ["classes, merged: both is 2 + 3", "both is classes 2 and 3, counted as one; the map shown is that"],
         "partly_mapped": ["class 3, junk"],
     }
     assert all(words in text for words in expected[name])
@@ -186,6 +188,11 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         assert method["fsc"] is None
         assert [one["aligned"] for one in method["maps"]] == [False] * 3
         assert packed(html, "dataset-1-data")["species"][0]["levels"] is None
+    if name == "joined":
+        method = packed(html, "dataset-1-method-1-data")
+        assert sorted(method["confusion"]["labels"]) == ["both", "class 1", "class 4"]
+        assert method["latents"]["sizes"] == [40, 20, 40, 20]
+        assert "merged: both is 2 + 3" in (tmp_path / "tables" / "table1.csv").read_text()
     for table in ("table1.csv", "table2.csv"):
         assert (tmp_path / "tables" / table).stat().st_size > 0
 

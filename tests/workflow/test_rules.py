@@ -97,9 +97,28 @@ def test_a_parameter_reruns_its_method(changed: Callable[[str, Any], Counter[str
     assert jobs == {"hydra": 2, "evaluate": 2, **SUMMARIES}
 
 
+@pytest.mark.parametrize("source", ["k2", "truth"])
+def test_other_poses_rerun_the_method_that_is_given_them(
+    changed: Callable[[str, Any], Counter[str]], source: str
+) -> None:
+    assert changed("method_definitions.k3.poses_from", source) == {"hydra": 2, "evaluate": 2, **SUMMARIES}
+
+
+def test_a_method_waits_for_the_one_whose_poses_it_is_given(finished: Clone) -> None:
+    """Though that one is not among those to run, it is made, and made first."""
+    config = config_with("method_definitions.k3.poses_from", "new")
+    config["method_definitions"]["new"] = {"program": "hydra", "label": "new", "parameters": {"classes": 1}}
+    finished.configure(config)
+    assert finished.jobs() == {"hydra": 4, "evaluate": 2, **SUMMARIES}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "evaluations"),
-    [("evaluation.mask", {"radius_A": 150}, 6), ("method_definitions.k3.label", "Three fields", 2)],
+    [
+        ("evaluation.mask", {"radius_A": 150}, 6),
+        ("method_definitions.k3.label", "Three fields", 2),
+        ("method_definitions.k3.merge_classes", {"both": [1, 2]}, 2),
+    ],
 )
 def test_the_evaluation_reruns_no_method(
     changed: Callable[[str, Any], Counter[str]], path: str, value: Any, evaluations: int
@@ -129,6 +148,23 @@ def test_a_changed_structure_reruns_what_is_made_of_it(finished: Clone) -> None:
         assert finished.jobs()["simulate"] == 2
     finally:
         structure.write_bytes(content)
+
+
+def test_a_changed_file_of_a_finished_job_reruns_its_import(make_clone: Callable[[Path], Clone]) -> None:
+    clone = make_clone(STAND_IN)
+    job = clone.folder / "P3" / "J42"
+    job.mkdir(parents=True)
+    for name in ("J42_final_particles.cs", "J42_class_00_final_volume.mrc"):
+        (job / name).write_bytes(b"first")
+    sparc = {"program": "cryosparc_import", "label": "imported", "parameters": {"job": "P3/J42"}}
+    config = config_with("method_definitions.sparc", sparc) | {"datasets": ["one"], "methods": ["sparc"]}
+    clone.configure(config)
+    clone.run("results/metrics/one/sparc/0.json")
+    assert not clone.jobs("results/metrics/one/sparc/0.json")
+    (job / "J42_final_particles.cs").write_bytes(b"second")
+    assert clone.jobs("results/metrics/one/sparc/0.json") == {"cryosparc_import": 1, "evaluate": 1}
+    (job / "J42_final_particles.cs").unlink()
+    assert "sparc.parameters: job: P3/J42 holds no *_particles.cs" in refusal(clone.snakemake("--dry-run"))
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,19 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from clone import Clone
+
+from hydra_bench.reconstruction import read_assignments
+from hydra_bench.truth import read_truth
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
 COMMANDS = Path(sys.executable).parent
@@ -44,6 +49,18 @@ def test_the_oracle_is_the_ceiling_and_shuffled_labels_the_floor(finished: Clone
     assert oracle["state"] == shuffled["state"] == "ok"
     assert oracle["clustering"]["ari"] == 1
     assert abs(shuffled["clustering"]["ari"]) < 0.2
+
+
+def test_who_is_given_true_poses_is_a_bound_and_keeps_them(finished: Clone) -> None:
+    given, ab_initio = (metrics(finished.folder, name) for name in ("true_poses", "hydra_k2"))
+    assert given["state"] == "ok"
+    assert given["reads_truth"]
+    assert not ab_initio["reads_truth"]
+    folder = finished.folder / "results"
+    ours = read_assignments(folder / "reconstructions" / "tiny" / "true_poses" / "0", 120)
+    truth = read_truth(folder / "datasets" / "tiny" / "truth")
+    np.testing.assert_allclose(ours.rotations, truth.rotations, atol=1e-4)
+    np.testing.assert_allclose(ours.shifts_A, truth.shifts_A, atol=1e-3)
 
 
 def test_a_failed_method_is_a_failed_row_and_stops_nothing(finished: Clone, rows: dict[str, dict[str, str]]) -> None:
@@ -83,6 +100,27 @@ def test_the_same_seed_gives_the_same_bytes_on_one_core_too(
     made = digests(again.folder)
     assert made
     assert made == {path: digest for path, digest in digests(finished.folder).items() if path in made}
+
+
+def test_the_method_of_the_docs_runs_by_its_folder_alone(
+    finished: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example of docs/adding-a-method.md, as it stands there, in a clone whose dataset is made."""
+    page = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text()
+    files = dict(re.findall(r"^`([^`\n]+)`, [^\n]+:\n\n```\w+\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
+    folder = "workflow/methods/chance"
+    assert set(files) == {f"{folder}/{n}" for n in ("card.yaml", "params.schema.yaml", "adapter.py")} | {"mine.yaml"}
+    clone = Clone(Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True)), COMMANDS)
+    for name, text in files.items():
+        (clone.folder / name).parent.mkdir(exist_ok=True)
+        (clone.folder / name).write_text(text)
+    # The package of that clone, which looks for methods beside itself.
+    monkeypatch.setenv("PYTHONPATH", str(clone.folder / "workflow"))
+    clone.run("results/tables/table1.csv", "--configfile", "mine.yaml")
+    (row,) = csv.DictReader((clone.folder / "results" / "tables" / "table1.csv").read_text().splitlines())
+    assert (row["method"], row["state"]) == ("chance_k2", "ok")
+    assert abs(float(row["ari_mean"])) < 0.2
+    assert float(row["fsc_auc_mean"]) < 0.6
 
 
 def metrics(folder: Path, method: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,15 @@ def environment_name(program: str) -> str:
 
 
 def named_files(definition: dict[str, Any]) -> list[str]:
-    """Paths in a method's parameters, those that its card lists under `file_parameters`: one each, or a list."""
+    """Files that a method's parameters name.
+
+    They are those that its card lists under `file_parameters`, one each, or a list; or what the function of the
+    parameters gives that it names under `files_from`, module:function, which may raise InputError.
+    """
     paths: list[str] = []
+    if (hook := card(definition["program"]).get("files_from")) is not None:
+        module, _, function = hook.partition(":")
+        return [str(path) for path in getattr(import_module(module), function)(definition["parameters"])]
     for key in card(definition["program"]).get("file_parameters") or []:
         value = definition["parameters"].get(key)
         values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
@@ -125,6 +133,11 @@ def named_files(definition: dict[str, Any]) -> list[str]:
 
 def parameter_schema(program: str) -> Schema:
     return _schema(METHODS_FOLDER / program / "params.schema.yaml")
+
+
+def filled_parameters(program: str, parameters: dict[str, Any], path: KeyPath = ("parameters",)) -> dict[str, Any]:
+    """A program's parameters, checked, with its defaults. Raises KeyPathError for what is wrong."""
+    return filled(parameter_schema(program), parameters, path)
 
 
 def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
@@ -145,8 +158,8 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
         for name, method in checked["method_definitions"].items():
             at = ("method_definitions", name)
             _check_name(method["program"], programs(), (*at, "program"), "a folder of workflow/methods")
-            parameters = filled(parameter_schema(method["program"]), method["parameters"], (*at, "parameters"))
-            method["parameters"] = parameters
+            method["parameters"] = filled_parameters(method["program"], method["parameters"], (*at, "parameters"))
+            _check_merging(method["merge_classes"] or {}, (*at, "merge_classes"))
             _check_poses(checked["method_definitions"], name)
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):
             for i, name in enumerate(checked[kind]):
@@ -166,6 +179,16 @@ def _check_name(name: str, allowed: Iterable[str], path: KeyPath, what: str) -> 
     if name not in names:
         known = ", ".join(names) or "none there"
         raise KeyPathError(path, f"unknown name {name!r}; {what} is expected: {known}{nearest(name, names)}")
+
+
+def _check_merging(merged: dict[str, list[int]], at: KeyPath) -> None:
+    """A class has one name only."""
+    names: dict[int, str] = {}
+    for name, numbers in merged.items():
+        for number in numbers:
+            if number in names:
+                raise KeyPathError((*at, name), f"{number} is not allowed; it belongs to {names[number]} already")
+            names[number] = name
 
 
 def _check_poses(definitions: dict[str, Any], name: str) -> None:
@@ -241,6 +264,22 @@ def check_structures(config: Config, sources: Iterable[Path | str] = ()) -> None
             check_files(dataset, folders, ("dataset_definitions", name))
     except KeyPathError as problem:
         raise InputError(_located(problem, config, sources)) from None
+
+
+def check_named_files(config: Config, sources: Iterable[Path | str] = ()) -> None:
+    """Check that the files are there which the parameters of the methods name that are to run. Raises InputError."""
+    wanted = list(config["methods"])
+    for name in wanted:  # it grows: whose poses another is given runs, too
+        definition = config["method_definitions"][name]
+        at = ("method_definitions", name, "parameters")
+        try:
+            missing = [path for path in named_files(definition) if not Path(path).exists()]
+            if missing:
+                raise InputError(f"{missing[0]}: no such file")
+        except InputError as error:
+            raise InputError(_located(KeyPathError(at, str(error)), config, sources)) from None
+        if definition["poses_from"] not in (None, TRUTH, *wanted):
+            wanted.append(definition["poses_from"])
 
 
 def _located(problem: KeyPathError, config: Config, sources: Iterable[Path | str]) -> str:

@@ -16,6 +16,7 @@ def checked(files: list[Path]) -> config.Config:
     settings = config.validate(config.load(files), files)
     config.fetch_structures(settings, files)
     config.check_structures(settings, files)
+    config.check_named_files(settings, files)
     return settings
 
 

@@ -28,8 +28,14 @@ STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
 HISTORY_LABELS_NAME = "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
 OK, FAILED, NOT_CONFIGURED = STATES = ("ok", "failed", "not configured")
-EMPTY_SHARE = 0.02
-"""A class with less than this share of the particles is called empty."""
+EMPTY_SHARE, EMPTY_PART = 0.02, 0.25
+EMPTY_TEXT = f"{EMPTY_SHARE:.0%} of all particles, or a quarter of an equal share where there are many classes"
+"""What a class must have, in words, not to be called empty."""
+
+
+def least_share(n_classes: int) -> float:
+    """The share of the particles below which one of so many classes is called empty."""
+    return min(EMPTY_SHARE, EMPTY_PART / n_classes)
 
 
 @dataclass(frozen=True)

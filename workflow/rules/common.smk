@@ -22,6 +22,7 @@ try:
     ):  # jobs re-read this file, and the structures need one look
         configuration.fetch_structures(settings, workflow.configfiles)
         configuration.check_structures(settings, workflow.configfiles)
+        configuration.check_named_files(settings, workflow.configfiles)
 except InputError as error:
     # One line and no traceback: the user's input is wrong, not the workflow.
     print(f"hydra-bench: error: {error}", file=sys.stderr)
@@ -53,6 +54,14 @@ def dataset_files(wildcards):
 def method_definition(wildcards):
     """What a method depends on, as JSON; its label is not in it, so renaming reruns no training."""
     return state.method_definition(settings, wildcards.method)
+
+
+def evaluation_definition(wildcards):
+    """How a method's runs are scored, as JSON: no part of the method, so that a change reruns no training."""
+    merged = settings["method_definitions"][wildcards.method]["merge_classes"]
+    return json.dumps(
+        settings["evaluation"] | ({"merge_classes": merged} if merged else {})
+    )
 
 
 def state_of(wildcards):

@@ -19,7 +19,7 @@ rule evaluate:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        definition=lambda wildcards: json.dumps(settings["evaluation"]),
+        definition=evaluation_definition,
         label=lambda wildcards: settings["method_definitions"][wildcards.method][
             "label"
         ],

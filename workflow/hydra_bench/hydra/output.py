@@ -16,7 +16,7 @@ from hydra_bench.files import atomic, write_map
 from hydra_bench.hydra.field import Field
 from hydra_bench.hydra.rendering import render_map, render_maps
 from hydra_bench.hydra.state import History, Run
-from hydra_bench.reconstruction import EMPTY_SHARE, Assignments
+from hydra_bench.reconstruction import Assignments, least_share
 
 FIELDS_NAME = "fields.pt"
 
@@ -120,5 +120,5 @@ def read_fields(folder: Path) -> SavedFields:
 def notes(run: Run) -> dict[str, object]:
     """What a reader should know of the result: class sizes, and classes with too few particles to count."""
     sizes = run.model.tables.class_sizes()
-    limit = EMPTY_SHARE * run.model.tables.n
+    limit = least_share(run.model.tables.classes) * run.model.tables.n
     return {"class_sizes": sizes, "empty_classes": [k + 1 for k, size in enumerate(sizes) if size < limit]}

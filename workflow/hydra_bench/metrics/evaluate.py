@@ -2,7 +2,9 @@
 
 Numbers are rounded to six digits and nothing depends on the time of day, so the same run gives the same
 bytes. Every sd is over particles and divides by N, as the ± of the paper's Table 1. Labels that
-name a map (file names, per_particle, alignments) are 1-based; the list `labels` and classes are 0-based.
+name a map (file names, per_particle, alignments) are 1-based; the lists of labels and classes are 0-based.
+Where classes are joined, `labels`, the clustering and per_particle are those after it; alignments, poses, conformations
+and latents are of the method's own labels, each of which has its own frame, and `own_labels` are these.
 """
 
 from __future__ import annotations
@@ -17,32 +19,41 @@ from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import write_json, write_map
-from hydra_bench.metrics.clustering import Clustering, Labels, labels_of, score
-from hydra_bench.metrics.conformation import in_two_columns, recovery
+from hydra_bench.metrics.clustering import Clustering, Group, Labels, joined, labels_of, score
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
-from hydra_bench.metrics.pose import aligned_poses, pose_errors
+from hydra_bench.metrics.own_labels import conformation, latents, pose
 from hydra_bench.metrics.volumes import AlignedMaps
-from hydra_bench.reconstruction import Assignments, Run, read_assignments, read_history_labels, read_run
+from hydra_bench.reconstruction import Run, read_assignments, read_history_labels, read_run
 from hydra_bench.rotations import euler_from_matrices
 from hydra_bench.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
 from hydra_bench.truth import Truth, judged_by, read_truth
 
-_MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents", "labels", "true_classes")
-_MEASURED += ("history_ari",)
+_MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents")
+_MEASURED += ("labels", "own_labels", "true_classes", "history_ari")
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """mask_radius_A: both maps are multiplied by a soft sphere before the FSC, None for none; kmeans_seed."""
+    """mask_radius_A: both maps are multiplied by a soft sphere before the FSC, None for none; kmeans_seed.
+
+    merge_classes: labels (from 1) that count as one, by name.
+    """
 
     mask_radius_A: float | None = None
     kmeans_seed: int = 0
+    merge_classes: dict[str, list[int]] | None = None
 
     @classmethod
     def from_definition(cls, evaluation: dict[str, Any]) -> EvaluationSettings:
-        """From the configuration's `evaluation` block: mask is "none" or {"radius_A": ...}."""
+        """From the configuration's `evaluation` block, and the method's merge_classes.
+
+        mask is "none" or {"radius_A": ...}.
+        """
         mask = evaluation.get("mask", "none")
-        return cls(mask_radius_A=None if mask == "none" else mask["radius_A"])
+        return cls(
+            mask_radius_A=None if mask == "none" else mask["radius_A"],
+            merge_classes=evaluation.get("merge_classes"),
+        )
 
     @property
     def mask_name(self) -> str:
@@ -119,34 +130,50 @@ def _measure(
 ) -> dict[str, Any]:
     assignments = read_assignments(folder, len(stack))
     evaluation = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))
-    predicted = labels_of(assignments, truth.n_classes, settings.kmeans_seed)
+    # Its own labels, each with a frame and a latent space; and those that are scored, of which some may be joined.
+    own = labels_of(assignments, truth.n_classes, settings.kmeans_seed)
+    predicted = joined(own, settings.merge_classes)
     clustering = score(truth.classes, truth.n_classes, predicted)
     mask = None
     if settings.mask_radius_A is not None:
         mask = spherical_mask(stack.box_px, 2 * settings.mask_radius_A / stack.pixel_size_A)
-    maps = AlignedMaps(truth, folder, assignments, predicted, evaluation, stack.box_px, mask, progress)
+    maps = AlignedMaps(truth, folder, assignments, own, evaluation, stack.box_px, mask, progress)
     for j in range(predicted.n_labels):
         target = _target_class(clustering, j)
         if target is not None and truth.has_map(target):
-            write_map(aligned_folder / f"label_{j + 1}.mrc", maps.aligned_label_map(j, target), stack.pixel_size_A)
+            volume = maps.aligned_label_map(predicted.group(j).largest, target)
+            write_map(aligned_folder / f"label_{j + 1}.mrc", volume, stack.pixel_size_A)
     fsc = _fsc(maps, truth, predicted, evaluation, stack, settings, progress)
+    matches = _own_matches(predicted, clustering)
     return {
         "clustering": _clustering(clustering, predicted, truth),
         "fsc": fsc,
-        "pose": _pose(maps, truth, assignments, predicted, clustering, stack.pixel_size_A),
+        "pose": pose(maps, truth, assignments, own, matches, stack.pixel_size_A),
         "alignments": _alignments(maps, truth, stack.pixel_size_A),
-        "conformation": _conformation(truth, assignments, predicted, clustering),
-        "latents": _latents(assignments, predicted),
+        "conformation": conformation(truth, assignments, own, matches),
+        "latents": latents(assignments, own),
         "labels": predicted.labels.tolist(),
+        "own_labels": None if predicted.groups is None else own.labels.tolist(),
         "true_classes": truth.classes.tolist(),
-        "history_ari": _history_ari(folder, truth),
+        "history_ari": _history_ari(folder, truth, predicted),
     }
 
 
-def _history_ari(folder: Path, truth: Truth) -> list[float] | None:
-    """The ARI of the labels that a method had at each row of its history; None where it left none."""
+def _own_matches(predicted: Labels, clustering: Clustering) -> dict[int, int | None]:
+    """Own label -> the class that it, or what it is joined to, is matched to."""
+    labels = range(predicted.n_labels)
+    return {own: clustering.matched_class[j] for j in labels for own in predicted.group(j).members}
+
+
+def _history_ari(folder: Path, truth: Truth, predicted: Labels) -> list[float] | None:
+    """The ARI of the labels that a method had at each row of its history, joined as its last; None if it left none."""
     labels = read_history_labels(folder, len(truth))
-    return None if labels is None else [adjusted_rand_score(truth.classes, row) for row in labels]
+    if labels is None:
+        return None
+    if predicted.groups is not None:
+        joined_as = {own: j for j in range(predicted.n_labels) for own in predicted.group(j).members}
+        labels = np.vectorize(lambda own: joined_as.get(own, predicted.n_labels + own), otypes=[np.int64])(labels)
+    return [adjusted_rand_score(truth.classes, row) for row in labels]
 
 
 def _target_class(clustering: Clustering, label: int) -> int | None:
@@ -173,7 +200,12 @@ def _clustering(clustering: Clustering, predicted: Labels, truth: Truth) -> dict
         "split_species": {names[i]: [j + 1 for j in labels] for i, labels in clustering.split.items()},
         "merged_labels": {str(j + 1): [names[i] for i in classes] for j, classes in clustering.merged.items()},
         "confusion": clustering.confusion.tolist(),
+        "groups": None if predicted.groups is None else [_group(group) for group in predicted.groups],
     }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {"name": group.name, "labels": [j + 1 for j in group.members], "map_of": group.largest + 1}
 
 
 def _fsc(
@@ -236,74 +268,6 @@ def _alignments(maps: AlignedMaps, truth: Truth, pixel_size_A: float) -> list[di
         }
         for (j, k), alignment in sorted(maps.alignments.items())
     ]
-
-
-def _matched_particles(truth: Truth, predicted: Labels, label: int, true_class: int | None) -> np.ndarray:
-    """Numbers of the particles of a label that are of the class it is matched to."""
-    if true_class is None:
-        return np.zeros(0, dtype=np.int64)
-    return np.nonzero((predicted.labels == label) & (truth.classes == true_class))[0]
-
-
-def _pose(
-    maps: AlignedMaps,
-    truth: Truth,
-    assignments: Assignments,
-    predicted: Labels,
-    clustering: Clustering,
-    pixel_size_A: float,
-) -> dict[str, Any] | None:
-    """Over particles of the class that their label is matched to; None if there is none, or no pose to compare with."""
-    if truth.rotations is None or truth.shifts_A is None:
-        return None
-    angles, shifts, per_class = [], [], []
-    for j, k in enumerate(clustering.matched_class):
-        chosen = _matched_particles(truth, predicted, j, k)
-        if (j, k) not in maps.alignments or not len(chosen):
-            continue
-        ours = aligned_poses(
-            assignments.rotations[chosen], assignments.shifts_A[chosen], maps.alignments[j, k], pixel_size_A
-        )
-        errors = pose_errors(*ours, truth.rotations[chosen], truth.shifts_A[chosen])
-        angles.append(errors.angle_deg)
-        shifts.append(errors.shift_A)
-        identity = {"class_name": truth.class_names[k], "label": j + 1, "n_particles": len(chosen)}
-        per_class.append(identity | _medians(errors.angle_deg, errors.shift_A))
-    if not angles:
-        return None
-    return {**_medians(np.concatenate(angles), np.concatenate(shifts)), "per_class": per_class}
-
-
-def _medians(angle_deg: np.ndarray, shift_A: np.ndarray) -> dict[str, float]:
-    return {"median_angular_error_deg": np.median(angle_deg), "median_shift_error_A": np.median(shift_A)}
-
-
-def _conformation(
-    truth: Truth, assignments: Assignments, predicted: Labels, clustering: Clustering
-) -> dict[str, Any] | None:
-    """Per matched class that has true coordinates, and per coordinate; None where no class has any."""
-    has = ~np.isnan(truth.conformations)
-    if not has.any():
-        return None
-    per_class = []
-    for j, k in enumerate(clustering.matched_class):
-        chosen = _matched_particles(truth, predicted, j, k)
-        # A class that does not move has NaN throughout, and nothing to say here.
-        own = np.flatnonzero(has[chosen].any(0))
-        found = [recovery(assignments.latents[chosen], truth.conformations[chosen, c]) for c in own]
-        if found:
-            identity = {"class_name": truth.class_names[k], "label": j + 1, "n_particles": len(chosen)}
-            per_class.append({**identity, "coordinates": [None if r is None else asdict(r) for r in found]})
-    return {"per_class": per_class}
-
-
-def _latents(assignments: Assignments, predicted: Labels) -> dict[str, Any] | None:
-    columns = assignments.latents.shape[1]
-    if not columns:
-        return None
-    # A one-class method has one latent space, whatever k-means cut it into.
-    spaces = predicted.labels if predicted.centres is None else np.zeros_like(predicted.labels)
-    return {"columns": columns, "projection": in_two_columns(assignments.latents, spaces).tolist()}
 
 
 def _rounded(value: Any) -> Any:

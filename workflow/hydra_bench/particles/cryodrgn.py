@@ -41,9 +41,14 @@ class _ArraysOnly(pickle.Unpickler):
 
 def read_pickle(path: Path) -> Any:
     """Arrays and plain values of a pickle. Raises InputError if it is missing, broken or holds anything else."""
+    return read_pickles(path, 1)[0]
+
+
+def read_pickles(path: Path, count: int) -> list[Any]:
+    """The first `count` contents of a file of several pickles, as `read_pickle` reads one. Raises InputError."""
     try:
         with open(path, "rb") as file:
-            return _ArraysOnly(file).load()
+            return [_ArraysOnly(file).load() for _ in range(count)]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # a broken pickle raises whatever its bytes say
@@ -70,6 +75,16 @@ def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
 
 def read_pose_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (N, 3, 3), map to view, and displacements (N, 2) as (x, y) in boxes. Raises InputError."""
+    rotations, displacements = read_pose_arrays(path)
+    if np.abs(displacements).max() > 1:
+        raise InputError(
+            f"{path}: translations up to {np.abs(displacements).max():g}; shares of the box, within 1, are expected"
+        )
+    return rotations, displacements
+
+
+def read_pose_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_pose_table`, the displacements in whatever unit the file has them. Raises InputError."""
     content = read_pickle(path)
     rotations, centring = content if isinstance(content, tuple | list) and len(content) == 2 else (content, None)
     rotations = np.asarray(rotations, dtype=np.float64)
@@ -84,10 +99,8 @@ def read_pose_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
         or not (np.linalg.det(rotations) > 0).all()
     ):
         raise InputError(f"{path}: holds matrices that are no rotations")
-    if np.abs(centring).max() > 1:
-        raise InputError(
-            f"{path}: translations up to {np.abs(centring).max():g}; shares of the box, within 1, are expected"
-        )
+    if not np.isfinite(centring).all():
+        raise InputError(f"{path}: holds translations that are no numbers")
     return rotations, -centring
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hydra_bench.reconstruction import least_share
 from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
 from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
@@ -57,7 +58,7 @@ def confusion(ax: Axes, run: Metrics, names: bool) -> object:
             ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=shade)
     ax.set_title(f"{wrapped(run.label, _PANEL_INCHES)}\nARI {number(clustering['ari'])}")
     step = math.ceil(len(order) / _MOST_TICKS)
-    ax.set_xticks(range(0, len(order), step), [str(j + 1) for j in order[::step]])
+    ax.set_xticks(range(0, len(order), step), [run.short_name(j + 1) for j in order[::step]])
     ax.set_xlabel("predicted label")
     step = math.ceil(len(counts) / _MOST_TICKS)
     shown = [wrapped(name, 1.3) if names else "" for name in run["class_names"]]
@@ -76,7 +77,7 @@ def latent_plot(run: Metrics) -> Picture | None:
     latents = run.get("latents")
     if not latents or not latents["columns"]:
         return None
-    points, labels, truth = (np.array(x) for x in (latents["projection"], run["labels"], run["true_classes"]))
+    points, labels, truth = (np.array(x) for x in (latents["projection"], run.own_labels, run["true_classes"]))
     kept = np.arange(0, len(points), math.ceil(len(points) / _MOST_POINTS))
     points, labels, truth = points[kept], labels[kept], truth[kept]
     own_spaces = run["clustering"]["labels_from"] == "classes"
@@ -84,7 +85,7 @@ def latent_plot(run: Metrics) -> Picture | None:
     what = "Latent coordinates" if latents["columns"] <= 2 else f"The two main axes of {latents['columns']} latents"
     caption = f"{what} of each particle, coloured by {run.true} class. " + (
         "Each predicted class has a latent space of its own, so panels have no common axes; empty classes are left out"
-        f"{f', and so are all but the {MOST_SPECIES} largest' if run['clustering']['n_labels'] > MOST_SPECIES else ''}."
+        f"{f', and so are all but the {MOST_SPECIES} largest' if len(run.own_sizes) > MOST_SPECIES else ''}."
         if own_spaces
         else "Right: the same points by the label that k-means on the latents gave them, which the ARI judges."
     )
@@ -94,15 +95,15 @@ def latent_plot(run: Metrics) -> Picture | None:
 
 def _label_numbers(run: Metrics) -> list[int]:
     """The values in `labels`, in the order of label_sizes; whether they count from 0 or 1 shows in the sizes."""
-    sizes = run["clustering"]["label_sizes"]
-    first = 0 if all(run["labels"].count(j) == size for j, size in enumerate(sizes)) else 1
+    sizes = run.own_sizes
+    first = 0 if all(run.own_labels.count(j) == size for j, size in enumerate(sizes)) else 1
     return [first + j for j in range(len(sizes))]
 
 
 def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> Figure:
-    empty = run["clustering"]["empty_labels"]
-    sizes = run["clustering"]["label_sizes"]
-    shown = [(j, value) for j, value in enumerate(_label_numbers(run)) if j + 1 not in empty]
+    sizes = run.own_sizes
+    least = least_share(len(sizes)) * sum(sizes)
+    shown = [(j, value) for j, value in enumerate(_label_numbers(run)) if sizes[j] >= least]
     if len(shown) > MOST_SPECIES:
         largest = sorted(shown, key=lambda one: -sizes[one[0]])[:MOST_SPECIES]
         shown = [one for one in shown if one in largest]
@@ -115,7 +116,7 @@ def _class_panels(run: Metrics, points: np.ndarray, labels: np.ndarray, truth: n
     for ax, (j, value) in zip(axes.flat, shown, strict=False):
         mine = labels == value
         scatter(ax, run, points[mine], [species_colour(k) for k in truth[mine]])
-        ax.set_title(f"class {j + 1}: {run['clustering']['label_sizes'][j]:,}")
+        ax.set_title(f"class {j + 1}: {sizes[j]:,}")
     _species_legend(figure, run)
     return figure
 

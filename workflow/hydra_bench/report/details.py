@@ -9,7 +9,7 @@ from typing import Any
 from hydra_bench import config
 from hydra_bench.config import TRUTH
 from hydra_bench.errors import InputError
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report.rows import number
 from hydra_bench.report.runs import Metrics
 
@@ -91,7 +91,11 @@ def remarks(run: Metrics) -> list[str]:
     found = []
     if clustering["empty_labels"]:
         empty = _listed(run.noun, clustering["empty_labels"])
-        found.append(f"Empty (less than {EMPTY_SHARE:.0%} of all particles): {empty}.")
+        found.append(f"Empty (less than {EMPTY_TEXT}): {empty}.")
+    for group in clustering.get("groups") or []:
+        if len(group["labels"]) > 1:
+            which, shown = _listed(run.noun, group["labels"]), _listed(run.noun, [group["map_of"]])
+            found.append(f"{group['name']} is {which}, counted as one; the map shown is that of {shown}, the largest.")
     for species, labels in clustering["split_species"].items():
         found.append(f"{species} is split over {_listed(run.noun, labels)}.")
     for label, species in clustering["merged_labels"].items():
@@ -117,11 +121,11 @@ def classes(run: Metrics) -> list[dict[str, str]]:
         matched, majority = clustering["matched_class"][j], clustering["majority_class"][j]
         species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
         target = run.species_of(j + 1)
-        pair = (j + 1, None if target is None else names[target])
+        pair = (run.own_label(j + 1), None if target is None else names[target])
         entry = next((e for e in run.get("alignments") or [] if (e["label"], e["class_name"]) == pair), None)
         result.append(
             {
-                "label": str(j + 1),
+                "label": run.short_name(j + 1),
                 "size": f"{size:,}",
                 "species": species,
                 "share": "–" if majority is None else f"{clustering['confusion'][majority][j] / max(size, 1):.1%}",

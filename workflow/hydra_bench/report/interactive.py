@@ -76,6 +76,7 @@ def _map(run: Metrics, label: int, detail: Detail) -> dict[str, Any]:
     measured, measured_pixel = (volume, pixel) if truth is None else read_map(truth)
     return {
         "label": label,
+        "name": run.label_name(label),
         "size": run["clustering"]["label_sizes"][label - 1],
         "species": species,
         "empty": label in run["clustering"]["empty_labels"],
@@ -87,7 +88,7 @@ def _map(run: Metrics, label: int, detail: Detail) -> dict[str, Any]:
 
 def _confusion(run: Metrics) -> dict[str, Any]:
     counts, order = np.array(run["clustering"]["confusion"]), run.label_order()
-    return {"labels": [j + 1 for j in order], "counts": counts[:, order].tolist()}
+    return {"labels": [run.label_name(j + 1) for j in order], "counts": counts[:, order].tolist()}
 
 
 def _fsc(run: Metrics) -> dict[str, Any] | None:
@@ -125,8 +126,8 @@ def _latents(run: Metrics) -> dict[str, Any] | None:
         "x": encoded(points[:, 0].astype("<f4")),
         "y": encoded(points[:, 1].astype("<f4")),
         "truth": encoded(np.array(run["true_classes"])[chosen].astype("<i2")),
-        "label": encoded((np.array(run["labels"])[chosen] + 1).astype("<u2")),
-        "sizes": run["clustering"]["label_sizes"],
+        "label": encoded((np.array(run.own_labels)[chosen] + 1).astype("<u2")),
+        "sizes": run.own_sizes,
     }
 
 

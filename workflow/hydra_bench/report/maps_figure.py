@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report.map_pictures import MapPictures, level_text, scale_bar, show, show_empty, show_truth
 from hydra_bench.report.runs import Metrics
 from hydra_bench.report.style import MOST_SPECIES, Picture, wrapped
@@ -64,7 +64,7 @@ def caption(runs: list[Metrics], pictures: MapPictures) -> str:
     return (
         f"Isosurfaces of each method's maps{aligned}. {level_text(pictures)} Columns after the species are "
         "surplus maps, in the colour of the species they were aligned to. Empty: a class with less than "
-        f"{EMPTY_SHARE:.0%} of all particles. Seed {runs[0].seed}.{cut}"
+        f"{EMPTY_TEXT}. Seed {runs[0].seed}.{cut}"
     )
 
 
@@ -86,7 +86,7 @@ def panels(run: Metrics, n_species: int | None = None) -> list[Panel]:
         elif species >= n_species:
             continue
         taken |= set() if j in empty else {species}
-        name = f"{run.noun} {j}" if clustering["n_labels"] > 1 else "one map"
+        name = run.label_name(j) if clustering["n_labels"] > 1 else "one map"
         size = clustering["label_sizes"][j - 1]
         text = f"{name}: {size:,} particle{'' if size == 1 else 's'}"
         result.append(Panel(j, column, j in empty, text))

@@ -92,7 +92,7 @@ def _row(seeds: list[Metrics], n_wanted: int) -> Row:
         reason="; ".join(dict.fromkeys(run.reason for run in wanting)),
         cpu_s=_mean_cost(costs, "cpu_s"),
         n_wanted=n_wanted,
-        labels_from="; ".join(dict.fromkeys(run["clustering"]["labels_from"] for run in good)),
+        labels_from="; ".join(dict.fromkeys(run.labels_text for run in good)),
         fsc_auc_seed_sd=float(np.std(seed_means, ddof=1)) if len(seed_means) > 1 else None,
         per_class=_per_class(compared, good[0]["class_names"] if good else []),
     )

@@ -66,6 +66,43 @@ class Metrics:
         return "class" if self.content["clustering"]["labels_from"] == "classes" else "cluster"
 
     @property
+    def labels_text(self) -> str:
+        """Where labels come from, and which count as one."""
+        several = [group for group in self.content["clustering"].get("groups") or [] if len(group["labels"]) > 1]
+        joins = [f"{group['name']} is {' + '.join(map(str, group['labels']))}" for group in several]
+        source = str(self.content["clustering"]["labels_from"])
+        return f"{source}, merged: {', '.join(joins)}" if joins else source
+
+    def label_name(self, label: int) -> str:
+        """What a label (1-based) is called: by its number, or by the name that joined ones were given."""
+        groups = self.content["clustering"].get("groups")
+        return f"{self.noun} {label}" if groups is None else str(groups[label - 1]["name"])
+
+    def short_name(self, label: int) -> str:
+        """The same where its kind is known: its number, or the name."""
+        return self.label_name(label).removeprefix(f"{self.noun} ")
+
+    def own_label(self, label: int) -> int:
+        """The method's own label whose map and frame stand for a label, both 1-based; the same if none are joined."""
+        groups = self.content["clustering"].get("groups")
+        return label if groups is None else int(groups[label - 1]["map_of"])
+
+    @property
+    def own_labels(self) -> list[int]:
+        """Labels (0-based) as the method gave them, each with a latent space, even where some count as one."""
+        own = self.content.get("own_labels")
+        return self.content["labels"] if own is None else own
+
+    @property
+    def own_sizes(self) -> list[int]:
+        """Particles of each of the method's own labels."""
+        clustering = self.content["clustering"]
+        if not clustering.get("groups"):
+            return clustering["label_sizes"]
+        count = max(label for group in clustering["groups"] for label in group["labels"])
+        return [self.own_labels.count(j) for j in range(count)]
+
+    @property
     def judge(self) -> str:
         """What its labels and maps are compared with: truth, or reference where another program's results stand in."""
         return "reference" if self.content.get("judged_by") in ("reference", "nothing") else "truth"
@@ -101,7 +138,7 @@ class Metrics:
 
     def shown_map(self, label: int) -> Path | None:
         """The map of a label (1-based) to draw: aligned, or as the method wrote it where there is no true map."""
-        written = self.reconstruction / "volumes" / f"class_{label}.mrc"
+        written = self.reconstruction / "volumes" / f"class_{self.own_label(label)}.mrc"
         candidates = [self.aligned_map(label), *([written] if self.noun == "class" else [])]
         return next((path for path in candidates if path.is_file()), None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hydra_bench.reconstruction import EMPTY_SHARE
+from hydra_bench.reconstruction import EMPTY_TEXT
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ TERMS = (
     Term(
         "empty",
         "Empty, split, merged",
-        f"Empty: a class with less than {EMPTY_SHARE:.0%} of all particles. Split: a species is the most frequent one "
+        f"Empty: a class with less than {EMPTY_TEXT}. Split: a species is the most frequent one "
         "in two or more classes that are not empty. Merged: a class holds the largest part of two or more species.",
     ),
     Term(

@@ -13,7 +13,7 @@ function drawConfusion(element, method, dataset) {
     const colours = theme();
     return {
       data: [{
-        type: "heatmap", z: shares, x: labels.map(label => `${method.noun} ${label}`), y: names, text: counts.map(row => row.map(count => count.toLocaleString("en"))),
+        type: "heatmap", z: shares, x: labels, y: names, text: counts.map(row => row.map(count => count.toLocaleString("en"))),
         zmin: 0, zmax: 1, xgap: 2, ygap: 2, colorscale: [[0, colours.card], [1, colours.mark]],
         texttemplate: labels.length <= MOST_PRINTED ? "%{text}" : undefined,
         hovertemplate: "%{y} in %{x}:<br>%{text} particles, %{z:.1%} of the row<extra></extra>",

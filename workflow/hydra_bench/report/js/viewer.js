@@ -76,7 +76,7 @@ async function drawViewer(root, method, dataset) {
     const scene = (x, y) => ({ domain: { x, y }, camera, aspectmode: "manual", aspectratio: ZOOM, dragmode: "orbit", xaxis: range, yaxis: range, zaxis: range });
     const domains = !hasTruth ? [[[0, 1], [0, 0.93]]] : side ? [[[0, 0.495], [0, 0.93]], [[0.505, 1], [0, 0.93]]] : [[[0, 1], [0.53, 0.96]], [[0, 1], [0, 0.44]]];
     const current = map(), species = dataset.species[current.species];
-    const texts = [`${method.noun} ${current.label}: ${current.size.toLocaleString("en")} particles`, species && `${dataset.judge}: ${species.name}`];
+    const texts = [`${current.name}: ${current.size.toLocaleString("en")} particles`, species && `${dataset.judge}: ${species.name}`];
     return layout({
       height: hasTruth && !side ? 640 : 400, margin: { l: 0, r: 0, t: 8, b: 8 }, showlegend: false,
       annotations: domains.map(([x, y], n) => title(texts[n], (x[0] + x[1]) / 2, y[1])),

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
+from hydra_bench.reconstruction import least_share
 from hydra_bench.report.clustering_figures import dot, scatter
 from hydra_bench.report.map_pictures import MapPictures, scale_bar, show_truth
 from hydra_bench.report.maps_figure import caption, draw_panel, panels, row_label
@@ -75,10 +76,9 @@ def latent_panels(figure: Figure, place: SubplotSpec, run: Metrics) -> None:
         ax.text(0.5, 0.5, "no latents", ha="center", va="center", color="#777777", transform=ax.transAxes)
         return
     points, truth = np.array(latents["projection"]), np.array(run["true_classes"])
-    labels = np.array(run["labels"])
-    empty = run["clustering"]["empty_labels"]
-    sizes = run["clustering"]["label_sizes"]
-    spaces = [j for j in range(len(sizes)) if j + 1 not in empty] if run.noun == "class" else [None]
+    labels, sizes = np.array(run.own_labels), run.own_sizes
+    least = least_share(len(sizes)) * sum(sizes)
+    spaces = [j for j, size in enumerate(sizes) if size >= least] if run.noun == "class" else [None]
     if len(spaces) > _MOST_SPACES:
         spaces = sorted(sorted(spaces, key=lambda j: -sizes[j])[:_MOST_SPACES])
     rows = math.ceil(len(spaces) / 3)

@@ -58,7 +58,7 @@ def draw(selection: Selection) -> Picture | None:
         ax = figure.add_subplot(grid[0, column])
         truth = np.array(run["true_classes"])[mine]
         scatter(ax, run, np.array(latents["projection"])[mine], [species_colour(k) for k in truth])
-        ax.set_title(f"class {label}: {sizes[label - 1]:,}" if run.noun == "class" else f"cluster {label}")
+        ax.set_title(f"{run.label_name(label)}: {sizes[label - 1]:,}" if run.noun == "class" else f"cluster {label}")
         _mark(ax, marked[label])
         if coordinate is not None:
             below = figure.add_subplot(grid[1, column])
@@ -96,9 +96,8 @@ def true_coordinate(results: Path, run: Metrics) -> np.ndarray | None:
 
 
 def _members(run: Metrics, label: int) -> np.ndarray:
-    """Numbers of the particles of a label (1-based); of all, where labels share one latent space."""
-    labels = np.array(run["labels"])
-    return np.flatnonzero(labels == label - 1)
+    """Numbers of the particles of a label (1-based); where labels are joined, of the largest, for one latent space."""
+    return np.flatnonzero(np.array(run.own_labels) == run.own_label(label) - 1)
 
 
 def marked_particles(run: Metrics, label: int, coordinate: np.ndarray | None = None) -> list[Marked]:
@@ -108,11 +107,11 @@ def marked_particles(run: Metrics, label: int, coordinate: np.ndarray | None = N
     """
     entry = alignment(run, label)
     evaluated = [p["particle"] for p in (run.get("fsc") or {}).get("per_particle", []) if p["label"] == label]
-    evaluated = [i for i in evaluated if sample_path(run.reconstruction, i).is_file()]
+    mine = _members(run, label)
+    evaluated = [i for i in evaluated if i in mine and sample_path(run.reconstruction, i).is_file()]
     if entry is None or not evaluated:
         return []
     points = np.array(run["latents"]["projection"])
-    mine = _members(run, label)
     along = dict(zip(mine, _along(points[mine], None if coordinate is None else coordinate[mine]), strict=True))
     ordered = sorted(evaluated, key=lambda i: along[i])
     chosen = dict.fromkeys(ordered[round(q * (len(ordered) - 1))] for q in np.linspace(0, 1, _POINTS))
@@ -127,11 +126,12 @@ def _along(points: np.ndarray, coordinate: np.ndarray | None) -> np.ndarray:
     return centred @ np.linalg.lstsq(centred, coordinate - coordinate.mean(), rcond=None)[0]
 
 
-def alignment(run: Metrics, label: int) -> Alignment | None:
+def alignment(run: Metrics, label: int, own_label: int | None = None) -> Alignment | None:
+    """How the map of a label (1-based) moves onto its species'; of one that is joined to it, if that is named."""
     species = run.species_of(label)
     if species is None:
         return None
-    pair = (label, run["class_names"][species])
+    pair = (own_label or run.own_label(label), run["class_names"][species])
     for entry in run.get("alignments") or []:
         if (entry["label"], entry["class_name"]) == pair:
             rotation = matrices_from_euler(np.array([entry["angles_deg"]]))[0]

@@ -176,10 +176,12 @@ def _pose_errors(run: Metrics, truth: Any) -> tuple[np.ndarray, np.ndarray] | No
         assignments = read_assignments(run.reconstruction, len(truth))
     except InputError:
         return None
-    labels, angles, shifts = np.array(run["labels"]), [], []
-    for j, k in enumerate(run["clustering"]["matched_class"]):
-        aligned = None if k is None else alignment(run, j + 1)
-        chosen = np.flatnonzero((labels == j) & (truth.classes == k)) if k is not None else []
+    angles, shifts = [], []
+    labels, own = np.array(run["labels"]), np.array(run.own_labels)
+    for j, o in sorted(set(zip(run["labels"], run.own_labels, strict=True))):
+        k = run["clustering"]["matched_class"][j]
+        aligned = None if k is None else alignment(run, j + 1, o + 1)
+        chosen = np.flatnonzero((labels == j) & (own == o) & (truth.classes == k)) if k is not None else []
         if aligned is None or not len(chosen):
             continue
         ours = aligned_poses(
