@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 
 from hydra_bench.errors import InputError
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
-from hydra_bench.reconstruction import HISTORY_NAME, read_assignments
+from hydra_bench.reconstruction import EMPTY_TEXT, HISTORY_NAME, least_share, read_assignments
 from hydra_bench.report.method_lines import Line
 from hydra_bench.report.paper.conformations import alignment
 from hydra_bench.report.paper.fixed_poses import fixed_poses
@@ -77,7 +77,7 @@ def convergence(runs: list[Metrics], lines: dict[str, Line]) -> Picture | None:
     text = (
         "How runs went: loss (comparable within a phase and resolution of one method only), ARI of the labels after "
         "each epoch (of methods that leave them), the resolution of the images used, the mean entropy of the "
-        "particles' class posteriors, and the number of classes with at least 2 % of the particles. One line a seed."
+        f"particles' class posteriors, and the number of classes that have {EMPTY_TEXT}. One line a seed."
     )
     return Picture("convergence", "Convergence", text, figure)
 
@@ -97,7 +97,7 @@ def _history(run: Metrics) -> pd.DataFrame | None:
     if sizes.shape[1] == 1:  # all particles in one class, all the time
         history = history.drop(columns="entropy", errors="ignore")
     elif sizes.shape[1]:
-        history["used"] = (sizes >= 0.02 * run["n_particles"]).sum(axis=1)
+        history["used"] = (sizes >= least_share(sizes.shape[1]) * run["n_particles"]).sum(axis=1)
     return history
 
 
