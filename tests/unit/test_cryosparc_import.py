@@ -19,6 +19,7 @@ from hydra_bench.errors import InputError
 from hydra_bench.files import read_map, write_map
 from hydra_bench.fourier import fourier_crop
 from hydra_bench.metrics.fsc import compare
+from hydra_bench.particles import read_labels, read_poses
 from hydra_bench.reconstruction import class_volume_path, read_assignments, read_run, sample_path
 from hydra_bench.rotations import angular_distance_deg
 
@@ -146,6 +147,16 @@ def test_classes_poses_and_maps_are_those_of_the_job(
     run = read_run(out)
     assert run.notes["particles_missing"] == 0
     assert any("not of the job" in text for text in run.notes["departures"])
+
+
+def test_a_reference_may_have_that_layout_too(job: Job, case: Case) -> None:
+    path = job.write(
+        "particles.cs", job.fields() | {"blob/path": np.full(len(job.uid), b"particles.mrcs")} | job.multi()
+    )
+    assert (read_labels(path, case.stack) == case.truth.classes).all()
+    rotations, shifts_A = read_poses(path, case.stack)
+    assert angular_distance_deg(rotations, case.truth.rotations).max() < 0.05
+    np.testing.assert_allclose(shifts_A, case.truth.shifts_A, atol=1e-3)
 
 
 def test_homogeneous_refinement_is_one_class_whatever_passed_through(

@@ -116,7 +116,7 @@ def test_the_method_of_the_docs_runs_by_its_folder_alone(
         (clone.folder / name).write_text(text)
     # The package of that clone, which looks for methods beside itself.
     monkeypatch.setenv("PYTHONPATH", str(clone.folder / "workflow"))
-    clone.run("--configfile", "mine.yaml", "results/tables/table1.csv")
+    clone.run("results/tables/table1.csv", "--configfile", "mine.yaml")
     (row,) = csv.DictReader((clone.folder / "results" / "tables" / "table1.csv").read_text().splitlines())
     assert (row["method"], row["state"]) == ("chance_k2", "ok")
     assert abs(float(row["ari_mean"])) < 0.2

@@ -11,8 +11,6 @@ Sources: CryoSPARC guide, "Manipulating .cs files created by CryoSPARC"; for pos
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +29,8 @@ from hydra_bench.particles.columns import (
     one_pixel_size,
     optics_from_columns,
 )
+from hydra_bench.particles.cryosparc_classes import MULTI, of_multi
+from hydra_bench.particles.cs_dataset import Dataset, read_dataset
 from hydra_bench.particles.locate import locate
 from hydra_bench.particles.matching import ImageKeys, match_particles
 from hydra_bench.stack import Stack
@@ -44,40 +44,6 @@ _DEFOCUS_FIELDS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad", "ctf/phase_shif
 _BLOB_FIELDS = ("blob/path", "blob/idx", "blob/shape")
 _CLASS_POSE = re.compile(r"alignments_class_(\d+)/pose")
 _CLASS_POSTERIOR = re.compile(r"alignments_class_(\d+)/class_posterior")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The rows of a .cs file, and of its passthrough file in the same order if there is one."""
-
-    path: Path
-    main: np.ndarray
-    passthrough_path: Path | None = None
-    passthrough: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.main)
-
-    @property
-    def names(self) -> set[str]:
-        return set(self.main.dtype.names) | set(() if self.passthrough is None else self.passthrough.dtype.names)
-
-    def field(self, name: str) -> np.ndarray:
-        """A field (N, ...), of the .cs file itself if it is there. Raises InputError if neither has it."""
-        if name in self.main.dtype.names:
-            return self.main[name]
-        if self.passthrough is not None and name in self.passthrough.dtype.names:
-            return self.passthrough[name]
-        second = f" and its passthrough file {self.passthrough_path}" if self.passthrough_path else ""
-        lack = "lack" if second else "lacks"
-        missing = "CTF missing: " if name.startswith("ctf/") else ""
-        advice = "" if second else "; if a passthrough .cs file holds it, name that by passthrough"
-        raise InputError(f"{self.path}{second}: {missing}{lack} the field {name}{advice}")
-
-    def where(self, name: str) -> str:
-        """File and field, for messages."""
-        path = self.path if name in self.main.dtype.names else self.passthrough_path
-        return f"{path}: {name}"
 
 
 def read_cs_stack(
@@ -113,7 +79,8 @@ def read_cs_poses(path: Path, stack: Stack, passthrough: Path | None) -> tuple[n
     (asarnow/pyem, pull request 5, by cryoSPARC's authors), and cryoDRGN's parse_pose_csparc transposes it likewise.
     Shifts, in px of psize_A, have the sign of rlnOrigin, so the particle's displacement is their negative.
 
-    Where there are several classes (`alignments_class_<k>`), each particle's most probable one is taken.
+    Where there are several classes (`alignments_class_<k>`, `alignments3D_multi`), each particle's most probable one is
+    taken.
     """
     data = read_dataset(path, passthrough, [])
     vectors, origins_A = _class_poses(data)
@@ -137,10 +104,12 @@ def read_cs_ctf(path: Path) -> tuple[Optics, Defocus]:
 def read_cs_labels(path: Path) -> tuple[np.ndarray, ImageKeys | None]:
     """Class (M,) of a .cs file's rows, from 0, and the images that they name, if they do.
 
-    It is the most probable one of alignments_class_<k>/class_posterior where there are several, else
-    alignments3D/class or alignments2D/class. Raises InputError if there is none of them.
+    It is the most probable one of alignments3D_multi/class_posterior, of alignments_class_<k>/class_posterior where
+    there are several, else alignments3D/class or alignments2D/class. Raises InputError if there is none of them.
     """
     data = read_dataset(path, None, _BLOB_FIELDS)
+    if f"{MULTI}/class_posterior" in data.names:
+        return of_multi(data)[0].argmax(1), _image_keys(data)
     numbered = sorted({int(m[1]) for m in map(_CLASS_POSTERIOR.fullmatch, data.names) if m})
     if len(numbered) > 1:
         fields = [f"alignments_class_{k}/class_posterior" for k in numbered]
@@ -163,6 +132,8 @@ def _class_poses(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
         return _poses_of(data, "alignments3D")
     groups = sorted({f"alignments_class_{m[1]}" for m in map(_CLASS_POSE.fullmatch, data.names) if m})
     if not groups:
+        if f"{MULTI}/pose" in data.names:
+            return of_multi(data)[1:]
         raise InputError(f"{data.path}: lacks the field alignments3D/pose (nor is there an alignments_class_<k>/pose)")
     vectors, origins = (np.stack(parts) for parts in zip(*(_poses_of(data, group) for group in groups), strict=True))
     best = np.zeros(len(data), dtype=np.int64)
@@ -183,49 +154,6 @@ def _vectors(data: Dataset, name: str, width: int) -> np.ndarray:
     if values.shape != (len(data), width):
         raise InputError(f"{data.where(name)} has shape {values.shape}; {(len(data), width)} is expected")
     return numbers(values.ravel(), data.where(name)).reshape(values.shape)
-
-
-def read_dataset(path: Path, passthrough: Path | None, needed: Iterable[str]) -> Dataset:
-    """Read a .cs file, and its passthrough file: the named one, or the one beside it if `needed` fields are missing."""
-    main = _load(path)
-    if len(main) == 0:
-        raise InputError(f"{path}: holds no particles; at least one is needed")
-    if passthrough is None and not set(needed) <= set(main.dtype.names):
-        beside = [other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path]
-        if len(beside) != 1:
-            return Dataset(path, main)
-        passthrough = beside[0]
-    if passthrough is None:
-        return Dataset(path, main)
-    return Dataset(path, main, passthrough, _joined(path, main, passthrough))
-
-
-def _joined(path: Path, main: np.ndarray, passthrough: Path) -> np.ndarray:
-    """The passthrough file's rows in the order of the .cs file's, by uid."""
-    second = _load(passthrough)
-    for file, rows in ((path, main), (passthrough, second)):
-        if "uid" not in rows.dtype.names:
-            raise InputError(f"{file}: lacks the field uid, by which a passthrough file is joined")
-    index = pd.Index(second["uid"])
-    if index.has_duplicates:
-        raise InputError(f"{passthrough}: uid {index[index.duplicated()][0]} is there twice")
-    rows = index.get_indexer(main["uid"])
-    if (rows < 0).any():
-        uid = main["uid"][np.argmax(rows < 0)]
-        raise InputError(f"{passthrough}: uid {uid} of {path} is not there; the two are of different particles")
-    return second[rows]
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        raise InputError(f"{path}: not a .cs file; a NumPy structured array without objects is expected") from None
-    if not isinstance(rows, np.ndarray) or rows.dtype.names is None or rows.ndim != 1:
-        raise InputError(f"{path}: not a .cs file; a NumPy array of rows with named fields is expected")
-    return rows
 
 
 def _optics(data: Dataset) -> Optics:

@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 
 from hydra_bench.errors import InputError
 from hydra_bench.particles.columns import PIXEL_SIZE, limited, numbers
-from hydra_bench.particles.cryosparc import Dataset, read_dataset
+from hydra_bench.particles.cs_dataset import Dataset, read_dataset
 from hydra_bench.stack import Stack
 
 JobType = Literal["abinitio", "heterogeneous", "homogeneous"]
@@ -32,7 +32,7 @@ JobType = Literal["abinitio", "heterogeneous", "homogeneous"]
 _UID_PREFIX = re.compile(r"^\d{15,}_")
 """Import jobs link images under names that begin with a number of their own."""
 
-_MULTI, _SINGLE = "alignments3D_multi", "alignments3D"
+MULTI, _SINGLE = "alignments3D_multi", "alignments3D"
 _CLASS_GROUP = re.compile(r"alignments_class_(\d+)/class_posterior")
 
 
@@ -110,32 +110,33 @@ def _alignments(data: Dataset, job_type: JobType | None, n_classes: int) -> tupl
     own, everything = set(data.main.dtype.names), data.names
     for fields in (own, everything):
         if job_type != "homogeneous":
-            if f"{_MULTI}/class_posterior" in fields:
-                return _of_multi(data)
+            if f"{MULTI}/class_posterior" in fields:
+                return of_multi(data)
             if any(map(_CLASS_GROUP.fullmatch, fields)):
                 return _of_class_groups(data)
         if f"{_SINGLE}/pose" in fields:
             if job_type in ("abinitio", "heterogeneous") or (job_type is None and f"{_SINGLE}/class" in fields):
                 return _of_classified(data, n_classes)
             return np.ones((len(data), 1)), *_pose(data, _SINGLE)
-    wanted = f"{_SINGLE}/pose" if job_type == "homogeneous" else f"{_MULTI}/class_posterior"
+    wanted = f"{_SINGLE}/pose" if job_type == "homogeneous" else f"{MULTI}/class_posterior"
     other = f"; nor is there alignments_class_<k>/class_posterior or {_SINGLE}/pose"
     raise InputError(f"{data.path}: lacks the field {wanted}{'' if job_type == 'homogeneous' else other}")
 
 
-def _of_multi(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    name = f"{_MULTI}/class_posterior"
+def of_multi(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The second layout: posteriors (M, K), of the most probable class rotation vectors (M, 3), origins (M, 2) in Å."""
+    name = f"{MULTI}/class_posterior"
     n, k = len(data), data.field(name).shape[-1]
     posteriors = _array(data, name, (n, k))
-    vectors, shifts = _array(data, f"{_MULTI}/pose", (n, k, 3)), _array(data, f"{_MULTI}/shift", (n, k, 2))
-    pixel = f"{_MULTI}/psize_A"
+    vectors, shifts = _array(data, f"{MULTI}/pose", (n, k, 3)), _array(data, f"{MULTI}/shift", (n, k, 2))
+    pixel = f"{MULTI}/psize_A"
     sizes = data.field(pixel)
     sizes = limited(sizes.ravel(), data.where(pixel), PIXEL_SIZE).reshape(n, -1)
     best, each = posteriors.argmax(1), np.arange(n)
-    if f"{_MULTI}/class" in data.names:  # which class a column is of
-        classes = _array(data, f"{_MULTI}/class", (n, k)).astype(np.int64)
+    if f"{MULTI}/class" in data.names:  # which class a column is of
+        classes = _array(data, f"{MULTI}/class", (n, k)).astype(np.int64)
         if not np.array_equal(np.sort(classes, 1), np.broadcast_to(np.arange(k), (n, k))):
-            raise InputError(f"{data.where(f'{_MULTI}/class')}: the numbers 0 to {k - 1}, each once, are expected")
+            raise InputError(f"{data.where(f'{MULTI}/class')}: the numbers 0 to {k - 1}, each once, are expected")
         ordered = np.empty_like(posteriors)
         np.put_along_axis(ordered, classes, posteriors, 1)
     else:
