@@ -212,26 +212,27 @@ def test_drgnai_given_true_poses_and_searching_from_there(particles: Particles, 
     particles.check_map(class_volume_path(second, 0), 0.7)
 
 
+COMMANDS = {"drgnai": "abinit", "cryodrgn2": "abinit_het_old", "cryodrgn_fixed": "train_vae"}
 DEFAULTS = """
 import argparse, importlib, json, sys
-parser = argparse.ArgumentParser()
-importlib.import_module("cryodrgn.commands." + sys.argv[1]).add_args(parser)
-print("DEFAULTS" + json.dumps({option: one.default for one in parser._actions for option in one.option_strings}))
+found = {}
+for command in sys.argv[1:]:
+    parser = argparse.ArgumentParser()
+    importlib.import_module("cryodrgn.commands." + command).add_args(parser)
+    found[command] = {option: one.default for one in parser._actions for option in one.option_strings}
+print("DEFAULTS" + json.dumps(found))
 """
 
 
-@pytest.mark.parametrize(
-    ("program", "command"),
-    [("drgnai", "abinit"), ("cryodrgn2", "abinit_het_old"), ("cryodrgn_fixed", "train_vae")],
-)
-def test_parameters_are_options_and_their_defaults_the_programs(program: str, command: str) -> None:
-    python = find_executable("python", ENVIRONMENT)
-    said = subprocess.run([python, "-c", DEFAULTS, command], capture_output=True, text=True, check=True).stdout
-    defaults = json.loads(said.rpartition("DEFAULTS")[2])
-    for name, one in config.parameter_schema(program)["properties"].items():
-        default, option = one["default"], "--" + name.replace("_", "-")
-        if name != "zdim":
-            assert defaults["--no-" + option[2:] if default is True else option] == default, name
+def test_parameters_are_options_and_their_defaults_the_programs() -> None:
+    words = [find_executable("python", ENVIRONMENT), "-c", DEFAULTS, *COMMANDS.values()]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    found = json.loads(said.rpartition("DEFAULTS")[2])
+    for program, command in COMMANDS.items():
+        for name, one in config.parameter_schema(program)["properties"].items():
+            default, option = one["default"], "--" + name.replace("_", "-")
+            if name != "zdim":
+                assert found[command]["--no-" + option[2:] if default is True else option] == default, (command, name)
 
 
 def test_history_is_what_the_report_draws(particles: Particles, at_true_poses: Path) -> None:
