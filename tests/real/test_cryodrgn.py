@@ -60,7 +60,9 @@ DEFINITION: dict[str, Any] = {
     },
     "evaluation_particles_per_class": 3,
 }
-SMALL = {"enc_dim": 128, "dec_dim": 128, "lr": 1e-3, "batch_size": 8}
+SMALL = {"enc_dim": 128, "dec_dim": 128, "lr": 1e-3, "batch_size": 8, "beta": 100}
+"""So strong a prior that the field leans on no latents: the encoder learns from centred images, of which there are none
+when poses are searched."""
 SEARCH = {"l_start": 4, "l_end": 10, "t_extent": 2.5, "t_ngrid": 2}
 
 
@@ -152,17 +154,47 @@ def test_given_true_poses(particles: Particles, at_true_poses: Path) -> None:
     assert not [word for command in run.notes["commands"] for word in command.split() if word.startswith("/")]
 
 
+SLOWED = """
+import sys, torch
+checkpoint = torch.load(sys.argv[1], weights_only=False)
+for group in checkpoint["optimizer_state_dict"]["param_groups"]:
+    group["lr"] = 1e-9
+torch.save(checkpoint, "slowed.pkl")
+"""
+"""Once loaded, abinit_het_old takes a step at random poses before all else, with the checkpoint's rate."""
+
+
 def test_cryodrgn2_searches_poses_from_there(particles: Particles, at_true_poses: Path, tmp_path: Path) -> None:
-    """It goes on after epoch 10, as after a killed attempt, with a search in epoch 11."""
-    output = tmp_path / "work" / "output"
-    output.mkdir(parents=True)
-    shutil.copy(at_true_poses / "work" / "output" / "weights.10.pkl", output)
-    nowhere = (np.tile(np.eye(3), (N, 1, 1)), np.zeros((N, 2)))
-    files.write_poses(output / "pose.10.pkl", *nowhere, particles.stack, unit_px=BOX + 1)
-    out = particles.run(tmp_path, "cryodrgn2", num_epochs=11, **SMALL, **SEARCH)
-    assert "resumed after epoch 10, since the attempt before was stopped" in read_run(out).notes["departures"]
-    particles.check_poses(out)
-    particles.check_map(class_volume_path(out, 0), 0.7)
+    """Its search in an epoch 11, after 10 at the true poses; nothing is aligned, the field is the truth's."""
+    stack, truth = particles.stack, particles.truth
+    files.write_ctf(tmp_path / "ctf.pkl", stack)
+    programs, weights = Programs(ENVIRONMENT, "make envs"), at_true_poses / "work" / "output" / "weights.10.pkl"
+    programs.run("python", "-c", SLOWED, weights, cwd=tmp_path)
+    words = ["abinit_het_old", stack.images.paths[0], "--ctf", "ctf.pkl", "--outdir", ".", "--zdim", 8, "--no-analysis"]
+    words += ["--load", "slowed.pkl", "--num-epochs", 11, "--reset-optim-after-pretrain", 1, "--seed", 1, "--beta", 100]
+    words += ["--enc-dim", 128, "--dec-dim", 128, "--max-threads", 1]
+    words += [word for name, value in SEARCH.items() for word in ("--" + name.replace("_", "-"), value)]
+    programs.run("cryodrgn", *words, cwd=tmp_path)
+    found = files.read_poses(tmp_path / "pose.pkl", stack, unit_px=BOX + 1)
+    errors = pose_errors(*found, truth.rotations, truth.shifts_A)
+    angle, shift_px = np.median(errors.angle_deg), np.median(errors.shift_A) / stack.pixel_size_A
+    print(f"median errors {angle:.2f} degrees, {shift_px:.3f} px")
+    assert angle <= 5
+    assert shift_px <= 0.2
+    assert files.read_latents(tmp_path / "z.pkl", N, 8, pickles=2).shape == (N, 8)
+
+
+def test_cryodrgn2_from_nothing(particles: Particles, tmp_path: Path) -> None:
+    """As far as it comes in two epochs: what is checked is that it runs and is read."""
+    coarse = {"l_start": 3, "l_end": 5, "niter": 1, "nkeptposes": 2, "t_extent": 2.5, "t_ngrid": 1}
+    out = particles.run(tmp_path, "cryodrgn2", num_epochs=2, ps_freq=2, **SMALL, **coarse)
+    run, found = read_run(out), read_assignments(out, N)
+    assert run.images_seen == 3 * N
+    assert found.latents.shape == (N, 8)
+    assert len(np.unique(found.rotations.round(3), axis=0)) > N // 2
+    assert 0 < np.abs(found.shifts_A).max() <= 2.5 * np.sqrt(2) * particles.stack.pixel_size_A
+    for path in (class_volume_path(out, 0), *(out / "samples").glob("*.mrc")):
+        assert read_map(path)[0].shape == (BOX, BOX, BOX)
 
 
 def test_drgnai_given_true_poses_and_searching_from_there(particles: Particles, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Case
+from hydra_cases import Case
 
 from hydra_bench.baselines import cryodrgn_files as files
 from hydra_bench.cli import main

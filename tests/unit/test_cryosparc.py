@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Case
+from hydra_cases import Case
 
 from hydra_bench import config
 from hydra_bench.baselines.cryosparc import check_configured, departures, login_file

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Case
+from hydra_cases import Case
 from scipy.spatial.transform import Rotation
 
 from hydra_bench import config as configuration

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Case
+from hydra_cases import Case
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.baselines.known_poses import Schedule, classify

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Case
+from hydra_cases import Case
 
 from hydra_bench.baselines.programs import Programs, find_executable, program_output
 from hydra_bench.baselines.task import Task, load_adapter, read_given_poses

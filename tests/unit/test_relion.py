@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Case
+from hydra_cases import Case
 
 from hydra_bench import config
 from hydra_bench.cli import main

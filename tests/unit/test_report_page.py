@@ -18,10 +18,12 @@ from report_results import ODD, contents, finished, make_results, write_run
 
 from hydra_bench.reconstruction import EMPTY_TEXT
 from hydra_bench.report import details
+from hydra_bench.report.clustering_figures import latent_plot
 from hydra_bench.report.figures import write_figures
+from hydra_bench.report.interactive import method_data
 from hydra_bench.report.page import write_page
 from hydra_bench.report.rows import number
-from hydra_bench.report.runs import read_metrics
+from hydra_bench.report.runs import read_all, read_metrics
 from hydra_bench.report.tables import write_tables
 from hydra_bench.report.terms import TERMS
 
@@ -211,6 +213,20 @@ def test_a_run_without_fsc_or_with_conformations_is_shown(tmp_path: Path) -> Non
     content = finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None, "conformation": {"per_class": [found]}}
     html = make_page(tmp_path, [write_run(tmp_path, content)])
     assert "<td>0.912</td><td>0.800</td>" in html
+
+
+def test_one_latent_alone_is_spread_out_and_said_to_be(tmp_path: Path) -> None:
+    content = finished("m", "M", 0.5, 0.5)
+    points = np.array(content["latents"]["projection"]) * [1, 0]
+    path = write_run(tmp_path, content | {"latents": {"columns": 1, "projection": points.tolist()}})
+    (run,) = read_all([path])
+    found = method_data(run, [run])["latents"]
+    assert found["axes"] == ["latent 1 (a.u.)", "(spread at random)"]
+    y = np.frombuffer(base64.b64decode(found["y"]), "<f4")
+    assert len(set(y)) == len(points)
+    assert np.abs(y).max() <= 1
+    axes = latent_plot(run).figure.axes[0]
+    assert (axes.get_ylabel(), list(axes.get_yticks())) == ("(spread at random)", [])
 
 
 def test_notes_say_how_a_run_was_made(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from hydra_bench.report.paper import classes, references
 from hydra_bench.report.paper.conformations import alignment, marked_particles
 from hydra_bench.report.paper.fixed_poses import fixed_poses
 from hydra_bench.report.paper.selection import select
-from hydra_bench.report.paper.supplement import sweeps
+from hydra_bench.report.paper.supplement import convergence, sweeps
 from hydra_bench.report.resolution_figures import fsc_curves
 from hydra_bench.report.runs import read_all, read_metrics
-from hydra_bench.report.style import Picture, report_style, save
+from hydra_bench.report.style import Picture, report_style
 from hydra_bench.rotations import euler_from_matrices
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +46,10 @@ def test_every_figure_is_drawn_with_its_caption_from_what_there_is(tmp_path: Pat
         assert out.with_suffix(".svg").stat().st_size > 5000
         assert out.with_suffix(".png").stat().st_size > 5000
         assert len(out.with_suffix(".txt").read_text()) > 100
+    held = contents()[4] | {"method": "held", "notes": {"poses_from": "hydra_k1"}}
+    write_run(tmp_path, held)
     found = {path.stem for path in draw("figs", tmp_path).glob("*.svg")}
-    assert {"convergence", "seeds"} <= found
+    assert {"convergence", "seeds", "fixed_poses_held"} <= found
 
 
 def test_the_main_method_is_the_best_with_classes_or_the_one_named(tmp_path: Path) -> None:
@@ -123,6 +125,17 @@ def test_marked_maps_are_the_particles_own_aligned_by_the_metrics(tmp_path: Path
         assert run["labels"][one.particle] == 0
 
 
+def test_the_ari_of_every_epoch_stands_beside_loss_and_resolution(tmp_path: Path) -> None:
+    runs = read_all(make_results(tmp_path))
+    picture = convergence(runs, method_lines(runs))
+    panels = {ax.get_ylabel().replace("\n", " "): ax for ax in picture.figure.axes}
+    assert list(panels) == ["loss", "ARI", "resolution used (Å)", "classes that are not empty"]
+    seeds = [run for run in runs if run.method == "hydra_k3"]
+    for line, run in zip(panels["ARI"].lines, seeds, strict=True):
+        assert list(line.get_ydata()) == run["history_ari"]
+        assert list(line.get_xdata()) == [0.12 * i for i in range(8)]
+
+
 @pytest.mark.parametrize("noun", ["cluster", "class"])
 def test_held_poses_stand_beside_the_consensus_that_gave_them(tmp_path: Path, noun: str) -> None:
     """As where one reconstruction of all images is made first, and its poses are taken as they are."""
@@ -136,8 +149,6 @@ def test_held_poses_stand_beside_the_consensus_that_gave_them(tmp_path: Path, no
     true = finished("bound", "True poses", 1.0, 0.9, reads_truth=True) | {"notes": {"poses_from": "truth"}}
     paths += [write_run(tmp_path, true)]
     assert fixed_poses(select(read_all(paths), tmp_path, "demo")) == []  # without the consensus run itself
-    out = draw("figs", tmp_path)
-    assert [path.stem for path in out.glob("fixed*.svg")] == ["fixed_poses_held"]
     with report_style():
         selection = select(read_all([*paths, tmp_path / "metrics/demo/consensus/1.json"]), tmp_path, "demo")
         (picture,) = fixed_poses(selection)
@@ -145,7 +156,7 @@ def test_held_poses_stand_beside_the_consensus_that_gave_them(tmp_path: Path, no
     assert {"a", "b", "c", "d", "Consensus", "Held poses", "all: 120 particles"} <= texts
     assert {f"{noun} {j}: 40 particles" for j in (1, 2, 3)} <= texts
     assert "what Consensus makes of all images together (ARI 0.000)" in picture.caption
-    assert (out / "fixed_poses_held.txt").read_text().startswith("Poses of Consensus, held. a: ")
+    assert (picture.name, picture.title) == ("fixed_poses_held", "Poses of Consensus, held")
 
 
 def test_a_sweep_is_of_methods_that_differ_in_one_parameter_only(tmp_path: Path) -> None:
@@ -184,6 +195,3 @@ def test_the_preset_of_sweeps_is_of_k_d_and_sharpness_alone(tmp_path: Path) -> N
     }
     dots = [line.get_ydata() for line in pictures["sweep_1_classes"].figure.axes[0].lines if line.get_marker() == "o"]
     assert [list(values) for values in dots] == [[0.9] * 3] * 4
-    with report_style():
-        for name, picture in pictures.items():
-            save(picture.figure, tmp_path / name)

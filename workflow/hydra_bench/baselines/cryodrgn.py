@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 from hydra_bench import config
 from hydra_bench.baselines import cryodrgn_files as files
 from hydra_bench.baselines.task import Task
-from hydra_bench.errors import InputError, RunFailedError
+from hydra_bench.errors import InputError
 from hydra_bench.files import write_map
 from hydra_bench.reconstruction import HISTORY_NAME, Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.recording import Outcome
@@ -60,7 +60,7 @@ def run_drgnai(task: Task, folder: Path) -> Outcome:
     # Loading the last checkpoint of the search would leave the table of poses as it was before the search, so the one
     # before that is taken, whose search is then repeated.
     usable = [epoch for epoch in files.epochs_written(out, "weights") if epoch != search]
-    _train(task, chosen, [*fixed, *_resumed(task, usable, with_poses=False)])
+    _train(task, chosen, [*fixed, *_resumed(task, usable)])
     last = max(files.epochs_written(out, "pose"), default=0)
     poses = files.read_poses(out / f"pose.{last}.pkl", task.stack, unit_px=1.0)
     latents = files.read_latents(out / f"z.{last}.pkl", n, chosen["zdim"], pickles=1)
@@ -72,8 +72,8 @@ def run_cryodrgn2(task: Task, folder: Path) -> Outcome:
     """cryoDRGN2: a variational auto-encoder whose poses are searched anew every few epochs."""
     chosen = _Settings("cryodrgn2", "abinit_het_old", task)
     n, out = len(task.stack), task.work / _OUTPUT
-    usable = [e for e in files.epochs_written(out, "pose") if e < chosen["num_epochs"]]
-    _train(task, chosen, ["--shuffle-seed", task.seed, *_resumed(task, usable, with_poses=True)])
+    # Never from a checkpoint: after loading one, the program takes a step at random poses that ruins what was learned.
+    _train(task, chosen, ["--shuffle-seed", task.seed, *_resumed(task)])
     poses = files.read_poses(out / "pose.pkl", task.stack, unit_px=task.stack.box_px + 1)
     latents = files.read_latents(out / "z.pkl", n, chosen["zdim"], pickles=2)
     pretrained = min(n, chosen["pretrain"])
@@ -90,7 +90,7 @@ def run_fixed_poses(task: Task, folder: Path) -> Outcome:
     given = ["--poses", _POSES, "--shuffle-seed", task.seed]
     usable = [e for e in files.epochs_written(out, "z") if e < chosen["num_epochs"]]
     # Poses that were being refined are not in its checkpoints, so such a run begins anew.
-    _train(task, chosen, [*given, *_resumed(task, [] if chosen["do_pose_sgd"] else usable, with_poses=False)])
+    _train(task, chosen, [*given, *_resumed(task, [] if chosen["do_pose_sgd"] else usable)])
     found = (task.poses.rotations, task.poses.shifts_A)
     if chosen["do_pose_sgd"] and chosen["num_epochs"] >= chosen["pretrain"]:
         found = files.read_poses(out / "pose.pkl", task.stack, unit_px=side)
@@ -137,21 +137,14 @@ def _search_epochs(chosen: _Settings, n_particles: int) -> int:
     return 3 if chosen["epochs_pose_search"] is None else chosen["epochs_pose_search"]
 
 
-def _resumed(task: Task, epochs: list[int], with_poses: bool) -> list[Any]:
+def _resumed(task: Task, epochs: Sequence[int] = ()) -> list[str]:
     """Options that go on from the last whole checkpoint of an attempt that was killed; none if there is none."""
     out = task.work / _OUTPUT
     for epoch in reversed(epochs):
-        weights, poses = f"weights.{epoch}.pkl", f"pose.{epoch}.pkl"
-        if not files.is_whole_checkpoint(out / weights):
-            continue
-        if with_poses:
-            try:
-                files.read_poses(out / poses, task.stack, unit_px=task.stack.box_px + 1)
-            except RunFailedError:
-                continue
-        print(f"hydra-bench: going on after epoch {epoch} of an attempt that was stopped", flush=True)
-        task.departures.append(f"resumed after epoch {epoch}, since the attempt before was stopped")
-        return ["--load", f"{_OUTPUT}/{weights}", *(["--load-poses", f"{_OUTPUT}/{poses}"] if with_poses else [])]
+        if files.is_whole_checkpoint(out / f"weights.{epoch}.pkl"):
+            print(f"hydra-bench: going on after epoch {epoch} of an attempt that was stopped", flush=True)
+            task.departures.append(f"resumed after epoch {epoch}, since the attempt before was stopped")
+            return ["--load", f"{_OUTPUT}/weights.{epoch}.pkl"]
     shutil.rmtree(out, ignore_errors=True)
     return []
 

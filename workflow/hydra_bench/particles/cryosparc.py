@@ -79,7 +79,8 @@ def read_cs_poses(path: Path, stack: Stack, passthrough: Path | None) -> tuple[n
     (asarnow/pyem, pull request 5, by cryoSPARC's authors), and cryoDRGN's parse_pose_csparc transposes it likewise.
     Shifts, in px of psize_A, have the sign of rlnOrigin, so the particle's displacement is their negative.
 
-    Where there are several classes (`alignments_class_<k>`, `alignments3D_multi`), it is each particle's most probable.
+    Where there are several classes (`alignments_class_<k>`, `alignments3D_multi`), each particle's most probable one is
+    taken.
     """
     data = read_dataset(path, passthrough, [])
     vectors, origins_A = _class_poses(data)

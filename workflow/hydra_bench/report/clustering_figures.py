@@ -143,14 +143,21 @@ def _species_legend(figure: Figure, run: Metrics) -> None:
 
 
 def scatter(ax: Axes, run: Metrics, points: np.ndarray, colours: list) -> None:
-    axis = "latent" if run["latents"]["columns"] <= 2 else "principal axis"
+    """Latents (M, 2) in their colours; one latent alone is spread at random across, within ±1."""
+    columns = run["latents"]["columns"]
+    axis = "latent" if columns <= 2 else "principal axis"
     size = float(np.clip(6000 / max(len(points), 1), 2, 14))
     # A fixed shuffle, or the last species drawn would hide the others.
-    order = np.random.default_rng(0).permutation(len(points))
+    random = np.random.default_rng(0)
+    order = random.permutation(len(points))
+    if columns == 1:
+        points = np.column_stack([points[:, 0], random.uniform(-1, 1, len(points))])
     ax.scatter(*points[order].T, c=np.array(colours)[order], s=size, alpha=0.75, linewidths=0, rasterized=True)
     ax.set_xlabel(f"{axis} 1 (a.u.)")
-    ax.set_ylabel(f"{axis} 2 (a.u.)")
+    ax.set_ylabel(f"{axis} 2 (a.u.)" if columns > 1 else "(spread at random)")
     ax.locator_params(nbins=4)
+    if columns == 1:
+        ax.set(ylim=(-2.5, 2.5), yticks=[])
 
 
 def dot(colour: tuple[float, ...], name: str) -> Line2D:

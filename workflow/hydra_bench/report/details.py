@@ -55,9 +55,9 @@ def facts(run: Metrics) -> list[tuple[str, str]]:
 def told(run: Metrics) -> list[Told]:
     """What notes of known form say of how a run was made; a name that says nothing is left out."""
     notes = run.get("notes") or {}
-    source = notes.get("poses_from")
+    source = run.poses_from
     said = [
-        Told("Poses from", [] if source is None else ["the truth" if source == TRUTH else str(source)]),
+        Told("Poses from", [] if source is None else ["the truth" if source == TRUTH else source]),
         Told("Versions", [f"{name} {version}" for name, version in (notes.get("versions") or {}).items()]),
         Told("Commands run", list(map(str, notes.get("commands") or [])), code=True),
         Told("Departures from the program's defaults", list(map(str, notes.get("departures") or []))),

@@ -115,9 +115,13 @@ def _latents(run: Metrics) -> dict[str, Any] | None:
     if not latents or not latents["columns"]:
         return None
     chosen = shown_particles(run)
-    points = np.array(latents["projection"])[chosen]
+    points, columns = np.array(latents["projection"])[chosen], latents["columns"]
+    name = "latent" if columns <= 2 else f"principal axis of {columns} latents,"
+    axes = [f"{name} {i} (a.u.)" for i in (1, 2)]
+    if columns == 1:  # points on a line would hide each other
+        points[:, 1], axes[1] = np.random.default_rng(0).uniform(-1, 1, len(points)), "(spread at random)"
     return {
-        "axis": "latent" if latents["columns"] <= 2 else f"principal axis of {latents['columns']} latents,",
+        "axes": axes,
         "own_spaces": run.noun == "class",
         "x": encoded(points[:, 0].astype("<f4")),
         "y": encoded(points[:, 1].astype("<f4")),

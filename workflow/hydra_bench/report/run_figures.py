@@ -67,6 +67,15 @@ def _scale_bar(ax: Axes, box: int, pixel: float) -> None:
     ax.text(start, y + 0.06 * box, f"{length} Å", color="white", fontsize=7, va="bottom", bbox=text)
 
 
+_CONVERGENCE = {
+    "loss": "loss (comparable within a phase and resolution only)",
+    "ari": "ARI of the labels after each epoch",
+    "l": "the resolution used",
+    "entropy": "the mean entropy of the particles' class posteriors",
+}
+"""What the caption says of each panel."""
+
+
 def convergence(run: Metrics, results: Path) -> Picture | None:
     """Loss, ARI, resolution and class sizes against images seen. None where the method left no history."""
     path = results / "reconstructions" / run.dataset / run.method / str(run.seed) / "history.csv"
@@ -76,6 +85,8 @@ def convergence(run: Metrics, results: Path) -> Picture | None:
     if len(run.get("history_ari") or []) == len(history):
         history["ari"] = run["history_ari"]
     sizes = [column for column in history if column.startswith("size_")]
+    if len(sizes) == 1:  # all particles in one class, all the time
+        history, sizes = history.drop(columns="entropy", errors="ignore"), []
     wanted = [
         ("loss", "loss"),
         ("ari", "ARI"),
@@ -99,12 +110,9 @@ def convergence(run: Metrics, results: Path) -> Picture | None:
     _phases(axes, history, seen)
     axes[-1].set_xlabel("images seen (thousands, repeats counted)")
     figure.align_ylabels(axes)
-    ari = "ARI of the labels after each epoch, " if "ari" in history else ""
-    caption = (
-        f"How {run.label} went: loss (comparable within a phase and resolution only), {ari}the resolution used, the "
-        f"mean entropy of the particles' class posteriors, and the number of particles in each predicted class. "
-        f"Seed {run.seed}."
-    )
+    shown = [_CONVERGENCE[column] for column, _ in panels]
+    shown += ["the number of particles in each predicted class"] * bool(sizes)
+    caption = f"How {run.label} went: {'; '.join(shown)}. Seed {run.seed}."
     return Picture(f"convergence_{run.method}", f"Convergence: {run.label}", caption, figure, run.method)
 
 

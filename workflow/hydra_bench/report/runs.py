@@ -113,6 +113,11 @@ class Metrics:
         return "true" if self.judge == "truth" else "reference"
 
     @property
+    def poses_from(self) -> str | None:
+        """The method whose poses it was given; "truth", or None for one that found its own."""
+        return (self.content.get("notes") or {}).get("poses_from")
+
+    @property
     def is_bound(self) -> bool:
         """A bound knows the truth: it is shown apart and not ranked."""
         return bool(self.content["reads_truth"])

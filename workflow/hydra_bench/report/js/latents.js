@@ -1,7 +1,7 @@
 /* Latent coordinates of particles: a point names its particle and shows its image. */
 
 function drawLatents(root, method, dataset) {
-  const { axis: axisName, own_spaces: ownSpaces, sizes } = method.latents;
+  const { axes, own_spaces: ownSpaces, sizes } = method.latents;
   const [x, y] = [decoded(method.latents.x, Float32Array), decoded(method.latents.y, Float32Array)];
   const [truth, label] = [decoded(method.latents.truth, Int16Array), decoded(method.latents.label, Uint16Array)];
   const particles = decoded(dataset.particles, Uint32Array);
@@ -36,7 +36,7 @@ function drawLatents(root, method, dataset) {
     if (picked !== null && (!ownSpaces || label[picked] === Number(space.value))) {
       data.push({ type: "scatter", mode: "markers", x: [x[picked]], y: [y[picked]], hoverinfo: "skip", showlegend: false, marker: { size: 16, symbol: "circle-open", color: theme().text, line: { width: 2 } } });
     }
-    return { data, layout: layout({ height: 460, hovermode: "closest", xaxis: axis(`${axisName} 1 (a.u.)`), yaxis: axis(`${axisName} 2 (a.u.)`) }) };
+    return { data, layout: layout({ height: 460, hovermode: "closest", xaxis: axis(axes[0]), yaxis: axis(axes[1], axes[1].endsWith("(a.u.)") ? {} : { range: [-2.5, 2.5], showticklabels: false, ticks: "", zeroline: false }) }) };
   };
 
   const card = particleCard(find(".particle"), dataset);

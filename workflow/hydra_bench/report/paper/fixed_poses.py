@@ -22,15 +22,10 @@ def fixed_poses(selection: Selection) -> list[Picture]:
     """A figure for each method that took the poses of another one here, which ended well too."""
     found = []
     for run in selection.runs:
-        consensus = next((one for one in selection.runs if one.method == poses_from(run)), None)
+        consensus = next((one for one in selection.runs if one.method == run.poses_from), None)
         if consensus is not None and (picture := draw(consensus, run, selection)) is not None:
             found.append(picture)
     return found
-
-
-def poses_from(run: Metrics) -> str | None:
-    """The method whose poses a run was given; "truth", or None for one that found its own."""
-    return (run.get("notes") or {}).get("poses_from")
 
 
 def draw(consensus: Metrics, run: Metrics, selection: Selection) -> Picture | None:

@@ -54,5 +54,7 @@ def select(runs: list[Metrics], results: Path, dataset: str, main_method: str | 
             names = ", ".join(run.method for run in shown)
             raise InputError(f"{main_method}: no run of this method ended well on {dataset}; there are {names}")
         main = found[0]
-    clustered = next((run for run in competing if run.noun == "cluster" and run.get("latents")), None)
+    # One that found its own poses before one that was given some.
+    clusters = [run for run in competing if run.noun == "cluster" and run.get("latents")]
+    clustered = min(clusters, key=lambda run: run.poses_from is not None, default=None)
     return Selection(results, groups[dataset], shown, main, clustered, method_lines(runs))

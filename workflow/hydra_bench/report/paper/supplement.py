@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.reconstruction import HISTORY_NAME, read_assignments
 from hydra_bench.report.method_lines import Line
 from hydra_bench.report.paper.conformations import alignment
-from hydra_bench.report.paper.fixed_poses import fixed_poses, poses_from
+from hydra_bench.report.paper.fixed_poses import fixed_poses
 from hydra_bench.report.paper.selection import Selection
 from hydra_bench.report.runs import Metrics, by_method, truth_of
 from hydra_bench.report.style import Picture, wrapped
@@ -62,6 +63,8 @@ def convergence(runs: list[Metrics], lines: dict[str, Line]) -> Picture | None:
         ax.set_ylabel(name)
         if key == "ari":
             ax.set_ylim(min(-0.03, ax.get_ylim()[0]), 1.03)
+        if key == "used":
+            ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         if key == "resolution_A":
             ax.set_yscale("log")
             ax.invert_yaxis()
@@ -91,7 +94,9 @@ def _history(run: Metrics) -> pd.DataFrame | None:
     if "l" in history:
         history["resolution_A"] = run["box_px"] * run["pixel_size_A"] / history["l"]
     sizes = history.filter(regex=r"^size_\d+$")
-    if sizes.shape[1]:
+    if sizes.shape[1] == 1:  # all particles in one class, all the time
+        history = history.drop(columns="entropy", errors="ignore")
+    elif sizes.shape[1]:
         history["used"] = (sizes >= 0.02 * run["n_particles"]).sum(axis=1)
     return history
 
@@ -156,7 +161,8 @@ def poses(selection: Selection, lines: dict[str, Line]) -> Picture | None:
     axes[0].set(xscale="log", xlabel="angle between estimated and true pose (°)", ylabel="share of particles")
     axes[0].set_xticks([1, 10, 100], ["1", "10", "100"])
     axes[1].set(xlabel="in-plane shift error (Å)")
-    _legend(figure, list(found), selection.everything, lines)
+    unmarked = {method: replace(line, marked=False) for method, line in lines.items()}
+    _legend(figure, list(found), selection.everything, unmarked)
     text = (
         "Pose errors after the alignment of each class's map to its species, over the particles in the class that is "
         f"matched to their species. Seed {selection.main.seed}."
@@ -194,7 +200,7 @@ def sweeps(runs: list[Metrics]) -> list[Picture]:
     for key in sorted({key for run in good for key in run["parameters"]}):
         for run in good:
             rest = {name: value for name, value in run["parameters"].items() if name != key}
-            rest |= {"poses_from": poses_from(run)}
+            rest |= {"poses_from": run.poses_from}
             groups[run["program"], key, json.dumps(rest, sort_keys=True)].append((run["parameters"].get(key), run))
     pictures = []
     for (program, key, _), members in groups.items():
