@@ -1,0 +1,174 @@
+"""RELION's multi-class ab initio by its adapter, with the real program on a tiny stack.
+
+Started from the true maps it must find the true poses and classes: angles, origins, hand, sign and the order of the
+particles are then read as they are meant.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+from test_backprojection import STRUCTURES
+
+from hydra_bench import config
+from hydra_bench.baselines.relion import printed_defaults
+from hydra_bench.cli import main
+from hydra_bench.files import read_json, read_map
+from hydra_bench.reconstruction import class_volume_path, read_assignments, read_run, sample_path
+from hydra_bench.rotations import angular_distance_deg
+from hydra_bench.simulate import simulate
+from hydra_bench.truth import read_truth
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("relion_refine") is None,
+    reason="relion_refine is missing: apt-get install --no-install-recommends relion",
+)
+
+IMAGES, BOX, PIXEL_A = 50, 32, 13.2
+EVALUATED = 3
+
+
+def species(entry: str, chains: list[str] | None) -> dict[str, Any]:
+    return {"entry": entry, "chains": chains, "assembly": None, "model": 1, "images": IMAGES}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with stack/ and truth/: two species, little noise."""
+    folder = tmp_path_factory.mktemp("relion_classification")
+    ctf = {
+        "voltage_kV": 300,
+        "spherical_aberration_mm": 2.7,
+        "amplitude_contrast": 0.1,
+        "defocus_A": [10000, 25000],
+        "astigmatism_A": [0, 500],
+        "phase_shift_deg": 0,
+    }
+    definition = {
+        "seed": 1,
+        "species": {"spliceosome": species("3jb9", None), "large_subunit": species("6zu5", ["L*"])},
+        "simulation": {
+            "box_px": 64,
+            "pixel_size_A": 6.6,
+            "delivered_box_px": BOX,
+            "snr": 0.5,
+            "shift_px": 3,
+            "b_factor_A2": 100,
+            "ctf": ctf,
+        },
+        "evaluation_particles_per_class": EVALUATED,
+    }
+    simulate(definition, STRUCTURES, folder / "stack", folder / "truth")
+    return folder
+
+
+def reconstruct(data: Path, out: Path, **parameters: Any) -> dict[str, Any]:
+    """Run the adapter; return what it noted."""
+    schema = config.parameter_schema("relion")
+    filled = {key: value["default"] for key, value in schema["properties"].items()} | {"classes": 2} | parameters
+    definition = {"name": "relion_k2", "program": "relion", "parameters": filled}
+    stack = data / "stack"
+    command = ["reconstruct", "--definition", json.dumps(definition), "--particles", str(stack / "particles.star")]
+    command += ["--evaluation-list", str(stack / "evaluation_particles.txt"), "--threads", "2", "--seed", "0"]
+    assert main([*command, "--state", str(out.with_suffix(".state")), "--out", str(out)]) == 0
+    run = read_run(out)
+    assert run.state == "ok", (run.reason, run.notes.get("log_tail"))
+    return {"images_seen": run.images_seen, **run.notes}
+
+
+def test_from_the_true_maps_it_finds_the_true_poses(data: Path, tmp_path: Path) -> None:
+    truth = read_truth(data / "truth")
+    notes = reconstruct(
+        data,
+        tmp_path / "out",
+        references=[str(path) for path in truth.volume_paths],
+        firstiter_cc=True,
+        ini_high=40,
+        iter=2,
+        offset_range=2,
+        offset_step=1,
+        tau2_fudge=4,
+        normalise="always",
+    )
+    found = read_assignments(tmp_path / "out", len(truth))
+    error = angular_distance_deg(found.rotations, truth.rotations)
+    shift_error = np.linalg.norm(found.shifts_A - truth.shifts_A, axis=1)
+    print("median error", np.median(error), "degrees", np.median(shift_error), "A", notes["departures"])
+    assert np.median(error) <= 5
+    assert np.median(shift_error) <= 0.5 * PIXEL_A
+    assert np.linalg.norm(truth.shifts_A, axis=1).mean() > 0.5 * PIXEL_A, "a shift read the wrong way would not show"
+    assert adjusted_rand_score(truth.classes, found.classes) >= 0.8
+    assert notes["images_seen"] == 2 * len(truth)
+    assert notes["commands"][0].startswith("relion_preprocess --operate_on particles.mrcs --norm")
+
+
+def test_ab_initio(data: Path, tmp_path: Path) -> None:
+    out, n = tmp_path / "out", 2 * IMAGES
+    notes = reconstruct(
+        data,
+        out,
+        sgd_ini_iter=10,
+        sgd_inbetween_iter=10,
+        sgd_fin_iter=5,
+        sgd_ini_resol=80,
+        sgd_fin_resol=40,
+        sgd_ini_subset=30,
+        sgd_fin_subset=1000,
+        sgd_healpix_order=1,
+        sgd_offset_range=2,
+        iter=2,
+        healpix_order=1,
+        offset_range=2,
+    )
+    found = read_assignments(out, n)
+    print(np.bincount(found.classes), notes)
+    assert notes["images_seen"] == 10 * 30 + sum(round(30 + i / 10 * 70) for i in range(10)) + 5 * n + 2 * n
+    assert notes["versions"]["relion"][0].isdigit()
+    assert len(notes["commands"]) == 2, "the simulated stack is normalised"
+    for particle in map(int, (data / "stack" / "evaluation_particles.txt").read_text().split()):
+        own, pixel_size_A = read_map(sample_path(out, particle))
+        assert (own.shape, pixel_size_A) == ((BOX,) * 3, pytest.approx(PIXEL_A))
+        np.testing.assert_array_equal(own, read_map(class_volume_path(out, found.classes[particle]))[0])
+    metrics = tmp_path / "metrics.json"
+    command = [
+        "evaluate",
+        "--dataset",
+        "tiny",
+        "--method",
+        "relion_k2",
+        "--label",
+        "RELION",
+        "--reconstruction",
+        str(out),
+    ]
+    command += ["--particles", str(data / "stack" / "particles.star"), "--truth", str(data / "truth")]
+    assert main([*command, "--out", str(metrics), "--aligned", str(tmp_path / "aligned")]) == 0
+    print(read_json(metrics))
+
+
+NAMES = {"classes": "K", "references": "ref", **{f"sgd_{name}": name for name in ("healpix_order", "oversampling")}}
+NAMES |= {f"sgd_{name}": name for name in ("offset_range", "offset_step")}
+
+
+def test_defaults_are_relions() -> None:
+    """Of the parameters that have a number in RELION's help; switches are on or off as its job forms have them."""
+    said = subprocess.run(["relion_refine", "--help"], capture_output=True, text=True).stdout
+    printed = printed_defaults(said)
+    if "--sgd" not in printed:
+        pytest.skip("this RELION has other options of gradient descent than 3.1; apt-get install relion has 3.1")
+    compared = 0
+    for name, content in config.parameter_schema("relion")["properties"].items():
+        default = printed.get(f"--{NAMES.get(name, name)}")
+        if name in ("classes", "gpu", "normalise") or isinstance(content["default"], bool):
+            continue
+        expected = {"None": None, "-1": None}.get(default, default)
+        assert (
+            content["default"] if isinstance(content["default"], str | None) else f"{content['default']:g}"
+        ) == expected
+        compared += 1
+    assert compared > 15

@@ -1,0 +1,260 @@
+"""RELION: maps of K classes by stochastic gradient descent, then 3D classification that starts from them.
+
+Two runs of `relion_refine` in the task's working folder: `sgd/run_it*` from random poses, and `class3d/run_it*` from
+the maps of the first. In the first each iteration sees a mini-batch, and who was never in one has class 0; the
+second's iterations are over all particles, so its last gives everyone a class and a pose. RELION's angles and
+origins are this project's, and so are its maps. It keeps no posteriors: a particle's is 1 in its class.
+
+Options are those of version 3.1; since version 4 the first step is `--grad`. Scheres, J. Struct. Biol. 180 (2012) 519.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hydra_bench.baselines.programs import program_output
+from hydra_bench.baselines.task import Task
+from hydra_bench.errors import InputError, RunFailedError
+from hydra_bench.files import read_map, read_star, write_map, write_star
+from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.recording import Outcome
+from hydra_bench.stack import IMAGES_NAME, STAR_NAME, Stack, optics_table, particle_table
+from hydra_bench.truth import poses_from_table
+
+REFINE, PREPROCESS = "relion_refine", "relion_preprocess"
+
+BOTH = ("particle_diameter", "sym", "offset", "pad", "gpu")
+"""Parameters of both steps that are options of the same name with a value."""
+
+SWITCHES = ("ctf", "ctf_intact_first_peak", "norm", "scale", "zero_mask", "flatten_solvent")
+
+SAMPLING = ("healpix_order", "oversampling", "offset_range", "offset_step")
+
+CLASSIFICATION = ("iter", "tau2_fudge", "ini_high", "strict_highres_exp", *SAMPLING)
+
+_UNREMARKABLE = {"--i", "--o", "--K", "--ref", "--sgd", "--grad", "--denovo_3dref", "--j", "--pool", "--random_seed"}
+_UNREMARKABLE |= {"--preread_images", "--sgd_write_iter", "--grad_write_iter"}
+_CHECKED_IMAGES = 1000
+"""Images whose background is looked at, to tell whether a stack is normalised."""
+
+
+def run(task: Task, folder: Path) -> Outcome:
+    """Run RELION on the task's stack; write the reconstruction into a folder.
+
+    Raises
+    ------
+    RunFailedError
+        If a program failed or left something unusable.
+    InputError
+        If the references are not K maps of the stack's box.
+    """
+    programs, parameters = task.programs, task.parameters
+    version = relion_version(programs.output(REFINE, "--version"))
+    programs.versions["relion"] = ".".join(map(str, version))
+    defaults = printed_defaults(programs.output(REFINE, "--help"))
+    for name in ("sgd", "class3d"):
+        (task.work / name).mkdir(exist_ok=True)
+    prepare_particles(task)
+    both = shared_options(task)
+    task.departures.extend(departures("all steps", both, defaults))
+    images_seen = parameters["iter"] * len(task.stack)
+    if "references" in parameters:
+        references = given_references(task)
+    else:
+        descent = descent_options(parameters, len(task.stack), version[0])
+        task.departures.extend(departures("ab initio", descent, defaults))
+        references = ab_initio(task, [*both, *descent])
+        images_seen += sum(batch_sizes(parameters, len(task.stack)))
+    write_star(task.work / "references.star", {"": pd.DataFrame({"rlnReferenceImage": references})})
+    classification = classification_options(parameters)
+    task.departures.extend(departures("classification", classification, defaults))
+    programs.run(REFINE, *both, "--ref", "references.star", *classification, "--o", "class3d/run", cwd=task.work)
+    write_reconstruction(task, task.work / "class3d" / f"run_it{parameters['iter']:03d}", folder)
+    return Outcome(images_seen)
+
+
+def relion_version(said: str) -> tuple[int, ...]:
+    """(3, 1, 3) of what `relion_refine --version` says. Raises RunFailedError."""
+    found = re.search(r"version:?\s*(\d+(?:\.\d+)*)", said, re.IGNORECASE)
+    if found is None:
+        raise RunFailedError(f"{REFINE} --version: no version in {' '.join(said.split())[:80]!r}")
+    return tuple(int(part) for part in found.group(1).split("."))
+
+
+def printed_defaults(said: str) -> dict[str, str]:
+    """Option -> default, as `relion_refine --help` prints them: `--tau2_fudge (1) : ...`."""
+    return dict(re.findall(r"^\s*(--\w+) \((.*?)\) :", said, re.MULTILINE))
+
+
+def departures(step: str, options: list[str], defaults: dict[str, str]) -> list[str]:
+    """What of a command's options is not RELION's default, for the report."""
+    found, rest = [], list(options)
+    while rest:
+        option = rest.pop(0)
+        value = rest.pop(0) if rest and not rest[0].startswith("--") else None
+        default = defaults.get(option)
+        if option in _UNREMARKABLE or (value is not None and _same(value, default)):
+            continue
+        given = option if value is None else f"{option} {value}"
+        was = "off" if value is None else default if default not in (None, "") else "none"
+        found.append(f"{step}: {given} (RELION's default: {was})")
+    return found
+
+
+def _same(value: str, default: str | None) -> bool:
+    try:
+        return float(value) == float(default or "")
+    except ValueError:
+        return value == default
+
+
+def background_is_normal(stack: Stack) -> bool:
+    """Whether images have, on the whole, mean 0 and deviation 1 (to a tenth) outside the circle that the box holds."""
+    sample = np.unique(np.linspace(0, len(stack) - 1, min(len(stack), _CHECKED_IMAGES)).astype(np.int64))
+    axis = np.arange(stack.box_px) - stack.box_px // 2
+    outside = np.hypot(axis[:, None], axis) > stack.box_px / 2
+    background = stack.read_images(sample)[:, outside]
+    mean, deviation = float(background.mean()), float(background.std(axis=1).mean())
+    return abs(mean) < 0.1 and abs(deviation - 1) < 0.1
+
+
+def prepare_particles(task: Task) -> None:
+    """Put the stack into the working folder, normalised as is wanted."""
+    stack, wanted = task.stack, task.parameters["normalise"]
+    # A link, so that no path of this machine is in the command lines that the report shows.
+    link = task.work / IMAGES_NAME
+    link.unlink(missing_ok=True)
+    link.symlink_to(stack.images.paths[0].resolve())
+    images = IMAGES_NAME
+    if wanted == "never" or (wanted == "auto" and background_is_normal(stack)):
+        task.departures.append(f"particles as they are in the stack, not normalised by {PREPROCESS}")
+    else:
+        images = f"normalised_{IMAGES_NAME}"
+        normalise = ["--norm", "--bg_radius", str(stack.box_px // 2 - 1)]
+        task.programs.run(PREPROCESS, "--operate_on", link.name, *normalise, "--operate_out", images, cwd=task.work)
+    optics, groups = optics_table(stack.optics, stack.box_px, stack.pixel_size_A)
+    particles = particle_table(len(stack), stack.defocus, images, groups)
+    write_star(task.work / STAR_NAME, {"optics": optics, "particles": particles})
+
+
+def shared_options(task: Task) -> list[str]:
+    """Options of both steps. RELION takes seed 0 for no shuffling, and a negative one for the time of day."""
+    parameters = task.parameters
+    options = ["--i", STAR_NAME, "--K", str(parameters["classes"]), "--random_seed", str(task.seed + 1)]
+    options += ["--j", str(task.threads), "--pool", "10", "--preread_images"]
+    options += _valued(parameters, {name: name for name in BOTH})
+    return options + [f"--{name}" for name in SWITCHES if parameters[name]]
+
+
+def descent_options(parameters: dict[str, Any], n_particles: int, major: int) -> list[str]:
+    """Options of the first step; the names of version 3's --sgd, or of --grad since version 4."""
+    parts = [parameters[f"sgd_{part}_iter"] for part in ("ini", "inbetween", "fin")]
+    total = sum(parts)
+    options = ["--denovo_3dref", *_valued(parameters, {f"sgd_{name}": name for name in SAMPLING})]
+    prefix = "sgd" if major < 4 else "grad"
+    for part in ("ini", "fin"):
+        subset = min(parameters[f"sgd_{part}_subset"], n_particles)
+        options += [f"--{prefix}_{part}_resol", _text(parameters[f"sgd_{part}_resol"])]
+        options += [f"--{prefix}_{part}_subset", str(subset)]
+    options += [f"--{prefix}", f"--{prefix}_write_iter", str(total)]
+    if major < 4:
+        names = ("ini", "inbetween", "fin")
+        return options + [word for name, n in zip(names, parts, strict=True) for word in (f"--sgd_{name}_iter", str(n))]
+    shares = ["--grad_ini_frac", _text(parts[0] / total), "--grad_fin_frac", _text(parts[2] / total)]
+    return [*options, "--iter", str(total), *shares]
+
+
+def classification_options(parameters: dict[str, Any]) -> list[str]:
+    options = _valued(parameters, {name: name for name in CLASSIFICATION})
+    return options + (["--firstiter_cc"] if parameters["firstiter_cc"] else [])
+
+
+def _valued(parameters: dict[str, Any], names: dict[str, str]) -> list[str]:
+    """--<option> value, for each parameter -> option that has a value."""
+    given = {option: parameters[name] for name, option in names.items() if name in parameters}
+    return [word for option, value in given.items() for word in (f"--{option}", _text(value))]
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def batch_sizes(parameters: dict[str, Any], n_particles: int) -> list[int]:
+    """The size of each iteration's mini-batch: the initial one, then rising linearly, then the final one."""
+    first, last = (min(parameters[f"sgd_{part}_subset"], n_particles) for part in ("ini", "fin"))
+    between = parameters["sgd_inbetween_iter"]
+    rising = [round(first + i / between * (last - first)) for i in range(between)]
+    return [first] * parameters["sgd_ini_iter"] + rising + [last] * parameters["sgd_fin_iter"]
+
+
+def ab_initio(task: Task, options: list[str]) -> list[str]:
+    """Run the first step, unless an earlier attempt has ended it; return its maps, relative to the working folder."""
+    parameters, done = task.parameters, task.work / "sgd" / "done"
+    if not done.is_file():
+        task.programs.run(REFINE, *options, "--o", "sgd/run", cwd=task.work)
+    total = sum(parameters[f"sgd_{part}_iter"] for part in ("ini", "inbetween", "fin"))
+    names = [f"sgd/run_it{total:03d}_class{k + 1:03d}.mrc" for k in range(parameters["classes"])]
+    for name in names:
+        read_class_map(task.work / name, task.stack)
+    done.touch()
+    return names
+
+
+def given_references(task: Task) -> list[str]:
+    """Copy the maps to start from into the working folder; return their names. Raises InputError."""
+    paths = [Path(path) for path in task.parameters["references"]]
+    if len(paths) != task.parameters["classes"]:
+        raise InputError(f"parameters.references: {len(paths)} maps; there are {task.parameters['classes']} classes")
+    names = [f"reference_{k + 1:03d}.mrc" for k in range(len(paths))]
+    for path, name in zip(paths, names, strict=True):
+        volume, pixel_size_A = read_map(path)
+        if len(volume) != task.stack.box_px or not np.isclose(pixel_size_A, task.stack.pixel_size_A, rtol=1e-3):
+            wanted = f"{task.stack.box_px} px of {task.stack.pixel_size_A:g} Å"
+            raise InputError(f"{path}: {len(volume)} px of {pixel_size_A:g} Å; the stack has {wanted}")
+        write_map(task.work / name, volume, task.stack.pixel_size_A)
+    return names
+
+
+def read_class_map(path: Path, stack: Stack) -> np.ndarray:
+    """A map (D, D, D) that RELION wrote. Raises RunFailedError if it is missing, broken or of another box."""
+    with program_output(path):
+        volume, _ = read_map(path)
+    if len(volume) != stack.box_px:
+        raise RunFailedError(f"unusable output: {path}: {len(volume)} px; the stack has {stack.box_px}")
+    if not np.isfinite(volume).all():
+        raise RunFailedError(f"unusable output: {path}: values that are no numbers")
+    return volume
+
+
+def read_particles(path: Path, n_particles: int, n_classes: int) -> Assignments:
+    """What a *_data.star says of the particles, in the order of the stack. Raises RunFailedError."""
+    with program_output(path):
+        table = read_star(path)["particles"]
+        rows = table["rlnImageName"].str.split("@").str[0].astype(int).to_numpy() - 1
+        classes = table["rlnClassNumber"].to_numpy(np.int64) - 1
+        rotations, shifts_A = poses_from_table(table)
+    if not np.array_equal(np.sort(rows), np.arange(n_particles)):
+        raise RunFailedError(f"unusable output: {path}: {len(rows)} particles; the stack has {n_particles}")
+    if classes.min() < 0 or classes.max() >= n_classes:
+        raise RunFailedError(f"unusable output: {path}: rlnClassNumber must lie in 1..{n_classes}")
+    order = np.argsort(rows)
+    classes = classes[order]
+    latents = np.zeros((n_particles, 0))
+    return Assignments(classes, np.eye(n_classes)[classes], rotations[order], shifts_A[order], latents)
+
+
+def write_reconstruction(task: Task, root: Path, folder: Path) -> None:
+    """Translate RELION's files <root>_data.star and <root>_class<k>.mrc into the contract. Raises RunFailedError."""
+    n_classes = task.parameters["classes"]
+    assignments = read_particles(root.with_name(f"{root.name}_data.star"), len(task.stack), n_classes)
+    write_assignments(folder, assignments)
+    for k in range(n_classes):
+        volume = read_class_map(root.with_name(f"{root.name}_class{k + 1:03d}.mrc"), task.stack)
+        write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
+        for particle in task.evaluation[assignments.classes[task.evaluation] == k]:
+            write_map(sample_path(folder, int(particle)), volume, task.stack.pixel_size_A)
