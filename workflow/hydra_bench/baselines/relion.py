@@ -28,16 +28,28 @@ from hydra_bench.truth import poses_from_table
 
 REFINE, PREPROCESS = "relion_refine", "relion_preprocess"
 
-BOTH = ("particle_diameter", "sym", "offset", "pad", "gpu")
+BOTH = ("particle_diameter", "sym", "offset", "pad")
 """Parameters of both steps that are options of the same name with a value."""
 
 SWITCHES = ("ctf", "ctf_intact_first_peak", "norm", "scale", "zero_mask", "flatten_solvent")
 
-SAMPLING = ("healpix_order", "oversampling", "offset_range", "offset_step")
+SAMPLING = ("healpix_order", "oversampling", "offset_range", "offset_step", "maxsig")
 
 CLASSIFICATION = ("iter", "tau2_fudge", "ini_high", "strict_highres_exp", *SAMPLING)
 
-_UNREMARKABLE = {"--i", "--o", "--K", "--ref", "--sgd", "--grad", "--denovo_3dref", "--j", "--pool", "--random_seed"}
+_UNREMARKABLE = {
+    "--i",
+    "--o",
+    "--K",
+    "--ref",
+    "--sgd",
+    "--grad",
+    "--denovo_3dref",
+    "--j",
+    "--pool",
+    "--random_seed",
+    "--gpu",
+}
 _UNREMARKABLE |= {"--preread_images", "--sgd_write_iter", "--grad_write_iter"}
 _CHECKED_IMAGES = 1000
 """Images whose background is looked at, to tell whether a stack is normalised."""
@@ -71,9 +83,9 @@ def run(task: Task, folder: Path) -> Outcome:
         references = ab_initio(task, [*both, *descent])
         images_seen += sum(batch_sizes(parameters, len(task.stack)))
     write_star(task.work / "references.star", {"": pd.DataFrame({"rlnReferenceImage": references})})
-    classification = classification_options(parameters)
-    task.departures.extend(departures("classification", classification, defaults))
-    programs.run(REFINE, *both, "--ref", "references.star", *classification, "--o", "class3d/run", cwd=task.work)
+    options = classification_options(parameters)
+    task.departures.extend(departures("classification", options, defaults))
+    classify(task, [*both, "--ref", "references.star", *options])
     write_reconstruction(task, task.work / "class3d" / f"run_it{parameters['iter']:03d}", folder)
     return Outcome(images_seen)
 
@@ -142,12 +154,16 @@ def prepare_particles(task: Task) -> None:
     write_star(task.work / STAR_NAME, {"optics": optics, "particles": particles})
 
 
+def execution_options(task: Task) -> list[str]:
+    """How a run is computed, which changes nothing of what."""
+    return ["--j", str(task.threads), "--pool", "10", "--preread_images", *_valued(task.parameters, {"gpu": "gpu"})]
+
+
 def shared_options(task: Task) -> list[str]:
     """Options of both steps. RELION takes seed 0 for no shuffling, and a negative one for the time of day."""
     parameters = task.parameters
     options = ["--i", STAR_NAME, "--K", str(parameters["classes"]), "--random_seed", str(task.seed + 1)]
-    options += ["--j", str(task.threads), "--pool", "10", "--preread_images"]
-    options += _valued(parameters, {name: name for name in BOTH})
+    options += execution_options(task) + _valued(parameters, {name: name for name in BOTH})
     return options + [f"--{name}" for name in SWITCHES if parameters[name]]
 
 
@@ -203,6 +219,16 @@ def ab_initio(task: Task, options: list[str]) -> list[str]:
         read_class_map(task.work / name, task.stack)
     done.touch()
     return names
+
+
+def classify(task: Task, options: list[str]) -> None:
+    """Run the second step; one that was killed goes on from its last iteration."""
+    so_far = sorted((task.work / "class3d").glob("run_it*_optimiser.star"))
+    if so_far and so_far[-1].name == f"run_it{task.parameters['iter']:03d}_optimiser.star":
+        return
+    if so_far:
+        options = ["--continue", f"class3d/{so_far[-1].name}", *execution_options(task)]
+    task.programs.run(REFINE, *options, "--o", "class3d/run", cwd=task.work)
 
 
 def given_references(task: Task) -> list[str]:
