@@ -1,8 +1,11 @@
-"""RELION: initial models of K classes by gradient descent, then 3D classification; the program relion_refine.
+"""RELION: maps of K classes by stochastic gradient descent, then 3D classification that starts from them.
 
-The stack of the contract is what RELION reads: its STAR file, white particles, background of mean 0 and standard
-deviation 1. Angles and origins are RELION's in the reconstruction contract, too. During gradient descent most particles
-are in no batch of an iteration and have class 0, so classes are those of the classification that follows it.
+Two runs of `relion_refine` in the task's working folder: `sgd/run_it*` from random poses, and `class3d/run_it*` from
+the maps of the first. In the first each iteration sees a mini-batch, and who was never in one has class 0; the
+second's iterations are over all particles, so its last gives everyone a class and a pose. RELION's angles and
+origins are this project's, and so are its maps. It keeps no posteriors: a particle's is 1 in its class.
+
+Options are those of version 3.1; since version 4 the first step is `--grad`. Scheres, J. Struct. Biol. 180 (2012) 519.
 """
 
 from __future__ import annotations
@@ -20,200 +23,264 @@ from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.files import read_map, read_star, write_map, write_star
 from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.recording import Outcome
+from hydra_bench.stack import IMAGES_NAME, STAR_NAME, Stack, optics_table, particle_table
 from hydra_bench.truth import poses_from_table
 
-_PROGRAM = "relion_refine"
-_DIAMETER_OF_BOX = 0.95
-_FIRST_WITH_GRAD = 4
-"""The version from which initial models are made by --grad; before it, by --sgd."""
+REFINE, PREPROCESS = "relion_refine", "relion_preprocess"
 
-_DONE = "done"
-"""A file that says that an attempt before has made the initial models."""
+BOTH = ("particle_diameter", "sym", "offset", "pad")
+"""Parameters of both steps that are options of the same name with a value."""
 
-_DEFAULTS: dict[str, Any] = {
-    "--sgd_ini_iter": 50,
-    "--sgd_inbetween_iter": 200,
-    "--sgd_fin_iter": 50,
-    "--sgd_ini_resol": 35,
-    "--sgd_fin_resol": 15,
-    "--sgd_ini_subset": 100,
-    "--sgd_fin_subset": 500,
-    "--healpix_order": 2,
-    "--offset_range": 6,
-    "--offset_step": 2,
-    "--iter": 50,
-    "--tau2_fudge": 1,
-    "--pad": 2,
+SWITCHES = ("ctf", "ctf_intact_first_peak", "norm", "scale", "zero_mask", "flatten_solvent")
+
+SAMPLING = ("healpix_order", "oversampling", "offset_range", "offset_step", "maxsig")
+
+CLASSIFICATION = ("iter", "tau2_fudge", "ini_high", "strict_highres_exp", *SAMPLING)
+
+_UNREMARKABLE = {
+    "--i",
+    "--o",
+    "--K",
+    "--ref",
+    "--sgd",
+    "--grad",
+    "--denovo_3dref",
+    "--j",
+    "--pool",
+    "--random_seed",
+    "--gpu",
 }
-"""What relion_refine takes where it is not told."""
+_UNREMARKABLE |= {"--preread_images", "--sgd_write_iter", "--grad_write_iter"}
+_CHECKED_IMAGES = 1000
+"""Images whose background is looked at, to tell whether a stack is normalised."""
 
 
 def run(task: Task, folder: Path) -> Outcome:
-    """Write the reconstruction of one run. Raises RunFailedError, or InputError for references that do not fit."""
-    parameters, images_seen = task.parameters, 0
-    classes = parameters["classes"]
-    version = relion_version(task)
-    references = [Path(path) for path in parameters.get("references") or []]
-    if references and len(references) != classes:
-        raise InputError(
-            f"parameters.references: {len(references)} maps; one for each of {classes} classes is expected"
-        )
-    if not references:
-        initial = task.work / "initial"
-        options = initial_options(task, version)
-        if not (initial / _DONE).is_file():
-            refine(task, initial, options)
-            (initial / _DONE).touch()
-        references = last_maps(initial, classes)
-        images_seen += batches_of(parameters, len(task.stack)) if version < _FIRST_WITH_GRAD else 0
-        list_departures(task, "initial models", options)
-    write_references(task.work / "references.star", references)
-    options = classification_options(task)
-    list_departures(task, "classification", options)
-    classified = task.work / "classified"
-    # A classification that was killed goes on from its last iteration.
-    so_far = sorted(classified.glob("run_it*_optimiser.star"))
-    if so_far and not is_last(so_far[-1], parameters["iterations"]):
-        options = {"--continue": so_far[-1]}
-    if not so_far or "--continue" in options:
-        refine(task, classified, options)
-    images_seen += parameters["iterations"] * len(task.stack)
-    write_result(task, classified, folder)
+    """Run RELION on the task's stack; write the reconstruction into a folder.
+
+    Raises
+    ------
+    RunFailedError
+        If a program failed or left something unusable.
+    InputError
+        If the references are not K maps of the stack's box.
+    """
+    programs, parameters = task.programs, task.parameters
+    version = relion_version(programs.output(REFINE, "--version"))
+    programs.versions["relion"] = ".".join(map(str, version))
+    defaults = printed_defaults(programs.output(REFINE, "--help"))
+    for name in ("sgd", "class3d"):
+        (task.work / name).mkdir(exist_ok=True)
+    prepare_particles(task)
+    both = shared_options(task)
+    task.departures.extend(departures("all steps", both, defaults))
+    images_seen = parameters["iter"] * len(task.stack)
+    if "references" in parameters:
+        references = given_references(task)
+    else:
+        descent = descent_options(parameters, len(task.stack), version[0])
+        task.departures.extend(departures("ab initio", descent, defaults))
+        references = ab_initio(task, [*both, *descent])
+        images_seen += sum(batch_sizes(parameters, len(task.stack)))
+    write_star(task.work / "references.star", {"": pd.DataFrame({"rlnReferenceImage": references})})
+    options = classification_options(parameters)
+    task.departures.extend(departures("classification", options, defaults))
+    classify(task, [*both, "--ref", "references.star", *options])
+    write_reconstruction(task, task.work / "class3d" / f"run_it{parameters['iter']:03d}", folder)
     return Outcome(images_seen)
 
 
-def relion_version(task: Task) -> int:
-    """The major version; the whole one goes into the notes. Raises RunFailedError."""
-    said = task.programs.output(_PROGRAM, "--version")
-    found = re.search(r"(\d+)(?:\.\w+)+", said)
+def relion_version(said: str) -> tuple[int, ...]:
+    """(3, 1, 3) of what `relion_refine --version` says. Raises RunFailedError."""
+    found = re.search(r"version:?\s*(\d+(?:\.\d+)*)", said, re.IGNORECASE)
     if found is None:
-        raise RunFailedError(f"{_PROGRAM} --version says {' '.join(said.split())[:80]!r}, which names no version")
-    task.programs.versions["RELION"] = found[0]
-    return int(found[1])
+        raise RunFailedError(f"{REFINE} --version: no version in {' '.join(said.split())[:80]!r}")
+    return tuple(int(part) for part in found.group(1).split("."))
 
 
-def common_options(task: Task) -> dict[str, Any]:
-    """Options of both steps; a value of None is a flag without one."""
-    parameters, stack = task.parameters, task.stack
-    diameter = parameters.get("particle_diameter_A", _DIAMETER_OF_BOX * stack.box_px * stack.pixel_size_A)
-    return {
-        "--i": stack.path.name,
-        "--K": parameters["classes"],
-        "--ctf": None,
-        "--particle_diameter": f"{diameter:.1f}",
-        "--zero_mask": None,
-        "--flatten_solvent": None,
-        "--norm": None,
-        "--scale": None,
-        "--oversampling": 1,
-        "--offset_range": parameters["offset_range_px"],
-        "--offset_step": parameters["offset_step_px"],
-        "--pad": parameters["padding"],
-        "--pool": 10,
-        "--j": task.threads,
-        "--random_seed": task.seed,
-        "--dont_combine_weights_via_disc": None,
-        **({"--gpu": None} if task.device == "cuda" else {}),
-    }
+def printed_defaults(said: str) -> dict[str, str]:
+    """Option -> default, as `relion_refine --help` prints them: `--tau2_fudge (1) : ...`."""
+    return dict(re.findall(r"^\s*(--\w+) \((.*?)\) :", said, re.MULTILINE))
 
 
-def initial_options(task: Task, version: int) -> dict[str, Any]:
-    """Options for initial models from random orientations."""
+def departures(step: str, options: list[str], defaults: dict[str, str]) -> list[str]:
+    """What of a command's options is not RELION's default, for the report."""
+    found, rest = [], list(options)
+    while rest:
+        option = rest.pop(0)
+        value = rest.pop(0) if rest and not rest[0].startswith("--") else None
+        default = defaults.get(option)
+        if option in _UNREMARKABLE or (value is not None and _same(value, default)):
+            continue
+        given = option if value is None else f"{option} {value}"
+        was = "off" if value is None else default if default not in (None, "") else "none"
+        found.append(f"{step}: {given} (RELION's default: {was})")
+    return found
+
+
+def _same(value: str, default: str | None) -> bool:
+    try:
+        return float(value) == float(default or "")
+    except ValueError:
+        return value == default
+
+
+def background_is_normal(stack: Stack) -> bool:
+    """Whether images have, on the whole, mean 0 and deviation 1 (to a tenth) outside the circle that the box holds."""
+    sample = np.unique(np.linspace(0, len(stack) - 1, min(len(stack), _CHECKED_IMAGES)).astype(np.int64))
+    axis = np.arange(stack.box_px) - stack.box_px // 2
+    outside = np.hypot(axis[:, None], axis) > stack.box_px / 2
+    background = stack.read_images(sample)[:, outside]
+    mean, deviation = float(background.mean()), float(background.std(axis=1).mean())
+    return abs(mean) < 0.1 and abs(deviation - 1) < 0.1
+
+
+def prepare_particles(task: Task) -> None:
+    """Put the stack into the working folder, normalised as is wanted."""
+    stack, wanted = task.stack, task.parameters["normalise"]
+    # A link, so that no path of this machine is in the command lines that the report shows.
+    link = task.work / IMAGES_NAME
+    link.unlink(missing_ok=True)
+    link.symlink_to(stack.images.paths[0].resolve())
+    images = IMAGES_NAME
+    if wanted == "never" or (wanted == "auto" and background_is_normal(stack)):
+        task.departures.append(f"particles as they are in the stack, not normalised by {PREPROCESS}")
+    else:
+        images = f"normalised_{IMAGES_NAME}"
+        normalise = ["--norm", "--bg_radius", str(stack.box_px // 2 - 1)]
+        task.programs.run(PREPROCESS, "--operate_on", link.name, *normalise, "--operate_out", images, cwd=task.work)
+    optics, groups = optics_table(stack.optics, stack.box_px, stack.pixel_size_A)
+    particles = particle_table(len(stack), stack.defocus, images, groups)
+    write_star(task.work / STAR_NAME, {"optics": optics, "particles": particles})
+
+
+def execution_options(task: Task) -> list[str]:
+    """How a run is computed, which changes nothing of what."""
+    return ["--j", str(task.threads), "--pool", "10", "--preread_images", *_valued(task.parameters, {"gpu": "gpu"})]
+
+
+def shared_options(task: Task) -> list[str]:
+    """Options of both steps. RELION takes seed 0 for no shuffling, and a negative one for the time of day."""
     parameters = task.parameters
-    options = common_options(task) | {"--denovo_3dref": None, "--healpix_order": parameters["sgd_healpix_order"]}
-    iterations = [parameters[f"sgd_{which}_iterations"] for which in ("initial", "between", "final")]
-    if version >= _FIRST_WITH_GRAD:
-        return options | {"--grad": None, "--iter": sum(iterations)}
-    return options | {
-        "--sgd": None,
-        "--sgd_ini_iter": iterations[0],
-        "--sgd_inbetween_iter": iterations[1],
-        "--sgd_fin_iter": iterations[2],
-        "--sgd_ini_resol": parameters["sgd_initial_resolution_A"],
-        "--sgd_fin_resol": parameters["sgd_final_resolution_A"],
-        "--sgd_ini_subset": min(parameters["sgd_initial_batch"], len(task.stack)),
-        "--sgd_fin_subset": min(parameters["sgd_final_batch"], len(task.stack)),
-        "--sgd_write_iter": 50,
-    }
+    options = ["--i", STAR_NAME, "--K", str(parameters["classes"]), "--random_seed", str(task.seed + 1)]
+    options += execution_options(task) + _valued(parameters, {name: name for name in BOTH})
+    return options + [f"--{name}" for name in SWITCHES if parameters[name]]
 
 
-def classification_options(task: Task) -> dict[str, Any]:
-    parameters = task.parameters
-    options = common_options(task) | {
-        "--ref": task.work / "references.star",
-        "--iter": parameters["iterations"],
-        "--healpix_order": parameters["healpix_order"],
-        "--tau2_fudge": parameters["tau2_fudge"],
-    }
-    if "initial_resolution_A" in parameters:
-        options["--ini_high"] = parameters["initial_resolution_A"]
-    return options | ({"--firstiter_cc": None} if parameters["correlate_first"] else {})
+def descent_options(parameters: dict[str, Any], n_particles: int, major: int) -> list[str]:
+    """Options of the first step; the names of version 3's --sgd, or of --grad since version 4."""
+    parts = [parameters[f"sgd_{part}_iter"] for part in ("ini", "inbetween", "fin")]
+    total = sum(parts)
+    options = ["--denovo_3dref", *_valued(parameters, {f"sgd_{name}": name for name in SAMPLING})]
+    prefix = "sgd" if major < 4 else "grad"
+    for part in ("ini", "fin"):
+        subset = min(parameters[f"sgd_{part}_subset"], n_particles)
+        options += [f"--{prefix}_{part}_resol", _text(parameters[f"sgd_{part}_resol"])]
+        options += [f"--{prefix}_{part}_subset", str(subset)]
+    options += [f"--{prefix}", f"--{prefix}_write_iter", str(total)]
+    if major < 4:
+        names = ("ini", "inbetween", "fin")
+        return options + [word for name, n in zip(names, parts, strict=True) for word in (f"--sgd_{name}_iter", str(n))]
+    shares = ["--grad_ini_frac", _text(parts[0] / total), "--grad_fin_frac", _text(parts[2] / total)]
+    return [*options, "--iter", str(total), *shares]
 
 
-def list_departures(task: Task, step: str, options: dict[str, Any]) -> None:
-    for name, default in _DEFAULTS.items():
-        if name in options and options[name] != default:
-            task.departures.append(f"{step}: {name} {options[name]}, not {default}")
+def classification_options(parameters: dict[str, Any]) -> list[str]:
+    options = _valued(parameters, {name: name for name in CLASSIFICATION})
+    return options + (["--firstiter_cc"] if parameters["firstiter_cc"] else [])
 
 
-def refine(task: Task, out: Path, options: dict[str, Any]) -> None:
-    """Run relion_refine in the folder of the stack, to which the STAR file's image names are relative."""
-    out.mkdir(parents=True, exist_ok=True)
-    words = [word for name, value in options.items() for word in ([name] if value is None else [name, str(value)])]
-    task.programs.run(_PROGRAM, "--o", (out / "run").resolve(), *words, cwd=task.stack.path.parent)
+def _valued(parameters: dict[str, Any], names: dict[str, str]) -> list[str]:
+    """--<option> value, for each parameter -> option that has a value."""
+    given = {option: parameters[name] for name, option in names.items() if name in parameters}
+    return [word for option, value in given.items() for word in (f"--{option}", _text(value))]
 
 
-def is_last(optimiser: Path, iterations: int) -> bool:
-    return optimiser.name == f"run_it{iterations:03d}_optimiser.star"
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
-def last_maps(folder: Path, classes: int) -> list[Path]:
-    """The class maps of the last iteration that has them all. Raises RunFailedError."""
-    for first in sorted(folder.glob("run_it*_class001.mrc"), reverse=True):
-        maps = [first.with_name(first.name.replace("class001", f"class{k + 1:03d}")) for k in range(classes)]
-        if all(path.is_file() for path in maps):
-            return maps
-    raise RunFailedError(f"unusable output: {_PROGRAM} left no map of each class")
+def batch_sizes(parameters: dict[str, Any], n_particles: int) -> list[int]:
+    """The size of each iteration's mini-batch: the initial one, then rising linearly, then the final one."""
+    first, last = (min(parameters[f"sgd_{part}_subset"], n_particles) for part in ("ini", "fin"))
+    between = parameters["sgd_inbetween_iter"]
+    rising = [round(first + i / between * (last - first)) for i in range(between)]
+    return [first] * parameters["sgd_ini_iter"] + rising + [last] * parameters["sgd_fin_iter"]
 
 
-def batches_of(parameters: dict[str, Any], n_particles: int) -> int:
-    """Images that gradient descent sees: batches grow evenly between the first and the last size."""
-    first, last = (min(parameters[f"sgd_{which}_batch"], n_particles) for which in ("initial", "final"))
-    between = parameters["sgd_between_iterations"] * (first + last) // 2
-    return parameters["sgd_initial_iterations"] * first + between + parameters["sgd_final_iterations"] * last
+def ab_initio(task: Task, options: list[str]) -> list[str]:
+    """Run the first step, unless an earlier attempt has ended it; return its maps, relative to the working folder."""
+    parameters, done = task.parameters, task.work / "sgd" / "done"
+    if not done.is_file():
+        task.programs.run(REFINE, *options, "--o", "sgd/run", cwd=task.work)
+    total = sum(parameters[f"sgd_{part}_iter"] for part in ("ini", "inbetween", "fin"))
+    names = [f"sgd/run_it{total:03d}_class{k + 1:03d}.mrc" for k in range(parameters["classes"])]
+    for name in names:
+        read_class_map(task.work / name, task.stack)
+    done.touch()
+    return names
 
 
-def write_references(path: Path, maps: list[Path]) -> None:
-    write_star(path, {"": pd.DataFrame({"rlnReferenceImage": [str(one.resolve()) for one in maps]})})
+def classify(task: Task, options: list[str]) -> None:
+    """Run the second step; one that was killed goes on from its last iteration."""
+    so_far = sorted((task.work / "class3d").glob("run_it*_optimiser.star"))
+    if so_far and so_far[-1].name == f"run_it{task.parameters['iter']:03d}_optimiser.star":
+        return
+    if so_far:
+        options = ["--continue", f"class3d/{so_far[-1].name}", *execution_options(task)]
+    task.programs.run(REFINE, *options, "--o", "class3d/run", cwd=task.work)
 
 
-def write_result(task: Task, classified: Path, folder: Path) -> None:
-    """Translate the last iteration. Raises RunFailedError if something of it is missing or broken."""
-    stem = classified / f"run_it{task.parameters['iterations']:03d}"
-    classes, n = task.parameters["classes"], len(task.stack)
-    data = Path(f"{stem}_data.star")
-    with program_output(data):
-        table = in_stack_order(read_star(data)["particles"], n, data)
-        labels = table["rlnClassNumber"].to_numpy(np.int64) - 1
+def given_references(task: Task) -> list[str]:
+    """Copy the maps to start from into the working folder; return their names. Raises InputError."""
+    paths = [Path(path) for path in task.parameters["references"]]
+    if len(paths) != task.parameters["classes"]:
+        raise InputError(f"parameters.references: {len(paths)} maps; there are {task.parameters['classes']} classes")
+    names = [f"reference_{k + 1:03d}.mrc" for k in range(len(paths))]
+    for path, name in zip(paths, names, strict=True):
+        volume, pixel_size_A = read_map(path)
+        if len(volume) != task.stack.box_px or not np.isclose(pixel_size_A, task.stack.pixel_size_A, rtol=1e-3):
+            wanted = f"{task.stack.box_px} px of {task.stack.pixel_size_A:g} Å"
+            raise InputError(f"{path}: {len(volume)} px of {pixel_size_A:g} Å; the stack has {wanted}")
+        write_map(task.work / name, volume, task.stack.pixel_size_A)
+    return names
+
+
+def read_class_map(path: Path, stack: Stack) -> np.ndarray:
+    """A map (D, D, D) that RELION wrote. Raises RunFailedError if it is missing, broken or of another box."""
+    with program_output(path):
+        volume, _ = read_map(path)
+    if len(volume) != stack.box_px:
+        raise RunFailedError(f"unusable output: {path}: {len(volume)} px; the stack has {stack.box_px}")
+    if not np.isfinite(volume).all():
+        raise RunFailedError(f"unusable output: {path}: values that are no numbers")
+    return volume
+
+
+def read_particles(path: Path, n_particles: int, n_classes: int) -> Assignments:
+    """What a *_data.star says of the particles, in the order of the stack. Raises RunFailedError."""
+    with program_output(path):
+        table = read_star(path)["particles"]
+        rows = table["rlnImageName"].str.split("@").str[0].astype(int).to_numpy() - 1
+        classes = table["rlnClassNumber"].to_numpy(np.int64) - 1
         rotations, shifts_A = poses_from_table(table)
-    if labels.min() < 0 or labels.max() >= classes:
-        raise RunFailedError(f"unusable output: {data.name}: a particle has no class")
-    none = np.zeros((n, 0))
-    write_assignments(folder, Assignments(labels, np.eye(classes)[labels], rotations, shifts_A, none))
-    for k in range(classes):
-        path = Path(f"{stem}_class{k + 1:03d}.mrc")
-        with program_output(path):
-            volume, _ = read_map(path)
-            if volume.shape != (task.stack.box_px,) * 3:
-                raise ValueError(f"a map of {volume.shape} voxels")
+    if not np.array_equal(np.sort(rows), np.arange(n_particles)):
+        raise RunFailedError(f"unusable output: {path}: {len(rows)} particles; the stack has {n_particles}")
+    if classes.min() < 0 or classes.max() >= n_classes:
+        raise RunFailedError(f"unusable output: {path}: rlnClassNumber must lie in 1..{n_classes}")
+    order = np.argsort(rows)
+    classes = classes[order]
+    latents = np.zeros((n_particles, 0))
+    return Assignments(classes, np.eye(n_classes)[classes], rotations[order], shifts_A[order], latents)
+
+
+def write_reconstruction(task: Task, root: Path, folder: Path) -> None:
+    """Translate RELION's files <root>_data.star and <root>_class<k>.mrc into the contract. Raises RunFailedError."""
+    n_classes = task.parameters["classes"]
+    assignments = read_particles(root.with_name(f"{root.name}_data.star"), len(task.stack), n_classes)
+    write_assignments(folder, assignments)
+    for k in range(n_classes):
+        volume = read_class_map(root.with_name(f"{root.name}_class{k + 1:03d}.mrc"), task.stack)
         write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
-        for particle in task.evaluation[labels[task.evaluation] == k]:
+        for particle in task.evaluation[assignments.classes[task.evaluation] == k]:
             write_map(sample_path(folder, int(particle)), volume, task.stack.pixel_size_A)
-
-
-def in_stack_order(table: pd.DataFrame, n: int, path: Path) -> pd.DataFrame:
-    """Rows in the order of the stack, which RELION does not keep. Raises ValueError if not each is there once."""
-    numbers = table["rlnImageName"].str.partition("@")[0].astype(int).to_numpy() - 1
-    if not np.array_equal(np.sort(numbers), np.arange(n)):
-        raise ValueError(f"{path.name} lists {len(table)} of {n} particles")
-    return table.iloc[np.argsort(numbers)].reset_index(drop=True)
