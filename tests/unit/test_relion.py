@@ -102,9 +102,14 @@ def definition(time_limit_min: float | None = None, **parameters: Any) -> str:
     return json.dumps({"name": "r", "program": "relion", "parameters": filled, "time_limit_min": time_limit_min})
 
 
-def reconstruct(case: Case, tmp_path: Path, expected: int = 0, **given: Any) -> Run | None:
+def reconstruct(
+    case: Case, tmp_path: Path, expected: int = 0, poses_from: str | None = None, **given: Any
+) -> Run | None:
     stack = case.stack.path
-    command = ["reconstruct", "--definition", definition(**given), "--particles", str(stack)]
+    defined = json.dumps({**json.loads(definition(**given)), "poses_from": poses_from})
+    command = ["reconstruct", "--definition", defined, "--particles", str(stack)]
+    if poses_from is not None:
+        command += ["--poses-from", str(stack.parents[1] / "truth" / "truth.star")]
     command += ["--evaluation-list", str(stack.parent / "evaluation_particles.txt"), "--seed", "4", "--threads", "1"]
     assert main([*command, "--state", str(tmp_path / "state"), "--out", str(tmp_path / "out")]) == expected
     return read_run(tmp_path / "out") if expected == 0 else None
@@ -131,6 +136,25 @@ def test_what_relion_wrote_becomes_a_reconstruction(case: Case, tmp_path: Path) 
     assert "--random_seed 5" in initial
     assert "--random_seed 5" in classification
     assert not [word for word in (initial + classification).split() if word.startswith("/")], "a path of this machine"
+
+
+@pytest.mark.usefixtures("relion_there")
+def test_it_starts_from_averages_of_given_classes(case: Case, tmp_path: Path) -> None:
+    run = reconstruct(case, tmp_path, poses_from="truth")
+    assert run.state == "ok", run.reason
+    assert len(run.notes["commands"]) == 1, "no initial models"
+    assert "classification started from averages at the classes and poses of truth" in run.notes["departures"]
+    for k in range(2):
+        start = read_map(tmp_path / "state" / "work" / f"reference_{k + 1:03d}.mrc")[0]
+        alike = [np.corrcoef(start.ravel(), case.truth.class_volume(j).ravel())[0, 1] for j in range(2)]
+        assert np.argmax(alike) == k
+        assert alike[k] > 0.8
+
+
+@pytest.mark.usefixtures("relion_there")
+def test_given_classes_must_not_be_more_than_relions(case: Case, tmp_path: Path) -> None:
+    run = reconstruct(case, tmp_path, poses_from="truth", classes=1)
+    assert run.reason == "parameters.classes: 1; truth has 2 classes"
 
 
 @pytest.mark.usefixtures("relion_there")

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hydra_bench.baselines.backprojection import back_project
 from hydra_bench.baselines.programs import program_output
-from hydra_bench.baselines.task import Task
+from hydra_bench.baselines.task import GivenPoses, Task
 from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.files import read_map, read_star, write_map, write_star
 from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
@@ -77,6 +78,8 @@ def run(task: Task, folder: Path) -> Outcome:
     images_seen = parameters["iter"] * len(task.stack)
     if "references" in parameters:
         references = given_references(task)
+    elif task.poses is not None:
+        references = averages(task, task.poses)
     else:
         descent = descent_options(parameters, len(task.stack), version[0])
         task.departures.extend(departures("ab initio", descent, defaults))
@@ -242,6 +245,22 @@ def given_references(task: Task) -> list[str]:
         if len(volume) != task.stack.box_px or not np.isclose(pixel_size_A, task.stack.pixel_size_A, rtol=1e-3):
             wanted = f"{task.stack.box_px} px of {task.stack.pixel_size_A:g} Å"
             raise InputError(f"{path}: {len(volume)} px of {pixel_size_A:g} Å; the stack has {wanted}")
+        write_map(task.work / name, volume, task.stack.pixel_size_A)
+    return names
+
+
+def averages(task: Task, poses: GivenPoses) -> list[str]:
+    """Average the particles of each given class at the given poses, as maps to start from; return their names.
+
+    RELION is not given the poses themselves. Started from the truth it tells what its classification can hold.
+    """
+    found = int(poses.classes.max()) + 1
+    if found > task.parameters["classes"]:
+        raise RunFailedError(f"parameters.classes: {task.parameters['classes']}; {poses.source} has {found} classes")
+    task.departures.append(f"classification started from averages at the classes and poses of {poses.source}")
+    names = [f"reference_{k + 1:03d}.mrc" for k in range(task.parameters["classes"])]
+    for k, name in enumerate(names):
+        volume = back_project(task.stack, np.flatnonzero(poses.classes == k), poses.rotations, poses.shifts_A)
         write_map(task.work / name, volume, task.stack.pixel_size_A)
     return names
 
