@@ -117,13 +117,13 @@ def test_ab_initio(data: Path, tmp_path: Path) -> None:
     notes = reconstruct(
         data,
         out,
-        sgd_ini_iter=5,
-        sgd_inbetween_iter=5,
-        sgd_fin_iter=2,
+        sgd_ini_iter=2,
+        sgd_inbetween_iter=2,
+        sgd_fin_iter=1,
         sgd_ini_resol=80,
         sgd_fin_resol=40,
-        sgd_ini_subset=30,
-        sgd_fin_subset=1000,
+        sgd_ini_subset=20,
+        sgd_fin_subset=40,
         sgd_healpix_order=1,
         sgd_offset_range=2,
         sgd_maxsig=100,
@@ -136,7 +136,7 @@ def test_ab_initio(data: Path, tmp_path: Path) -> None:
     )
     found = read_assignments(out, n)
     print(np.bincount(found.classes), notes)
-    assert notes["images_seen"] == 5 * 30 + (30 + 44 + 58 + 72 + 86) + 2 * n + 2 * n
+    assert notes["images_seen"] == 2 * 20 + (20 + 30) + 40 + 2 * n
     assert notes["versions"]["relion"][0].isdigit()
     assert len(notes["commands"]) == 2, "the simulated stack is normalised"
     for particle in map(int, (data / "stack" / "evaluation_particles.txt").read_text().split()):
