@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from simulated import dataset
 
 from hydra_bench.files import read_map, read_star, write_star
 from hydra_bench.fourier import fft_centred, frequency_radius
@@ -22,27 +23,16 @@ STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
 
 pytestmark = pytest.mark.skipif(RELION is None, reason="relion_reconstruct is missing: apt-get install relion")
 
-DEFINITION = {
-    "seed": 3,
-    "species": {"small_subunit": {"entry": "6zu5", "chains": ["S*"], "assembly": None, "model": 1, "images": 400}},
-    "simulation": {
-        "box_px": 96,
-        "pixel_size_A": 4.4,
-        "delivered_box_px": 48,
-        "snr": 0.5,
-        "shift_px": 6,
-        "b_factor_A2": 100,
-        "ctf": {
-            "voltage_kV": 300,
-            "spherical_aberration_mm": 2.7,
-            "amplitude_contrast": 0.1,
-            "defocus_A": [10000, 25000],
-            "astigmatism_A": [0, 4000],
-            "phase_shift_deg": 0,
-        },
-    },
-    "evaluation_particles_per_class": 1,
-}
+DEFINITION = dataset(
+    3,
+    {"small_subunit": {"entry": "6zu5", "chains": ["S*"], "images": 400}},
+    evaluated=1,
+    box_px=96,
+    pixel_size_A=4.4,
+    delivered_box_px=48,
+    snr=0.5,
+    ctf={"astigmatism_A": [0, 4000]},
+)
 
 
 def shell_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

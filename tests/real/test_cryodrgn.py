@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated import dataset
 from test_backprojection import STRUCTURES, shell_correlation
 
 from hydra_bench import config
@@ -39,27 +40,18 @@ pytestmark = pytest.mark.skipif(
 N, BOX = 160, 32
 LOW = slice(1, 9)
 """Shells 1 to 8 of 16: to 53 Å."""
-DEFINITION: dict[str, Any] = {
-    "seed": 3,
-    "species": {"small_subunit": {"entry": "6zu5", "chains": ["S*"], "assembly": None, "model": 1, "images": N}},
-    "simulation": {
-        "box_px": 64,
-        "pixel_size_A": 6.6,
-        "delivered_box_px": BOX,
-        "snr": 20,
-        "shift_px": 4,
-        "b_factor_A2": 200,
-        "ctf": {
-            "voltage_kV": 300,
-            "spherical_aberration_mm": 2.7,
-            "amplitude_contrast": 0.1,
-            "defocus_A": [10000, 25000],
-            "astigmatism_A": [0, 4000],
-            "phase_shift_deg": 0,
-        },
-    },
-    "evaluation_particles_per_class": 3,
-}
+DEFINITION = dataset(
+    3,
+    {"small_subunit": {"entry": "6zu5", "chains": ["S*"], "images": N}},
+    evaluated=3,
+    box_px=64,
+    pixel_size_A=6.6,
+    delivered_box_px=BOX,
+    snr=20,
+    shift_px=4,
+    b_factor_A2=200,
+    ctf={"astigmatism_A": [0, 4000]},
+)
 SMALL = {"enc_dim": 128, "dec_dim": 128, "lr": 1e-3, "batch_size": 8, "beta": 100}
 """So strong a prior that the field leans on no latents: the encoder learns from centred images, of which there are none
 when poses are searched."""

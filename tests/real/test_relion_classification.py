@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated import dataset
 from sklearn.metrics import adjusted_rand_score
 from test_backprojection import STRUCTURES, shell_correlation
 
@@ -33,44 +34,28 @@ IMAGES, BOX, PIXEL_A = 50, 32, 13.2
 EVALUATED = 3
 
 
-def species(entry: str, chains: list[str] | None) -> dict[str, Any]:
-    return {"entry": entry, "chains": chains, "assembly": None, "model": 1, "images": IMAGES}
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with stack/ and truth/: two species, little noise."""
     folder = tmp_path_factory.mktemp("relion_classification")
-    ctf = {
-        "voltage_kV": 300,
-        "spherical_aberration_mm": 2.7,
-        "amplitude_contrast": 0.1,
-        "defocus_A": [10000, 25000],
-        "astigmatism_A": [0, 500],
-        "phase_shift_deg": 0,
-    }
-    definition = {
-        "seed": 1,
-        "species": {"spliceosome": species("3jb9", None), "large_subunit": species("6zu5", ["L*"])},
-        "simulation": {
-            "box_px": 64,
-            "pixel_size_A": 6.6,
-            "delivered_box_px": BOX,
-            "snr": 0.5,
-            "shift_px": 4,
-            "b_factor_A2": 100,
-            "ctf": ctf,
-        },
-        "evaluation_particles_per_class": EVALUATED,
-    }
+    species = {"spliceosome": {"entry": "3jb9"}, "large_subunit": {"entry": "6zu5", "chains": ["L*"]}}
+    definition = dataset(
+        1,
+        {name: {**one, "images": IMAGES} for name, one in species.items()},
+        evaluated=EVALUATED,
+        box_px=64,
+        pixel_size_A=6.6,
+        delivered_box_px=BOX,
+        snr=0.5,
+        shift_px=4,
+    )
     simulate(definition, STRUCTURES, folder / "stack", folder / "truth")
     return folder
 
 
 def reconstruct(data: Path, out: Path, **parameters: Any) -> dict[str, Any]:
     """Run the adapter; return what it noted."""
-    schema = config.parameter_schema("relion")
-    filled = {key: value["default"] for key, value in schema["properties"].items()} | {"classes": 2} | parameters
+    filled = config.filled_parameters("relion", {"classes": 2, **parameters})
     definition = {"name": "relion_k2", "program": "relion", "parameters": filled}
     stack = data / "stack"
     command = ["reconstruct", "--definition", json.dumps(definition), "--particles", str(stack / "particles.star")]

@@ -317,7 +317,7 @@ def test_every_card_is_complete(program: str) -> None:
     assert (
         always
         <= set(card)
-        <= always | {"adapter", "environment", "executables", "install", "file_parameters", "files_from"}
+        <= always | {"adapter", "environment", "executables", "needs_poses", "install", "file_parameters", "files_from"}
     )
     assert isinstance(card["reads_truth"], bool)
     assert isinstance(card["takes_poses"], bool)
@@ -376,6 +376,20 @@ def test_a_file_that_parameters_name_must_be_there(tmp_path: Path) -> None:
     configuration.check_named_files(checked)  # it does not run
     with pytest.raises(InputError, match=r"method_definitions\.relion\.parameters: nowhere\.mrc: no such file"):
         configuration.check_named_files(checked | {"methods": ["relion"]})
+
+
+def test_a_program_that_needs_poses_is_given_some() -> None:
+    settings = configuration.load([DEFAULT])
+    settings["method_definitions"]["known"] = {"program": "known_poses", "label": "known"}
+    with pytest.raises(InputError, match=r"known\.poses_from: is null; the program known_poses needs poses, truth or"):
+        configuration.validate(settings)
+
+
+def test_a_time_limit_is_for_programs_of_others() -> None:
+    settings = configuration.load([DEFAULT])
+    settings["method_definitions"]["hydra_k3"]["time_limit_min"] = 5
+    with pytest.raises(InputError, match=r"hydra_k3\.time_limit_min: the program hydra has no time limit of its own"):
+        configuration.validate(settings)
 
 
 def test_who_is_given_true_poses_is_a_bound() -> None:

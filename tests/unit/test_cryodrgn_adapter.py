@@ -121,15 +121,6 @@ def test_the_second_half_of_cryodrgn2s_latents_counts(tmp_path: Path, case: Case
     assert "z.pkl: not a pickle of arrays" in run(tmp_path, case, "cut z", "cryodrgn2").reason
 
 
-def test_given_poses_are_needed(tmp_path: Path, case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    stack = case.stack.path
-    command = ["reconstruct", "--particles", str(stack), "--state", str(tmp_path), "--out", str(tmp_path / "out")]
-    command += ["--evaluation-list", str(stack.parent / "evaluation_particles.txt")]
-    definition = {"name": "one", "program": "cryodrgn_fixed", "parameters": {}}
-    assert main([*command, "--definition", json.dumps(definition)]) == 2
-    assert "poses_from: null" in capsys.readouterr().err
-
-
 def test_tables_come_back_as_they_were(tmp_path: Path, case: Case) -> None:
     stack, truth = case.stack, case.truth
     files.write_ctf(tmp_path / "ctf.pkl", stack)

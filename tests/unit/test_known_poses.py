@@ -91,6 +91,13 @@ def test_the_method_writes_a_map_a_class(case: Case, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_map(sample_path(tmp_path / "out", particle))[0], own)
 
 
-def test_without_poses_there_is_nothing_to_do(case: Case, tmp_path: Path) -> None:
-    reconstruct(case, tmp_path / "out")
-    assert read_run(tmp_path / "out").reason.startswith("it needs poses; set poses_from")
+@pytest.mark.parametrize("program", ["known_poses", "cryodrgn_fixed"])
+def test_what_needs_poses_does_nothing_without(
+    program: str, case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reconstruct", "--particles", str(case.stack.path), "--state", str(tmp_path / "state")]
+    command += ["--evaluation-list", str(case.stack.path.parent / "evaluation_particles.txt")]
+    definition = json.dumps({"name": "one", "program": program, "parameters": {}})
+    assert main([*command, "--out", str(tmp_path / "out"), "--definition", definition]) == 2
+    assert f"--poses-from: is missing; the program {program} needs poses" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -223,10 +223,10 @@ def test_who_needs_the_poses_of_a_failed_run_fails_too(
     (tmp_path / "out").rename(tmp_path / "source")
     script(programs, "theirs", "echo 1.2")
     poses = ["--poses-from", str(tmp_path / "source" / "particles.star")]
-    assert main([*method, *poses, "--definition", definition(poses_from="two")]) == 0
+    assert main([*method, *poses, "--definition", definition(poses_from="one")]) == 0
     run = read_run(tmp_path / "out")
-    assert run.reason.startswith("its poses are those of two, which ended as failed: theirs go: exit status 1")
-    assert run.notes["poses_from"] == "two"
+    assert run.reason.startswith("its poses are those of one, which ended as failed: theirs go: exit status 1")
+    assert run.notes["poses_from"] == "one"
     hydra = ["hydra", "--particles", str(case.stack.path), *poses, "--out", str(tmp_path / "hydra")]
     assert main([*hydra, "--definition", json.dumps({"name": "h", "program": "hydra", "parameters": {}})]) == 0
     assert read_run(tmp_path / "hydra").reason.startswith("its poses are those of one, which ended as failed")
@@ -239,7 +239,7 @@ def test_who_needs_the_poses_of_what_is_not_configured_is_not_configured_either(
     assert main([*method, "--definition", definition(parameters={"unlicensed": True})]) == 0
     (tmp_path / "out").rename(tmp_path / "source")
     poses = ["--poses-from", str(tmp_path / "source" / "particles.star")]
-    assert main([*method, *poses, "--definition", definition(poses_from="two")]) == 0
+    assert main([*method, *poses, "--definition", definition(poses_from="one")]) == 0
     hydra = ["hydra", "--particles", str(case.stack.path), *poses, "--out", str(tmp_path / "hydra")]
     assert main([*hydra, "--definition", json.dumps({"name": "h", "program": "hydra", "parameters": {}})]) == 0
     for name in ("out", "hydra"):
@@ -280,7 +280,22 @@ def test_sigterm_ends_the_program_too(programs: Programs, tmp_path: Path) -> Non
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
-def test_tasks_hold_nothing_of_the_truth(case: Case, programs: Programs, tmp_path: Path) -> None:
-    task = Task(case.stack, np.arange(2), {}, 0, 1, "cpu", tmp_path, programs)
-    assert task.poses is None
-    assert not [name for name in vars(replace(task)) if "truth" in name]
+def test_a_task_has_no_place_for_the_truth() -> None:
+    """What an adapter is given: a field more is to be thought of here."""
+    known = ["stack", "evaluation", "parameters", "seed", "threads", "device", "work", "programs", "poses"]
+    assert [field.name for field in fields(Task)] == [*known, "departures"]
+
+
+def test_a_program_that_cannot_be_started_is_a_failure_of_one_line(programs: Programs) -> None:
+    script(programs, "theirs", "")
+    (programs.environment / "bin" / "theirs").write_text("#!/no/such/interpreter\n")
+    for ask in (programs.run, programs.output):
+        with pytest.raises(RunFailedError, match=r"^theirs: cannot be started \(No such file or directory\)$"):
+            ask("theirs", "--version")
+
+
+def test_a_program_that_does_not_answer_is_not_waited_for(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hydra_bench.baselines.programs._QUERY_S", 0.5)
+    script(programs, "theirs", "exec sleep 60")
+    with pytest.raises(RunFailedError, match=r"^theirs: says nothing within 0.5 s when asked --version$"):
+        programs.output("theirs", "--version")

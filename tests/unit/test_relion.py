@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Case
+from hydra_cases import Case
 
 from hydra_bench import config
 from hydra_bench.baselines import relion

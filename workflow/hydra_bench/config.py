@@ -161,6 +161,9 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
             method["parameters"] = filled_parameters(method["program"], method["parameters"], (*at, "parameters"))
             _check_merging(method["merge_classes"] or {}, (*at, "merge_classes"))
             _check_poses(checked["method_definitions"], name)
+            if method["time_limit_min"] is not None and has_rule(method["program"]):
+                problem = f"the program {method['program']} has no time limit of its own; null is expected"
+                raise KeyPathError((*at, "time_limit_min"), problem)
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):
             for i, name in enumerate(checked[kind]):
                 _check_name(name, checked[definitions], (kind, i), f"a key of {definitions}")
@@ -197,9 +200,11 @@ def _check_poses(definitions: dict[str, Any], name: str) -> None:
     source = definitions[name]["poses_from"]
     if name == TRUTH:
         raise KeyPathError(at[:2], f"{TRUTH!r} is not allowed as a name; it stands for the true poses in poses_from")
+    program = definitions[name]["program"]
+    if source is None and card(program).get("needs_poses"):
+        raise KeyPathError(at, f"is null; the program {program} needs poses, {TRUTH} or those of another method")
     if source is None:
         return
-    program = definitions[name]["program"]
     if not card(program).get("takes_poses"):
         takers = ", ".join(one for one in programs() if card(one).get("takes_poses")) or "none there"
         raise KeyPathError(at, f"the program {program} takes no poses; null is expected (those that do: {takers})")

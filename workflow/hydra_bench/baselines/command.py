@@ -13,6 +13,7 @@ from hydra_bench import config
 from hydra_bench.baselines.programs import Programs
 from hydra_bench.baselines.task import Task, load_adapter, read_given_poses
 from hydra_bench.definition import read_definition
+from hydra_bench.errors import InputError
 from hydra_bench.recording import Outcome, Request, record_run
 from hydra_bench.stack import read_evaluation_list, read_stack
 from hydra_bench.threads import set_threads
@@ -23,6 +24,8 @@ def reconstruct_command(args: argparse.Namespace) -> int:
     definition = read_definition(args.definition)
     program = definition["program"]
     card, folder = config.card(program), config.METHODS_FOLDER / program
+    if card.get("needs_poses") and args.poses_from is None:
+        raise InputError(f"--poses-from: is missing; the program {program} needs poses")
     adapter = load_adapter(str(card.get("adapter")), folder)
     stack = read_stack(args.particles)
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))

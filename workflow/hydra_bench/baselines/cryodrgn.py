@@ -22,7 +22,6 @@ import numpy as np
 from hydra_bench import config
 from hydra_bench.baselines import cryodrgn_files as files
 from hydra_bench.baselines.task import Task
-from hydra_bench.errors import InputError
 from hydra_bench.files import write_map
 from hydra_bench.reconstruction import HISTORY_NAME, Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.recording import Outcome
@@ -82,8 +81,6 @@ def run_cryodrgn2(task: Task, folder: Path) -> Outcome:
 
 def run_fixed_poses(task: Task, folder: Path) -> Outcome:
     """CryoDRGN: a variational auto-encoder at given poses."""
-    if task.poses is None:
-        raise InputError("cryodrgn_fixed: poses_from: null; it needs poses, of another method or `truth`")
     chosen = _Settings("cryodrgn_fixed", "train_vae", task)
     n, out, side = len(task.stack), task.work / _OUTPUT, task.stack.box_px + 1
     files.write_poses(task.work / _POSES, task.poses.rotations, task.poses.shifts_A, task.stack, unit_px=side)

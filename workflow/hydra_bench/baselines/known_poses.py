@@ -17,7 +17,6 @@ import numpy as np
 from hydra_bench.baselines.backprojection import back_project
 from hydra_bench.baselines.slices import Slices, read_slices
 from hydra_bench.baselines.task import GivenPoses, Task
-from hydra_bench.errors import RunFailedError
 from hydra_bench.files import write_map
 from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.recording import Outcome
@@ -52,8 +51,6 @@ class Model:
 
 def run(task: Task, folder: Path) -> Outcome:
     """The adapter: posteriors at the given poses, and the back-projection of each class's particles."""
-    if task.poses is None:
-        raise RunFailedError("it needs poses; set poses_from, to truth or to the name of a method")
     given, n_classes = task.poses, task.parameters["classes"]
     schedule = Schedule(
         tuple(task.parameters["radii"]), *(task.parameters[key] for key in ("iterations", "starts", "most_images"))

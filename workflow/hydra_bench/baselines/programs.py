@@ -22,6 +22,7 @@ from typing import Any
 from hydra_bench.errors import InputError, RunFailedError
 
 _KEPT_LINES = 20
+_QUERY_S = 120
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = {signal.SIGKILL: "killed (SIGKILL), perhaps for want of memory", signal.SIGSEGV: "crashed (SIGSEGV)"}
 
@@ -54,17 +55,18 @@ class Programs:
         return found
 
     def output(self, *command: str | Path) -> str:
-        """What a short command says on stdout and stderr together, whatever its exit status."""
+        """What a short command says on stdout and stderr together, whatever its exit status.
+
+        Raises RunFailedError if it is not installed, cannot be started or takes minutes.
+        """
         words = [self.find(str(command[0])), *map(str, command[1:])]
-        done = subprocess.run(
-            words,
-            env=self._variables({}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        return done.stdout
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        try:
+            return subprocess.run(words, env=self._variables({}), timeout=_QUERY_S, check=False, **options).stdout
+        except subprocess.TimeoutExpired:
+            raise RunFailedError(f"{command[0]}: says nothing within {_QUERY_S} s when asked {words[-1]}") from None
+        except OSError as error:
+            raise _unstartable(words[0], error) from None
 
     def run(self, *command: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Run a program to its end; what it says goes to stdout.
@@ -102,7 +104,7 @@ class Programs:
         """Exit status, negative for a signal, and whether the time limit ended it."""
         self.log_tail.clear()
         began, timed_out = time.monotonic(), threading.Event()
-        process = subprocess.Popen(
+        process = _started(
             words,
             cwd=cwd,
             env=variables,
@@ -152,6 +154,17 @@ class Programs:
             self.gpu_memory_mb = max(self.gpu_memory_mb, sum(own))
             if done.wait(3.0):
                 return
+
+
+def _started(words: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(words, **options)
+    except OSError as error:
+        raise _unstartable(words[0], error) from None
+
+
+def _unstartable(path: str, error: OSError) -> RunFailedError:
+    return RunFailedError(f"{Path(path).name}: cannot be started ({error.strerror})")
 
 
 def find_executable(executable: str, environment: Path | None) -> str | None:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from hydra_bench.baselines.programs import Programs
-from hydra_bench.errors import InputError, NotConfiguredError, RunFailedError
+from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.files import read_star
-from hydra_bench.reconstruction import NOT_CONFIGURED, OK, RUN_NAME, read_run
+from hydra_bench.reconstruction import check_pose_source
 from hydra_bench.recording import Outcome
 from hydra_bench.stack import Stack
 from hydra_bench.truth import poses_from_table
@@ -97,7 +97,7 @@ def read_given_poses(path: Path, source: str, n_particles: int) -> GivenPoses:
     RunFailedError
         If that method failed, or there are no poses: what depends on it fails, too.
     """
-    check_source(path, source)
+    check_pose_source(path)
     table = read_star(path)["particles"]
     if len(table) != n_particles:
         raise InputError(f"{path}: {len(table)} particles; the stack has {n_particles}")
@@ -106,12 +106,3 @@ def read_given_poses(path: Path, source: str, n_particles: int) -> GivenPoses:
     except KeyError:
         raise RunFailedError(f"{source} has no poses to be taken") from None
     return GivenPoses(rotations, shifts, table["rlnClassNumber"].to_numpy(np.int64) - 1, source)
-
-
-def check_source(path: Path, source: str) -> None:
-    """Raises RunFailedError if the run whose poses are wanted failed, NotConfiguredError if it is not configured."""
-    if (path.parent / RUN_NAME).is_file():
-        run = read_run(path.parent)
-        if run.state != OK:
-            error = NotConfiguredError if run.state == NOT_CONFIGURED else RunFailedError
-            raise error(f"its poses are those of {source}, which ended as {run.state}: {run.reason}")

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from hydra_bench.definition import read_definition
-from hydra_bench.errors import InputError, NotConfiguredError, RunFailedError
+from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.hydra.checkpoint import Checkpointer, Stopped
 from hydra_bench.hydra.parallel import Parallel
 from hydra_bench.hydra.run import Job, choose_device, run_hydra
@@ -21,7 +21,7 @@ from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.train import GivenPoses
 from hydra_bench.hydra.volumes import FinishedRun, centres_path, principal_path, write_volumes
 from hydra_bench.particles import read_particles, read_poses
-from hydra_bench.reconstruction import NOT_CONFIGURED, OK, RUN_NAME, read_run
+from hydra_bench.reconstruction import RUN_NAME, check_pose_source
 from hydra_bench.recording import Outcome, Request, record_run
 from hydra_bench.stack import read_evaluation_list
 from hydra_bench.threads import set_threads
@@ -35,8 +35,7 @@ def hydra_command(args: argparse.Namespace) -> int:
     definition, device = method_definition(args), choose_device(args.device)
     check_out(args.out)
     request = Request(definition, args.seed, str(device), bool(definition.get("reads_truth", False)))
-    if args.definition and args.poses_from and (why := pose_source_failed(args.poses_from)):
-        record_run(args.out, request, lambda folder: fail(why))
+    if args.definition and args.poses_from and waits_in_vain(args.poses_from, args.out, request):
         return 0
     source = definition.get("poses_from")
     job = read_job(args, Settings.from_parameters(definition["parameters"]))
@@ -67,19 +66,19 @@ def hydra_command(args: argparse.Namespace) -> int:
         parallel.leave()
 
 
-def pose_source_failed(poses: Path) -> RunFailedError | None:
-    """Why the run whose particles.star is given as poses has none; None if it has."""
-    if not (poses.parent / RUN_NAME).is_file():
-        return None
-    run = read_run(poses.parent)
-    if run.state == OK:
-        return None
-    error = NotConfiguredError if run.state == NOT_CONFIGURED else RunFailedError
-    return error(f"its poses are those of {run.method}, which ended as {run.state}: {run.reason}")
+def waits_in_vain(poses: Path, out: Path, request: Request) -> bool:
+    """Whether the run whose poses are given has none to give; this one then is recorded as that one ended."""
+    try:
+        check_pose_source(poses)
+    except RunFailedError as error:
+        why = error
 
+        def work(_: Path) -> Outcome:
+            raise why
 
-def fail(why: RunFailedError) -> Outcome:
-    raise why
+        record_run(out, request, work)
+        return True
+    return False
 
 
 def recorded(args: argparse.Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:
