@@ -9,5 +9,10 @@ def dataset(seed: int, species: dict[str, Any], evaluated: int, **simulation: An
     """A checked definition: species as in a configuration, `evaluated` particles of each, and keys of `simulation`."""
     definition = {"seed": seed, "species": species, "simulation": simulation}
     definition["evaluation_particles_per_class"] = evaluated
-    settings = {"datasets": ["one"], "dataset_definitions": {"one": definition}, "methods": [], "seeds": [0]}
-    return config.validate({**settings, "method_definitions": {}})["dataset_definitions"]["one"]
+    settings = {
+        "datasets": ["one"],
+        "dataset_definitions": {"one": definition},
+        "methods": ["oracle"],
+        "method_definitions": {"oracle": {"program": "backprojection", "label": "Oracle"}},
+    }
+    return config.validate(settings)["dataset_definitions"]["one"]
