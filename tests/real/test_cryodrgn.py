@@ -18,7 +18,7 @@ import pytest
 from simulated import dataset
 from test_backprojection import STRUCTURES, shell_correlation
 
-from hydra_bench import config
+from hydra_bench import method_cards
 from hydra_bench.baselines import cryodrgn_files as files
 from hydra_bench.baselines.programs import Programs, find_executable
 from hydra_bench.cli import main
@@ -221,7 +221,7 @@ def test_parameters_are_options_and_their_defaults_the_programs() -> None:
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     found = json.loads(said.rpartition("DEFAULTS")[2])
     for program, command in COMMANDS.items():
-        for name, one in config.parameter_schema(program)["properties"].items():
+        for name, one in method_cards.parameter_schema(program)["properties"].items():
             default, option = one["default"], "--" + name.replace("_", "-")
             if name != "zdim":
                 assert found[command]["--no-" + option[2:] if default is True else option] == default, (command, name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hydra_bench import config
+from hydra_bench import method_cards
 from hydra_bench.baselines.cryosparc_files import job_files
 from hydra_bench.cli import main
 from hydra_bench.ctf import Defocus, Optics
@@ -19,7 +19,7 @@ from hydra_bench.stack import write_stack_star
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "build" / "envs" / "cryosparc" / "bin" / "python"
-SCRIPT = config.METHODS_FOLDER / "cryosparc" / "run_jobs.py"
+SCRIPT = method_cards.METHODS_FOLDER / "cryosparc" / "run_jobs.py"
 
 pytestmark = pytest.mark.skipif(not PYTHON.is_file(), reason="cryosparc-tools is not installed: make envs")
 
@@ -109,7 +109,7 @@ def test_a_server_that_does_not_answer_is_a_failed_row(tmp_path: Path, monkeypat
     write_stack_star(stack, Defocus(*np.full((4, 1), 1e4)), Optics(300, 2.7, 0.1), 16, 4.0, np.zeros(0))
     with ImageStackWriter(stack / "particles.mrcs", 1, 16, 4.0) as writer:
         writer.write(np.zeros(1, np.int64), np.ones((1, 16, 16)))
-    parameters = config.filled(config.parameter_schema("cryosparc"), {})
+    parameters = method_cards.filled_parameters("cryosparc", {})
     definition = json.dumps({"name": "sparc", "program": "cryosparc", "parameters": parameters})
     files = ["--particles", str(stack / "particles.star"), "--evaluation-list", str(stack / "evaluation_particles.txt")]
     places = ["--state", str(tmp_path / "state"), "--out", str(tmp_path / "out")]

@@ -16,8 +16,8 @@ from simulated import dataset
 from sklearn.metrics import adjusted_rand_score
 from test_backprojection import STRUCTURES, shell_correlation
 
-from hydra_bench import config
-from hydra_bench.baselines.relion import printed_defaults
+from hydra_bench import method_cards
+from hydra_bench.baselines.relion_options import printed_defaults
 from hydra_bench.cli import main
 from hydra_bench.files import read_json, read_map
 from hydra_bench.reconstruction import class_volume_path, read_assignments, read_run, sample_path
@@ -55,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reconstruct(data: Path, out: Path, **parameters: Any) -> dict[str, Any]:
     """Run the adapter; return what it noted."""
-    filled = config.filled_parameters("relion", {"classes": 2, **parameters})
+    filled = method_cards.filled_parameters("relion", {"classes": 2, **parameters})
     definition = {"name": "relion_k2", "program": "relion", "parameters": filled}
     stack = data / "stack"
     command = ["reconstruct", "--definition", json.dumps(definition), "--particles", str(stack / "particles.star")]
@@ -156,7 +156,7 @@ def test_defaults_are_relions() -> None:
     if "--sgd" not in printed:
         pytest.skip("this RELION has other options of gradient descent than 3.1; apt-get install relion has 3.1")
     compared = 0
-    for name, content in config.parameter_schema("relion")["properties"].items():
+    for name, content in method_cards.parameter_schema("relion")["properties"].items():
         default = printed.get(f"--{NAMES.get(name, name)}")
         if name in ("classes", "gpu", "normalise") or isinstance(content["default"], bool):
             continue

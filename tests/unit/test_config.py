@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from hydra_bench import config as configuration
+from hydra_bench import method_cards
 from hydra_bench.baselines.task import load_adapter
 from hydra_bench.errors import InputError
 from hydra_bench.schema import KeyPathError, Schema, filled, keys
@@ -45,8 +46,8 @@ def put(content: dict[str, Any], path: str, value: Any) -> None:
 
 def all_schemas() -> Iterator[tuple[str, Schema]]:
     yield "", yaml.safe_load(configuration.SCHEMA_PATH.read_text())
-    for program in configuration.programs():
-        yield "method_definitions.<name>.parameters", configuration.parameter_schema(program)
+    for program in method_cards.programs():
+        yield "method_definitions.<name>.parameters", method_cards.parameter_schema(program)
 
 
 def test_the_demo_is_valid_and_fits_its_structures(config: dict[str, Any]) -> None:
@@ -310,9 +311,9 @@ def test_a_problem_carries_its_path() -> None:
         filled({"type": "integer", "minimum": 1}, 0, ("a", 0, "b"))
 
 
-@pytest.mark.parametrize("program", configuration.programs())
+@pytest.mark.parametrize("program", method_cards.programs())
 def test_every_card_is_complete(program: str) -> None:
-    card = configuration.card(program)
+    card = method_cards.card(program)
     always = {"name", "program", "description", "paper", "licence", "reads_truth", "takes_poses"}
     assert (
         always
@@ -321,25 +322,25 @@ def test_every_card_is_complete(program: str) -> None:
     )
     assert isinstance(card["reads_truth"], bool)
     assert isinstance(card["takes_poses"], bool)
-    assert configuration.has_rule(program) != ("adapter" in card), "a rule of its own, or an adapter"
+    assert method_cards.has_rule(program) != ("adapter" in card), "a rule of its own, or an adapter"
     assert not card.get("executables") or card["install"], "how to install its programs"
-    assert (ROOT / "envs" / f"{configuration.environment_name(program)}.yaml").is_file()
+    assert (ROOT / "envs" / f"{method_cards.environment_name(program)}.yaml").is_file()
 
 
-@pytest.mark.parametrize("program", [p for p in configuration.programs() if not configuration.has_rule(p)])
+@pytest.mark.parametrize("program", [p for p in method_cards.programs() if not method_cards.has_rule(p)])
 def test_every_adapter_is_there(program: str) -> None:
-    assert callable(load_adapter(configuration.card(program)["adapter"], configuration.METHODS_FOLDER / program))
-    assert not configuration.card(program)["reads_truth"], "an adapter is never given the truth"
+    assert callable(load_adapter(method_cards.card(program)["adapter"], method_cards.METHODS_FOLDER / program))
+    assert not method_cards.card(program)["reads_truth"], "an adapter is never given the truth"
 
 
-@pytest.mark.parametrize("program", [*configuration.programs(), None])
+@pytest.mark.parametrize("program", [*method_cards.programs(), None])
 def test_a_methods_rule_reads_the_truth_only_if_its_card_says_so(program: str | None) -> None:
-    rules = configuration.METHODS_FOLDER.parent / "rules"
-    path = rules / "reconstruct.smk" if program is None else configuration.METHODS_FOLDER / program / "rule.smk"
+    rules = method_cards.METHODS_FOLDER.parent / "rules"
+    path = rules / "reconstruct.smk" if program is None else method_cards.METHODS_FOLDER / program / "rule.smk"
     if not path.is_file():
         return  # it has the rule for adapters, which is looked at, too
     code = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
-    assert ("truth" in code.lower()) == (program is not None and configuration.card(program)["reads_truth"])
+    assert ("truth" in code.lower()) == (program is not None and method_cards.card(program)["reads_truth"])
 
 
 @pytest.mark.parametrize(

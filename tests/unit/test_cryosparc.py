@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hydra_cases import Case
 
-from hydra_bench import config
+from hydra_bench import method_cards
 from hydra_bench.baselines.cryosparc import check_configured, departures, login_file
 from hydra_bench.cli import main
 from hydra_bench.errors import NotConfiguredError
@@ -25,7 +25,7 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_without_a_server_the_row_says_not_configured_and_what_to_set(case: Case, tmp_path: Path) -> None:
-    parameters = config.filled(config.parameter_schema("cryosparc"), {})
+    parameters = method_cards.filled_parameters("cryosparc", {})
     definition = {"name": "sparc", "program": "cryosparc", "parameters": parameters}
     stack, out, metrics = case.stack.path, tmp_path / "out", tmp_path / "metrics" / "case" / "sparc" / "0.json"
     particles = ["--particles", str(stack)]
@@ -61,7 +61,7 @@ def test_only_what_is_missing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
 
 def script() -> Any:
     """The module of the script, which imports cryosparc-tools only when it runs."""
-    spec = importlib.util.spec_from_file_location("run_jobs", config.METHODS_FOLDER / "cryosparc" / "run_jobs.py")
+    spec = importlib.util.spec_from_file_location("run_jobs", method_cards.METHODS_FOLDER / "cryosparc" / "run_jobs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

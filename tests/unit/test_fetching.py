@@ -14,13 +14,13 @@ from pathlib import Path
 import gemmi
 import pytest
 
-from hydra_bench import config as configuration
 from hydra_bench.cli import main
 from hydra_bench.entries import find_entry
 from hydra_bench.errors import InputError
 from hydra_bench.fetching import Source, check_cached, ensure, fetch
 from hydra_bench.files import read_json, sha256
 from hydra_bench.structures import load_atoms
+from hydra_bench.yaml_files import read_yaml
 
 
 def entry_text(name: str = "1ABC") -> str:
@@ -295,4 +295,4 @@ method_definitions:
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "dataset_definitions.d.species.1abd.entry: entry '1abd' is not there, and fetching is switched off" in error
-    assert configuration.read_yaml("c.yaml")["fetching"]["attempts"] == 1
+    assert read_yaml("c.yaml")["fetching"]["attempts"] == 1

@@ -14,7 +14,7 @@ from hydra_cases import Case
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 
-from hydra_bench import config as configuration
+from hydra_bench import method_cards
 from hydra_bench.cli import main
 from hydra_bench.files import read_star
 from hydra_bench.imaging import Imaging, draw_particles
@@ -94,8 +94,8 @@ def test_every_method_does_without_the_truth(case: Case, tmp_path: Path) -> None
     """The same reconstruction, byte for byte, with the folder of the truth beside the stack and with it moved away."""
     # Adapters of other programs are handed a Task, in which there is no truth, by a rule that has none among its inputs
     # (test_config.py). A program with a rule of its own could do anything.
-    own = [name for name in configuration.programs() if configuration.has_rule(name)]
-    competing = [name for name in own if not configuration.card(name)["reads_truth"]]
+    own = [name for name in method_cards.programs() if method_cards.has_rule(name)]
+    competing = [name for name in own if not method_cards.card(name)["reads_truth"]]
     assert competing == ["hydra"], "a program with its own rule was added: it belongs into this test"
     source = case.stack.path.parents[1]
     shutil.copytree(source, tmp_path / "data")

@@ -11,6 +11,7 @@ from hydra_bench.errors import InputError
 from hydra_bench.hydra.mixture import most_needed
 from hydra_bench.hydra.output import assignments, settle_latents
 from hydra_bench.hydra.presets import PRESETS
+from hydra_bench.hydra.schedule import make_schedule
 from hydra_bench.hydra.settings import Settings
 from hydra_bench.hydra.state import Run
 
@@ -195,6 +196,8 @@ def test_one_particle_is_enough_for_one_class(case: Case) -> None:
         ({"preset": ["fast"]}, "preset: .*'fast'.*; allowed are fast, fine, many, paper"),
         ({"clases": 3}, "parameters.clases: unknown"),
         ({"keep": []}, "keep: empty"),
+        ({"steps_per_search": []}, "steps_per_search: empty"),
+        ({"steps_per_search": [3, 0]}, "steps_per_search: 0; 1 or more"),
         ({"poses": "given"}, "poses: 'given'; allowed are search, refine, fixed"),
         ({"learning_rate": 0}, "learning_rate: 0; more than 0"),
         ({"learning_rate": "fast"}, "learning_rate: 'fast'; a number"),
@@ -228,3 +231,12 @@ def test_settings_are_read_as_they_are_written() -> None:
     assert Settings.from_parameters({}) == Settings()
     assert Settings.from_parameters({"classes": 8}) == Settings(classes=8, **PRESETS["many"])
     assert Settings.from_parameters({"classes": 8, "preset": "fast"}) == Settings(classes=8)
+
+
+@pytest.mark.parametrize(
+    ("steps_per_search", "sweeps"), [(2, [2] * 10), ((3, 2, 1), [3, 2] + [1] * 8), ((4,), [4] * 10)]
+)
+def test_sweeps_of_each_epoch_of_the_search(steps_per_search: int | tuple[int, ...], sweeps: list[int]) -> None:
+    schedule = make_schedule(Settings(steps_per_search=steps_per_search), 1500, 20)
+    assert [epoch.sweeps for epoch in schedule if epoch.phase == "search"] == sweeps
+    assert {epoch.sweeps for epoch in schedule if epoch.phase != "search"} == {1}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hydra_bench import config
+from hydra_bench import config, method_cards
 from hydra_bench.cli import main
 from hydra_bench.jobs import doctor, slurm
 from hydra_bench.jobs.cuda import Facts, why_unusable
@@ -114,8 +114,8 @@ def test_what_is_wrong_ends_with_code_2_and_advice(
 
 
 def test_a_missing_executable_is_named(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    card = config.card
-    monkeypatch.setattr(config, "card", lambda program: {**card(program), "executables": ["no-such-program"]})
+    card = method_cards.card
+    monkeypatch.setattr(method_cards, "card", lambda program: {**card(program), "executables": ["no-such-program"]})
     found = [finding for finding in doctor.check_methods(settings) if finding.state == doctor.WARNING]
     assert "no-such-program not found" in found[0].what
     assert found[0].advice

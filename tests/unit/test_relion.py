@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hydra_cases import Case
 
-from hydra_bench import config
-from hydra_bench.baselines import relion
+from hydra_bench import method_cards
+from hydra_bench.baselines import relion, relion_options
 from hydra_bench.cli import main
 from hydra_bench.errors import RunFailedError
 from hydra_bench.files import read_map, write_map
@@ -97,7 +97,7 @@ def relion_there(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def definition(time_limit_min: float | None = None, **parameters: Any) -> str:
-    schema = config.parameter_schema("relion")
+    schema = method_cards.parameter_schema("relion")
     filled = {key: content["default"] for key, content in schema["properties"].items()} | FEW | parameters
     return json.dumps({"name": "r", "program": "relion", "parameters": filled, "time_limit_min": time_limit_min})
 
@@ -248,8 +248,8 @@ def test_references_must_be_maps_of_the_stack(case: Case, tmp_path: Path, capsys
 def test_batches_rise_from_the_first_size_to_the_last() -> None:
     parameters = {"sgd_ini_iter": 2, "sgd_inbetween_iter": 4, "sgd_fin_iter": 1}
     parameters |= {"sgd_ini_subset": 10, "sgd_fin_subset": 50}
-    assert relion.batch_sizes(parameters, 1000) == [10, 10, 10, 20, 30, 40, 50]
-    assert relion.batch_sizes(parameters, 30) == [10, 10, 10, 15, 20, 25, 30]
+    assert relion_options.batch_sizes(parameters, 1000) == [10, 10, 10, 20, 30, 40, 50]
+    assert relion_options.batch_sizes(parameters, 30) == [10, 10, 10, 15, 20, 25, 30]
 
 
 def test_a_version_that_is_none_is_a_failure() -> None:

@@ -14,7 +14,6 @@ from report_results import blob, contents, finished, make_results, write_run
 from scipy.ndimage import center_of_mass
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from hydra_bench.config import read_yaml
 from hydra_bench.files import read_json
 from hydra_bench.report import isosurface
 from hydra_bench.report.figures import write_figures
@@ -22,6 +21,7 @@ from hydra_bench.report.maps_figure import panels
 from hydra_bench.report.method_lines import COLOURS, KNOWN, KNOWN_BOUNDS, lines_of, method_lines
 from hydra_bench.report.runs import read_all, read_metrics
 from hydra_bench.report.style import species_colour
+from hydra_bench.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 COMMON = {"class_maps", "confusion", "fsc", "fsc_auc", "particles", "convergence_hydra_k3"}

@@ -8,49 +8,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from hydra_bench.dataset_config import check_files, completed, kind_of
 from hydra_bench.errors import InputError
 from hydra_bench.files import write_text
+from hydra_bench.method_cards import card, filled_parameters, has_rule, named_files, parameter_schema, programs
 from hydra_bench.schema import KeyPath, KeyPathError, Schema, filled, markdown_table, nearest
+from hydra_bench.yaml_files import read_schema, read_yaml
 
 Config = dict[str, Any]
 
-# The schemas and methods lie beside the package, in the clone from which it was installed.
-_WORKFLOW = Path(__file__).resolve().parents[1]
-SCHEMA_PATH, METHODS_FOLDER = _WORKFLOW / "schemas" / "config.schema.yaml", _WORKFLOW / "methods"
+# It lies beside the package, in the clone from which that was installed.
+SCHEMA_PATH = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 
 TRUTH = "truth"
 """What `poses_from` says for true poses; no method may have that name."""
 
 _TABLE_MARK = "<!-- Below this line: made by `make config-table` from the schemas. -->\n"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without repeated keys, of which PyYAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        repeated = next((key for key in keys if keys.count(key) > 1), None)
-        if repeated is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"key {repeated!r} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path | str) -> Any:
-    """Read one YAML file. Raises InputError if it is missing, is not YAML or repeats a key."""
-    try:
-        return yaml.load(Path(path).read_text(), Loader=_Loader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from None
 
 
 def load(paths: Sequence[Path | str]) -> Config:
@@ -72,29 +48,6 @@ def _merge(base: Config, update: Config) -> None:
             base[key] = value
 
 
-@cache
-def _schema(path: Path) -> Schema:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; install hydra-bench from a clone, with `pip install -e .`")
-    return read_yaml(path)
-
-
-def programs() -> list[str]:
-    """The programs that a method may name: the folders of workflow/methods."""
-    return sorted(path.parent.name for path in METHODS_FOLDER.glob("*/card.yaml"))
-
-
-def card(program: str) -> dict[str, Any]:
-    """A program's card: what the report says of it, what it may read and what it needs (docs/adding-a-method.md)."""
-    return read_yaml(METHODS_FOLDER / program / "card.yaml")
-
-
-def environment_folder(card: dict[str, Any], environments: Path | str | None) -> Path | None:
-    """Where `make envs` puts the environment that a card names, None if it names none."""
-    name = card.get("environment")
-    return None if name is None or environments is None else Path(environments) / name
-
-
 def reads_truth(config: Config, method: str) -> bool:
     """Whether a method is a bound: its program reads the truth, or its poses come from there, however indirectly."""
     definition = config["method_definitions"][method]
@@ -102,42 +55,6 @@ def reads_truth(config: Config, method: str) -> bool:
     if source == TRUTH or card(definition["program"])["reads_truth"]:
         return True
     return source is not None and reads_truth(config, source)
-
-
-def has_rule(program: str) -> bool:
-    """Whether a program brings a Snakemake rule of its own; the others run by their adapters."""
-    return (METHODS_FOLDER / program / "rule.smk").is_file()
-
-
-def environment_name(program: str) -> str:
-    """The file in envs/, without its ending, of the environment that a program's job runs in."""
-    return card(program).get("environment") or "hydra-bench"
-
-
-def named_files(definition: dict[str, Any]) -> list[str]:
-    """Files that a method's parameters name.
-
-    They are those that its card lists under `file_parameters`, one each, or a list; or what the function of the
-    parameters gives that it names under `files_from`, module:function, which may raise InputError.
-    """
-    paths: list[str] = []
-    if (hook := card(definition["program"]).get("files_from")) is not None:
-        module, _, function = hook.partition(":")
-        return [str(path) for path in getattr(import_module(module), function)(definition["parameters"])]
-    for key in card(definition["program"]).get("file_parameters") or []:
-        value = definition["parameters"].get(key)
-        values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-        paths += [str(one) for one in values if one is not None]
-    return paths
-
-
-def parameter_schema(program: str) -> Schema:
-    return _schema(METHODS_FOLDER / program / "params.schema.yaml")
-
-
-def filled_parameters(program: str, parameters: dict[str, Any], path: KeyPath = ("parameters",)) -> dict[str, Any]:
-    """A program's parameters, checked, with its defaults. Raises KeyPathError for what is wrong."""
-    return filled(parameter_schema(program), parameters, path)
 
 
 def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
@@ -154,7 +71,7 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
         For the first thing that is wrong, one line.
     """
     try:
-        checked = filled(_schema(SCHEMA_PATH), config)
+        checked = filled(read_schema(SCHEMA_PATH), config)
         for name, method in checked["method_definitions"].items():
             at = ("method_definitions", name)
             _check_name(method["program"], programs(), (*at, "program"), "a folder of workflow/methods")
@@ -217,7 +134,7 @@ def _check_poses(definitions: dict[str, Any], name: str) -> None:
 
 
 def _species_schema() -> Schema:
-    datasets = _schema(SCHEMA_PATH)["properties"]["dataset_definitions"]["additionalProperties"]
+    datasets = read_schema(SCHEMA_PATH)["properties"]["dataset_definitions"]["additionalProperties"]
     return datasets["properties"]["species"]["additionalProperties"]
 
 
@@ -313,7 +230,7 @@ def _value(content: Any, path: KeyPath) -> Any:
 
 def key_tables() -> str:
     """Markdown tables of every key of the configuration and of every program's parameters."""
-    parts = ["## Keys\n", markdown_table(_schema(SCHEMA_PATH))]
+    parts = ["## Keys\n", markdown_table(read_schema(SCHEMA_PATH))]
     for program in programs():
         table = markdown_table(parameter_schema(program), "method_definitions.<name>.parameters")
         parts += [f"## Parameters of the program `{program}`\n", table]

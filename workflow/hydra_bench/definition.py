@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hydra_bench.config import read_yaml
 from hydra_bench.errors import InputError
+from hydra_bench.yaml_files import read_yaml
 
 
 class Definition(dict[str, Any]):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from hydra_bench import config as configuration
+from hydra_bench import method_cards
 from hydra_bench.errors import InputError
 from hydra_bench.jobs import state
 
@@ -81,7 +82,7 @@ def given_poses(wildcards):
 def files_of_method(wildcards):
     """Files that a method's parameters name, where its card says which parameters do: a change reruns it."""
     definition = settings["method_definitions"][wildcards.method]
-    return configuration.named_files(definition)
+    return method_cards.named_files(definition)
 
 
 def poses_option(wildcards, input):

@@ -1,7 +1,7 @@
 # Each program has a folder in methods/; adding a method adds a folder. One that has to do with its job's devices, or
 # whose inputs are its own, brings a rule; for the others there is this one, which runs the adapter that its card names.
-for program in configuration.programs():
-    if configuration.has_rule(program):
+for program in method_cards.programs():
+    if method_cards.has_rule(program):
 
         include: f"../methods/{program}/rule.smk"
 
@@ -23,7 +23,7 @@ for program in configuration.programs():
             wildcard_constraints:
                 method=methods_of(program),
             conda:
-                f"../../envs/{configuration.environment_name(program)}.yaml"
+                f"../../envs/{method_cards.environment_name(program)}.yaml"
             threads: settings["threads"]
             resources:
                 mem_mb=growing(8000),

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hydra_bench import config
+from hydra_bench import method_cards
 from hydra_bench.baselines.programs import Programs
 from hydra_bench.baselines.task import Task, load_adapter, read_given_poses
 from hydra_bench.definition import read_definition
@@ -23,7 +23,7 @@ def reconstruct_command(args: argparse.Namespace) -> int:
     """Run the method's adapter; a run that fails is recorded, and is no error here. Raises InputError."""
     definition = read_definition(args.definition)
     program = definition["program"]
-    card, folder = config.card(program), config.METHODS_FOLDER / program
+    card, folder = method_cards.card(program), method_cards.METHODS_FOLDER / program
     if card.get("needs_poses") and args.poses_from is None:
         raise InputError(f"--poses-from: is missing; the program {program} needs poses")
     adapter = load_adapter(str(card.get("adapter")), folder)
@@ -32,7 +32,7 @@ def reconstruct_command(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     limit = definition.get("time_limit_min")
     programs = Programs(
-        config.environment_folder(card, args.environments),
+        method_cards.environment_folder(card, args.environments),
         card.get("install") or "docs/baselines.md says how",
         args.threads,
         None if limit is None else 60.0 * limit,

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench import config
+from hydra_bench import method_cards
 from hydra_bench.baselines import cryodrgn_files as files
 from hydra_bench.baselines.task import Task
 from hydra_bench.files import write_map
@@ -103,7 +103,7 @@ class _Settings:
 
     def __init__(self, program: str, command: str, task: Task) -> None:
         self.command = command
-        properties = config.parameter_schema(program)["properties"]
+        properties = method_cards.parameter_schema(program)["properties"]
         self._defaults: dict[str, Any] = {name: one["default"] for name, one in properties.items()}
         self._values = self._defaults | task.parameters
 

@@ -15,9 +15,9 @@ from hydra_bench.baselines.cryosparc_files import job_files
 from hydra_bench.baselines.cryosparc_import import import_job
 from hydra_bench.baselines.programs import program_output
 from hydra_bench.baselines.task import Task
-from hydra_bench.config import METHODS_FOLDER
 from hydra_bench.errors import NotConfiguredError, RunFailedError
 from hydra_bench.files import read_json, write_json
+from hydra_bench.method_cards import METHODS_FOLDER
 from hydra_bench.recording import Outcome
 
 _SCRIPT = METHODS_FOLDER / "cryosparc" / "run_jobs.py"

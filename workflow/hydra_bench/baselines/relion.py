@@ -5,20 +5,28 @@ the maps of the first. In the first each iteration sees a mini-batch, and who wa
 second's iterations are over all particles, so its last gives everyone a class and a pose. RELION's angles and
 origins are this project's, and so are its maps. It keeps no posteriors: a particle's is 1 in its class.
 
-Options are those of version 3.1; since version 4 the first step is `--grad`. Scheres, J. Struct. Biol. 180 (2012) 519.
+Source of the method: Scheres, J. Struct. Biol. 180 (2012) 519.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hydra_bench.baselines.backprojection import back_project
 from hydra_bench.baselines.programs import program_output
+from hydra_bench.baselines.relion_options import (
+    batch_sizes,
+    classification_options,
+    departures,
+    descent_options,
+    execution_options,
+    printed_defaults,
+    shared_options,
+)
 from hydra_bench.baselines.task import GivenPoses, Task
 from hydra_bench.errors import InputError, RunFailedError
 from hydra_bench.files import read_map, read_star, write_map, write_star
@@ -29,29 +37,6 @@ from hydra_bench.truth import poses_from_table
 
 REFINE, PREPROCESS = "relion_refine", "relion_preprocess"
 
-BOTH = ("particle_diameter", "sym", "offset", "pad")
-"""Parameters of both steps that are options of the same name with a value."""
-
-SWITCHES = ("ctf", "ctf_intact_first_peak", "norm", "scale", "zero_mask", "flatten_solvent")
-
-SAMPLING = ("healpix_order", "oversampling", "offset_range", "offset_step", "maxsig")
-
-CLASSIFICATION = ("iter", "tau2_fudge", "ini_high", "strict_highres_exp", *SAMPLING)
-
-_UNREMARKABLE = {
-    "--i",
-    "--o",
-    "--K",
-    "--ref",
-    "--sgd",
-    "--grad",
-    "--denovo_3dref",
-    "--j",
-    "--pool",
-    "--random_seed",
-    "--gpu",
-}
-_UNREMARKABLE |= {"--preread_images", "--sgd_write_iter", "--grad_write_iter"}
 _CHECKED_IMAGES = 1000
 """Images whose background is looked at, to tell whether a stack is normalised."""
 
@@ -101,33 +86,6 @@ def relion_version(said: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.group(1).split("."))
 
 
-def printed_defaults(said: str) -> dict[str, str]:
-    """Option -> default, as `relion_refine --help` prints them: `--tau2_fudge (1) : ...`."""
-    return dict(re.findall(r"^\s*(--\w+) \((.*?)\) :", said, re.MULTILINE))
-
-
-def departures(step: str, options: list[str], defaults: dict[str, str]) -> list[str]:
-    """What of a command's options is not RELION's default, for the report."""
-    found, rest = [], list(options)
-    while rest:
-        option = rest.pop(0)
-        value = rest.pop(0) if rest and not rest[0].startswith("--") else None
-        default = defaults.get(option)
-        if option in _UNREMARKABLE or (value is not None and _same(value, default)):
-            continue
-        given = option if value is None else f"{option} {value}"
-        was = "off" if value is None else default if default not in (None, "") else "none"
-        found.append(f"{step}: {given} (RELION's default: {was})")
-    return found
-
-
-def _same(value: str, default: str | None) -> bool:
-    try:
-        return float(value) == float(default or "")
-    except ValueError:
-        return value == default
-
-
 def background_is_normal(stack: Stack) -> bool:
     """Whether images have, on the whole, mean 0 and deviation 1 (to a tenth) outside the circle that the box holds."""
     sample = np.unique(np.linspace(0, len(stack) - 1, min(len(stack), _CHECKED_IMAGES)).astype(np.int64))
@@ -155,60 +113,6 @@ def prepare_particles(task: Task) -> None:
     optics, groups = optics_table(stack.optics, stack.box_px, stack.pixel_size_A)
     particles = particle_table(len(stack), stack.defocus, images, groups)
     write_star(task.work / STAR_NAME, {"optics": optics, "particles": particles})
-
-
-def execution_options(task: Task) -> list[str]:
-    """How a run is computed, which changes nothing of what."""
-    return ["--j", str(task.threads), "--pool", "10", "--preread_images", *_valued(task.parameters, {"gpu": "gpu"})]
-
-
-def shared_options(task: Task) -> list[str]:
-    """Options of both steps. RELION takes seed 0 for no shuffling, and a negative one for the time of day."""
-    parameters = task.parameters
-    options = ["--i", STAR_NAME, "--K", str(parameters["classes"]), "--random_seed", str(task.seed + 1)]
-    options += execution_options(task) + _valued(parameters, {name: name for name in BOTH})
-    return options + [f"--{name}" for name in SWITCHES if parameters[name]]
-
-
-def descent_options(parameters: dict[str, Any], n_particles: int, major: int) -> list[str]:
-    """Options of the first step; the names of version 3's --sgd, or of --grad since version 4."""
-    parts = [parameters[f"sgd_{part}_iter"] for part in ("ini", "inbetween", "fin")]
-    total = sum(parts)
-    options = ["--denovo_3dref", *_valued(parameters, {f"sgd_{name}": name for name in SAMPLING})]
-    prefix = "sgd" if major < 4 else "grad"
-    for part in ("ini", "fin"):
-        subset = min(parameters[f"sgd_{part}_subset"], n_particles)
-        options += [f"--{prefix}_{part}_resol", _text(parameters[f"sgd_{part}_resol"])]
-        options += [f"--{prefix}_{part}_subset", str(subset)]
-    options += [f"--{prefix}", f"--{prefix}_write_iter", str(total)]
-    if major < 4:
-        names = ("ini", "inbetween", "fin")
-        return options + [word for name, n in zip(names, parts, strict=True) for word in (f"--sgd_{name}_iter", str(n))]
-    shares = ["--grad_ini_frac", _text(parts[0] / total), "--grad_fin_frac", _text(parts[2] / total)]
-    return [*options, "--iter", str(total), *shares]
-
-
-def classification_options(parameters: dict[str, Any]) -> list[str]:
-    options = _valued(parameters, {name: name for name in CLASSIFICATION})
-    return options + (["--firstiter_cc"] if parameters["firstiter_cc"] else [])
-
-
-def _valued(parameters: dict[str, Any], names: dict[str, str]) -> list[str]:
-    """--<option> value, for each parameter -> option that has a value."""
-    given = {option: parameters[name] for name, option in names.items() if name in parameters}
-    return [word for option, value in given.items() for word in (f"--{option}", _text(value))]
-
-
-def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def batch_sizes(parameters: dict[str, Any], n_particles: int) -> list[int]:
-    """The size of each iteration's mini-batch: the initial one, then rising linearly, then the final one."""
-    first, last = (min(parameters[f"sgd_{part}_subset"], n_particles) for part in ("ini", "fin"))
-    between = parameters["sgd_inbetween_iter"]
-    rising = [round(first + i / between * (last - first)) for i in range(between)]
-    return [first] * parameters["sgd_ini_iter"] + rising + [last] * parameters["sgd_fin_iter"]
 
 
 def ab_initio(task: Task, options: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from hydra_bench.bench.summary import Bar
 from hydra_bench.errors import InputError
 from hydra_bench.hydra.settings import Settings
 from hydra_bench.schema import KeyPathError, filled, nearest
+from hydra_bench.yaml_files import read_yaml
 
 _CLONE = Path(__file__).resolve().parents[3]
 SCHEMA_PATH = _CLONE / "workflow" / "schemas" / "bench.schema.yaml"
@@ -68,12 +69,12 @@ def load_cases(path: Path, names: Sequence[str], seeds: Sequence[int] | None, qu
     InputError
         For a file that is not right, a case that is not in it, or a dataset that nothing defines.
     """
-    content = config.read_yaml(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: a mapping of keys to values is expected")
     bench = {key: value for key, value in content.items() if key != "dataset_definitions"}
     try:
-        bench = filled(config.read_yaml(SCHEMA_PATH), bench)
+        bench = filled(read_yaml(SCHEMA_PATH), bench)
     except KeyPathError as problem:
         raise InputError(f"{path}: {problem}") from None
     known = list(bench["cases"])

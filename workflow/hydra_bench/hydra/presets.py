@@ -1,7 +1,7 @@
 """Presets: named sets of parameters. A run that names none takes `fast`, or `many` for more than five classes.
 
-`fast` is what the defaults of Settings are: small fields, several gradient steps on each searched chunk, sharp
-posteriors; chosen by measurement on two CPU cores (docs/benchmarks.md).
+`fast` is what the defaults of Settings are: small fields, sharp posteriors; chosen by measurement on two CPU cores
+(docs/benchmarks.md).
 
 `fine` is `fast` and then, with fields of more features, refinement of poses by local search at rising resolution,
 for maps at the full resolution of boxes of about 128 px; two to four times the time.

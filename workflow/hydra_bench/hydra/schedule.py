@@ -28,7 +28,7 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     s = settings
     schedule = s.search_schedule(n_particles, l_max)
     pretrain = [Epoch("pretrain", 0, schedule[0] if schedule else min(s.l_coarse, l_max), 1)]
-    search = [Epoch("search", number, l, s.steps_per_search, number) for number, l in enumerate(schedule)]
+    search = [Epoch("search", number, l, s.sweeps(number), number) for number, l in enumerate(schedule)]
     fine, age = s.fine_schedule(l_max), len(schedule)
     refine = [Epoch("refine", number, l, s.refine_sweeps, age + number) for number, l in enumerate(fine)]
     grow = [Epoch("grow", number, fine[0], 1) for number in range(s.grow_epochs if fine else 0)]

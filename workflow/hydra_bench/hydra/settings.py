@@ -56,7 +56,8 @@ class Settings:
     shift_extent: float = 0.047  # boxes
     shift_points: int = 5  # a side of the base grid
     chunk: int = 125  # particles searched, then learned from, at a time
-    steps_per_search: int = 3  # sweeps of gradient steps over every searched chunk
+    steps_per_search: int | tuple[int, ...] = (3, 3, 3, 1)  # sweeps of gradient steps over every searched chunk: in
+    # each epoch, the last of them in all that follow
     # class scores
     sigma: float | None = None  # the paper's σ, in units of the noise; None lets the softening follow the data:
     sharpness: tuple[float, float] = (2.0, 5.0)  # at the first epoch, and from epoch `sharpen_epochs` on
@@ -124,8 +125,9 @@ class Settings:
             raise InputError(f"latent_dim: {len(self.latent_dim)} numbers for {self.classes} classes; one a class")
         if self.poses == "search" and not self.l_schedule and self.search_images:
             raise InputError("l_schedule: empty; search_images needs at least one resolution")
-        if not self.keep:
-            raise InputError("keep: empty; one number or more is allowed")
+        for name in ("keep", "steps_per_search"):
+            if getattr(self, name) == ():
+                raise InputError(f"{name}: empty; one number or more is allowed")
 
     @property
     def newton(self) -> bool:
@@ -155,6 +157,11 @@ class Settings:
             return Stage(*shape, *steps, s.fine_learning_rate, s.fine_pose_learning_rate)
         shape = (s.features, s.width, s.depth)
         return Stage(*shape, s.minibatch, s.frequencies_per_step, s.learning_rate, s.pose_learning_rate)
+
+    def sweeps(self, epoch: int) -> int:
+        """Sweeps of gradient steps over every searched chunk of a search epoch."""
+        steps = self.steps_per_search
+        return steps if isinstance(steps, int) else steps[min(epoch, len(steps) - 1)]
 
     def search_schedule(self, n_particles: int, l_max: int) -> tuple[int, ...]:
         """The resolution of each search epoch. Raises InputError for one beyond l_max, unless l_to_nyquist."""

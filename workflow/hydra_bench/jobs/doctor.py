@@ -18,7 +18,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from hydra_bench import __version__, config
+from hydra_bench import __version__, config, method_cards
 from hydra_bench.baselines.programs import find_executable
 from hydra_bench.errors import InputError
 from hydra_bench.files import disk_text
@@ -94,9 +94,9 @@ def check_methods(settings: config.Config) -> Iterator[Finding]:
     sources = [settings["method_definitions"][name]["poses_from"] for name in settings["methods"]]
     names = [*settings["methods"], *(source for source in sources if source in settings["method_definitions"])]
     for program in dict.fromkeys(settings["method_definitions"][name]["program"] for name in names):
-        card = config.card(program)
+        card = method_cards.card(program)
         executables = card.get("executables") or []
-        environment = config.environment_folder(card, settings["environments_folder"])
+        environment = method_cards.environment_folder(card, settings["environments_folder"])
         missing = [name for name in executables if find_executable(name, environment) is None]
         if missing:
             advice = card.get("install") or f"see workflow/methods/{program}/card.yaml"

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hydra_bench import config
+from hydra_bench import method_cards
 from hydra_bench.config import TRUTH
 from hydra_bench.errors import InputError
 from hydra_bench.reconstruction import EMPTY_TEXT
@@ -74,7 +74,7 @@ def departures(run: Metrics) -> tuple[list[tuple[str, str, str]], bool]:
     """Parameters that are not the program's defaults, as (key, value, default); whether the defaults are known."""
     parameters = run.get("parameters") or {}
     try:
-        schema = config.parameter_schema(run.get("program") or "")
+        schema = method_cards.parameter_schema(run.get("program") or "")
     except InputError:
         return [(key, plain(value), "–") for key, value in sorted(parameters.items())], False
     defaults = {key: entry.get("default") for key, entry in schema["properties"].items()}
