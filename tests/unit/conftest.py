@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from definitions import dataset
 from hydra_cases import Case
+from threadpoolctl import threadpool_limits
 
 from hydra_bench.cli import set_threads
 from hydra_bench.files import read_json
@@ -16,6 +17,7 @@ from hydra_bench.stack import read_stack
 from hydra_bench.truth import read_truth
 
 set_threads(1)
+threadpool_limits(1)  # scikit-learn's, whose threads wait for each other actively
 
 STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 
 from hydra_bench.hydra.field import Field
 from hydra_bench.hydra.frequencies import centred_images
 from hydra_bench.hydra.images import ImageBatch
 from hydra_bench.hydra.model import Model
 from hydra_bench.hydra.tables import ParticleTables
+from hydra_bench.k_means import k_means
 
 _STEP = 0.3
 """Length, in standard deviations of the prior, of the differences by which a field's slope in its latents is taken:
@@ -44,8 +44,8 @@ def representatives(
     # Of too few different ones nothing was learned yet, or they are those of a small class.
     if len(np.unique(places, axis=0)) < 4 * count:
         return [mean]
-    found = KMeans(count, n_init=1, random_state=int(rng.integers(2**31))).fit(places)
-    return list(torch.from_numpy(found.cluster_centers_).to(mean))
+    found = k_means(places, count, seed=int(rng.integers(2**31)), starts=1)
+    return list(torch.from_numpy(found.centres).to(mean))
 
 
 def nearest(

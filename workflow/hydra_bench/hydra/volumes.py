@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.cluster import KMeans
 
 from hydra_bench.errors import InputError
 from hydra_bench.files import atomic, read_star, write_map
 from hydra_bench.hydra.output import SavedFields, read_fields
 from hydra_bench.hydra.rendering import render_maps
+from hydra_bench.k_means import k_means
 from hydra_bench.reconstruction import STAR_NAME, read_assignments
 
 
@@ -73,7 +73,7 @@ def centres_path(latents: np.ndarray, centres: int, between: int, seed: int = 0)
         raise InputError(f"--kmeans: {centres}; 1 to the number of different latents of the class is allowed")
     if between < 0:
         raise InputError(f"--between: {between}; 0 or more is allowed")
-    found = KMeans(centres, n_init=10, random_state=seed).fit(latents).cluster_centers_
+    found = k_means(latents, centres, seed).centres
     nearest = ((latents[None] - found[:, None]) ** 2).sum(2).argmin(1)
     left = list(latents[nearest])
     first = np.linalg.svd(latents - latents.mean(0), full_matrices=False)[2][0]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from hydra_bench.errors import InputError
+from hydra_bench.k_means import k_means
 from hydra_bench.reconstruction import Assignments, least_share
 
 
@@ -69,8 +69,8 @@ def labels_of(assignments: Assignments, n_true_classes: int, seed: int = 0) -> L
     k = min(n_true_classes, len(np.unique(assignments.latents, axis=0))) if assignments.latents.shape[1] else 1
     if k == 1:
         return Labels(np.zeros(len(assignments), dtype=np.int64), 1, "one class")
-    means = KMeans(k, n_init=10, random_state=seed).fit(assignments.latents)
-    return Labels(means.labels_.astype(np.int64), k, f"k-means on latents, k={k}", means.cluster_centers_)
+    means = k_means(assignments.latents, k, seed)
+    return Labels(means.labels, k, f"k-means on latents, k={k}", means.centres)
 
 
 def joined(own: Labels, wanted: dict[str, list[int]] | None) -> Labels:
