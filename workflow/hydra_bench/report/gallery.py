@@ -20,7 +20,7 @@ from hydra_bench.truth import Truth, read_truth
 _SHOWN = 4
 _MOST_CLASSES = 12
 _SMOOTH_TO_A = 25.0
-_SIDE_INCHES = 0.85
+_SIDE_INCHES, _TITLES_INCHES = 0.85, 0.25
 
 
 def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Path | str) -> None:
@@ -29,7 +29,10 @@ def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Pat
     names = truth.class_names[:_MOST_CLASSES]
     columns = 3 * _SHOWN
     with report_style():
-        figure = Figure(figsize=(1.2 + _SIDE_INCHES * columns, 0.45 + _SIDE_INCHES * len(names)), layout="constrained")
+        height = 0.45 + _SIDE_INCHES * len(names)
+        figure = Figure(figsize=(1.2 + _SIDE_INCHES * columns, height), layout="constrained")
+        # Titles are wider than their column, which the layout would widen for them: they get a strip of their own.
+        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - _TITLES_INCHES / height))
         axes = figure.subplots(len(names), columns, squeeze=False)
         for k, row in enumerate(axes):
             members = np.flatnonzero(truth.classes == k)
@@ -40,7 +43,8 @@ def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Pat
             )
         titles = (_clean_title(truth), "particles, as methods get them", f"the same, smoothed to {_SMOOTH_TO_A:g} Å")
         for i, title in enumerate(titles):
-            axes[0, i * _SHOWN].set_title(title, fontsize=8)
+            place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 4), "textcoords": "offset points"}
+            axes[0, i * _SHOWN].annotate(title, **place, fontsize=8, in_layout=False)
         with atomic(out_png) as temporary:
             figure.savefig(temporary, dpi=PNG_DPI, metadata={"Software": None})
 
