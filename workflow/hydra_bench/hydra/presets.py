@@ -4,7 +4,7 @@
 (docs/benchmarks.md).
 
 `fine` is `fast` and then, with fields of more features, refinement of poses by local search at rising resolution,
-for maps at the full resolution of boxes of about 128 px; two to four times the time.
+for maps at the full resolution of boxes of about 128 px and for species that move; two to five times the time.
 
 `many` is `fast` for more than five species, most of whose maps are mixtures for the first epochs: more spare
 fields that stay longer, longer at the lowest resolutions, sharper posteriors, and no prior that could empty a class
