@@ -97,8 +97,7 @@ def relion_there(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def definition(time_limit_min: float | None = None, **parameters: Any) -> str:
-    schema = method_cards.parameter_schema("relion")
-    filled = {key: content["default"] for key, content in schema["properties"].items()} | FEW | parameters
+    filled = method_cards.filled_parameters("relion", FEW | parameters)
     return json.dumps({"name": "r", "program": "relion", "parameters": filled, "time_limit_min": time_limit_min})
 
 

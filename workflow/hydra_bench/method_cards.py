@@ -45,10 +45,10 @@ def named_files(definition: dict[str, Any]) -> list[str]:
     They are those that its card lists under `file_parameters`, one each, or a list; or what the function of the
     parameters gives that it names under `files_from`, module:function, which may raise InputError.
     """
-    paths: list[str] = []
     if (hook := card(definition["program"]).get("files_from")) is not None:
         module, _, function = hook.partition(":")
         return [str(path) for path in getattr(import_module(module), function)(definition["parameters"])]
+    paths: list[str] = []
     for key in card(definition["program"]).get("file_parameters") or []:
         value = definition["parameters"].get(key)
         values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
