@@ -51,7 +51,7 @@ lint: .venv/installed-dev
 
 # The table of keys in config/README.md, from the schemas.
 config-table: .venv/installed
-	$(RUN) python -m hydra_bench.config config/README.md
+	$(RUN) python -m hydra_bench.config.configuration config/README.md
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -9,10 +9,10 @@ import pytest
 from conftest import SCREENSHOTS, Visit
 from report_results import ODD
 
-from hydra_bench.files import write_json
-from hydra_bench.report.page import write_page
-from hydra_bench.report.runs import read_metrics
-from hydra_bench.report.tables import write_tables
+from hydra_bench.core.files import write_json
+from hydra_bench.report.page.page import write_page
+from hydra_bench.report.results import read_metrics
+from hydra_bench.report.tables.tables import write_tables
 
 
 @pytest.mark.parametrize("name", ["failed", "one_class", "no_truth", "hundred_classes"])

@@ -15,8 +15,8 @@ from conftest import RESULTS, SCREENSHOTS, Visit
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from hydra_bench.report.rows import number, spread
-from hydra_bench.report.runs import read_metrics
+from hydra_bench.report.results import read_metrics
+from hydra_bench.report.tables.rows import number, spread
 
 HYDRA = "Hydra, K=3"
 LARGEST_PAGE_MB, SLOWEST_LOAD_S = 15, 2.0

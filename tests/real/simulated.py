@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hydra_bench import config
+from hydra_bench.config import configuration as config
 
 
 def dataset(seed: int, species: dict[str, Any], evaluated: int, **simulation: Any) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra_bench.core.mrc import read_map
+from hydra_bench.core.star import read_star, write_star
 from simulated import dataset
 
-from hydra_bench.files import read_map, read_star, write_star
-from hydra_bench.fourier import fft_centred, frequency_radius
-from hydra_bench.simulate import simulate
+from hydra_bench.datasets.simulated.simulate import simulate
+from hydra_bench.physics.fourier import fft_centred, frequency_radius
 
 RELION = shutil.which("relion_reconstruct")
 STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"

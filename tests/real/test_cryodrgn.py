@@ -15,20 +15,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydra_bench.core.mrc import read_map
 from simulated import dataset
 from test_backprojection import STRUCTURES, shell_correlation
 
-from hydra_bench import method_cards
-from hydra_bench.baselines import cryodrgn_files as files
-from hydra_bench.baselines.programs import Programs, find_executable
-from hydra_bench.cli import main
-from hydra_bench.files import read_json, read_map
+from hydra_bench.cli.main import main
+from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run, sample_path
+from hydra_bench.contracts.stack import Stack, read_stack
+from hydra_bench.contracts.truth import Truth, read_truth
+from hydra_bench.core.files import read_json
+from hydra_bench.datasets.simulated.simulate import simulate
+from hydra_bench.methods import cards as method_cards
+from hydra_bench.methods.programs import cryodrgn_files as files
+from hydra_bench.methods.programs.programs import Programs, find_executable
 from hydra_bench.metrics.alignment import align_map
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
-from hydra_bench.reconstruction import class_volume_path, read_assignments, read_run, sample_path
-from hydra_bench.simulate import simulate
-from hydra_bench.stack import Stack, read_stack
-from hydra_bench.truth import Truth, read_truth
 
 ENVIRONMENTS = Path(__file__).parents[2] / "build" / "envs"
 ENVIRONMENT = ENVIRONMENTS / "cryodrgn"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hydra_bench.baselines.programs import find_executable
+from hydra_bench.methods.programs.programs import find_executable
 from hydra_bench.particles.cryodrgn import read_pose_table
 from hydra_bench.particles.cryosparc_classes import read_class_alignments
-from hydra_bench.rotations import angular_distance_deg
+from hydra_bench.physics.rotations import angular_distance_deg
 
 CRYODRGN = find_executable("cryodrgn", Path(__file__).parents[2] / "build" / "envs" / "cryodrgn")
 BOX, PIXEL_A, N = 64, 2.5, 50

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydra_bench.core.mrc import ImageStackWriter
 
-from hydra_bench import method_cards
-from hydra_bench.baselines.cryosparc_files import job_files
-from hydra_bench.cli import main
-from hydra_bench.ctf import Defocus, Optics
-from hydra_bench.files import ImageStackWriter
-from hydra_bench.reconstruction import read_run
-from hydra_bench.stack import write_stack_star
+from hydra_bench.cli.main import main
+from hydra_bench.contracts.reconstruction import read_run
+from hydra_bench.contracts.stack import write_stack_star
+from hydra_bench.methods import cards as method_cards
+from hydra_bench.methods.programs.cryosparc_files import job_files
+from hydra_bench.physics.ctf import Defocus, Optics
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / "build" / "envs" / "cryosparc" / "bin" / "python"

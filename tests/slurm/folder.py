@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from hydra_bench import config
+from hydra_bench.config import configuration as config
+from hydra_bench.config.identity import state_folder
 from hydra_bench.jobs import attempts
-from hydra_bench.jobs.state import state_folder
 
 ROOT = Path(__file__).parents[2]
 DATASET = "tiny"

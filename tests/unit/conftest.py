@@ -10,11 +10,11 @@ from definitions import dataset
 from hydra_cases import Case
 from threadpoolctl import threadpool_limits
 
-from hydra_bench.cli import set_threads
-from hydra_bench.files import read_json
-from hydra_bench.simulate import simulate
-from hydra_bench.stack import read_stack
-from hydra_bench.truth import read_truth
+from hydra_bench.cli.main import set_threads
+from hydra_bench.contracts.stack import read_stack
+from hydra_bench.contracts.truth import read_truth
+from hydra_bench.core.files import read_json
+from hydra_bench.datasets.simulated.simulate import simulate
 
 set_threads(1)
 threadpool_limits(1)  # scikit-learn's, whose threads wait for each other actively

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra_bench.core.mrc import ImageStackWriter
 
-from hydra_bench.files import ImageStackWriter
-from hydra_bench.fourier import centre_crop, frequency_radius, hartley
-from hydra_bench.hydra.frequencies import Frequencies
-from hydra_bench.hydra.images import ImageBatch, ImageSource
-from hydra_bench.hydra.rendering import slicing_grid
-from hydra_bench.hydra.settings import Settings
-from hydra_bench.hydra.state import Run
-from hydra_bench.hydra.train import GivenPoses, train
-from hydra_bench.stack import IMAGES_NAME, STAR_NAME, Stack, read_stack, write_stack_star
-from hydra_bench.truth import Truth
+from hydra_bench.contracts.stack import IMAGES_NAME, STAR_NAME, Stack, read_stack, write_stack_star
+from hydra_bench.contracts.truth import Truth
+from hydra_bench.methods.hydra.frequencies import Frequencies
+from hydra_bench.methods.hydra.images import ImageBatch, ImageSource
+from hydra_bench.methods.hydra.rendering import slicing_grid
+from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.methods.hydra.state import Run
+from hydra_bench.methods.hydra.train import GivenPoses, train
+from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley
 
 CPU = torch.device("cpu")
 PLAIN = Settings(normalise="none")

@@ -6,7 +6,7 @@ import mrcfile
 import numpy as np
 import pandas as pd
 
-from hydra_bench.ctf import Defocus
+from hydra_bench.physics.ctf import Defocus
 
 BOX, N = 8, 6
 IMAGES = np.random.default_rng(1).standard_normal((N, BOX, BOX)).astype(np.float32)

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from clone import Clone
 
-from hydra_bench.reconstruction import read_assignments
-from hydra_bench.truth import read_truth
+from hydra_bench.contracts.reconstruction import read_assignments
+from hydra_bench.contracts.truth import read_truth
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
 COMMANDS = Path(sys.executable).parent

@@ -4,10 +4,10 @@ import re
 import sys
 from pathlib import Path
 
-from hydra_bench import config as configuration
-from hydra_bench import method_cards
-from hydra_bench.errors import InputError
-from hydra_bench.jobs import state
+from hydra_bench.config import configuration
+from hydra_bench.methods import cards as method_cards
+from hydra_bench.core.errors import InputError
+from hydra_bench.config import identity as state
 
 STACK = "results/datasets/{dataset}/stack"
 TRUTH = "results/datasets/{dataset}/truth"
@@ -43,7 +43,7 @@ def dataset_definition(wildcards):
 
 def dataset_files(wildcards):
     """The files that a dataset is made of: structures, or a list of particles and what they are compared with."""
-    from hydra_bench.dataset_check import structure_paths
+    from hydra_bench.datasets.description import structure_paths
 
     dataset = settings["dataset_definitions"][wildcards.dataset]
     return [
@@ -101,7 +101,7 @@ def growing(amount):
 
 def simulation_mb(wildcards, attempt):
     """Memory to ask for to make a dataset: what a simulation is known to take, and a quarter more."""
-    from hydra_bench.dataset_check import making_bytes
+    from hydra_bench.datasets.description import making_bytes
 
     dataset = settings["dataset_definitions"][wildcards.dataset]
     return max(2500, round(1.25 * making_bytes(dataset) / 1e6)) * attempt

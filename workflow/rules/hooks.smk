@@ -33,9 +33,10 @@ def asked_for():
 
 
 onstart:
-    from hydra_bench import config as configuration
-    from hydra_bench.errors import InputError
-    from hydra_bench.jobs import doctor, slurm, state
+    from hydra_bench.config import configuration
+    from hydra_bench.core.errors import InputError
+    from hydra_bench.jobs import doctor, slurm
+    from hydra_bench.config import identity as state
 
     try:
         checked = configuration.validate(config, workflow.configfiles)

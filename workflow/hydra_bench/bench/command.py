@@ -18,9 +18,9 @@ from hydra_bench.bench.results import Results
 from hydra_bench.bench.search_case import pose_search
 from hydra_bench.bench.summary import Measurement
 from hydra_bench.bench.training_cases import ablation, scaling, training
-from hydra_bench.errors import InputError
-from hydra_bench.hydra.run import choose_device
-from hydra_bench.threads import set_threads
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.threads import set_threads
+from hydra_bench.methods.hydra.run import choose_device
 
 KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {
     "pose_search": pose_search,

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench import __version__, config, stack
-from hydra_bench.errors import InputError
-from hydra_bench.files import read_star, write_star
-from hydra_bench.image_files import ImageFiles
-from hydra_bench.simulate import simulate
-from hydra_bench.stack import Stack, read_evaluation_list, read_stack
-from hydra_bench.truth import Truth, read_truth
+from hydra_bench import __version__
+from hydra_bench.config import configuration as config
+from hydra_bench.contracts import stack
+from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
+from hydra_bench.contracts.truth import Truth, read_truth
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.star import read_star, write_star
+from hydra_bench.datasets.simulated.simulate import simulate
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hydra_bench import config
 from hydra_bench.bench.summary import Bar
-from hydra_bench.errors import InputError
-from hydra_bench.hydra.settings import Settings
-from hydra_bench.schema import KeyPathError, filled, nearest
-from hydra_bench.yaml_files import read_yaml
+from hydra_bench.config import configuration as config
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.schema import KeyPathError, filled, nearest
+from hydra_bench.core.yaml_files import read_yaml
+from hydra_bench.methods.hydra.settings import Settings
 
 _CLONE = Path(__file__).resolve().parents[3]
 SCHEMA_PATH = _CLONE / "workflow" / "schemas" / "bench.schema.yaml"

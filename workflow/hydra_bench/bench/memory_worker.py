@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from hydra_bench.hydra.parallel import Parallel
-from hydra_bench.hydra.settings import Settings
-from hydra_bench.hydra.state import Run
-from hydra_bench.hydra.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
+from hydra_bench.core.threads import set_threads
+from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.methods.hydra.state import Run
+from hydra_bench.methods.hydra.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
 from hydra_bench.particles import read_particles
-from hydra_bench.threads import set_threads
 
 
 def peak_GB() -> float:

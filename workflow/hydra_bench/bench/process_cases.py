@@ -17,8 +17,8 @@ from hydra_bench.bench.context import Bench
 from hydra_bench.bench.data import Dataset, repeated_star
 from hydra_bench.bench.definitions import Case
 from hydra_bench.bench.summary import Measurement, pairwise_ratios
-from hydra_bench.errors import RunFailedError
-from hydra_bench.reconstruction import HISTORY_NAME
+from hydra_bench.contracts.reconstruction import HISTORY_NAME
+from hydra_bench.core.errors import RunFailedError
 
 MEMORY_WORKER = "hydra_bench.bench.memory_worker"
 

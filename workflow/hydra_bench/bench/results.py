@@ -10,8 +10,8 @@ from typing import Any
 from hydra_bench.bench.definitions import Case
 from hydra_bench.bench.machine import Circumstances, Machine
 from hydra_bench.bench.summary import Measurement, markdown_table, summarise
-from hydra_bench.errors import InputError
-from hydra_bench.files import read_json, write_json, write_text
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import read_json, write_json, write_text
 
 JSON_NAME, TABLE_NAME = "bench.json", "bench.md"
 

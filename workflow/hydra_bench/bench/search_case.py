@@ -10,12 +10,12 @@ from hydra_bench.bench.context import Bench
 from hydra_bench.bench.definitions import Case
 from hydra_bench.bench.summary import Measurement
 from hydra_bench.bench.training import Clock
-from hydra_bench.hydra.epochs import classes_to_search, search_plan, search_poses, update_posteriors
-from hydra_bench.hydra.parallel import Parallel
-from hydra_bench.hydra.schedule import Epoch
-from hydra_bench.hydra.state import Draws, Run
-from hydra_bench.hydra.train import epoch_chunks, set_epoch, start
-from hydra_bench.threads import set_threads
+from hydra_bench.core.threads import set_threads
+from hydra_bench.methods.hydra.epochs import classes_to_search, search_plan, search_poses, update_posteriors
+from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.schedule import Epoch
+from hydra_bench.methods.hydra.state import Draws, Run
+from hydra_bench.methods.hydra.train import epoch_chunks, set_epoch, start
 
 
 def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:

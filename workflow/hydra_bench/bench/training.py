@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 
-from hydra_bench.baselines.backprojection import run_backprojection
 from hydra_bench.bench.data import Dataset
-from hydra_bench.errors import RunFailedError
-from hydra_bench.files import read_json
-from hydra_bench.hydra.output import write_reconstruction
-from hydra_bench.hydra.settings import Settings
-from hydra_bench.hydra.state import Run
-from hydra_bench.hydra.tables import ParticleTables
-from hydra_bench.hydra.train import train
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.contracts.truth import Truth
+from hydra_bench.core.errors import RunFailedError
+from hydra_bench.core.files import read_json
+from hydra_bench.methods.bounds.backprojection import run_backprojection
+from hydra_bench.methods.hydra.output import write_reconstruction
+from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.methods.hydra.state import Run
+from hydra_bench.methods.hydra.tables import ParticleTables
+from hydra_bench.methods.hydra.train import train
+from hydra_bench.methods.recording import Outcome, Request, record_run
 from hydra_bench.metrics.clustering import Labels, score
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
-from hydra_bench.recording import Outcome, Request, record_run
-from hydra_bench.stack import Stack
-from hydra_bench.truth import Truth
 
 
 @dataclass(frozen=True)

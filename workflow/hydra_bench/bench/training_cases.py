@@ -11,8 +11,8 @@ from hydra_bench.bench.data import Dataset, first_particles
 from hydra_bench.bench.definitions import Case, with_delivered_box
 from hydra_bench.bench.summary import Measurement, pairwise_ratios
 from hydra_bench.bench.training import Trained, epoch_costs, score_of_oracle, score_of_training, timed_training
-from hydra_bench.errors import InputError
-from hydra_bench.hydra.settings import Settings
+from hydra_bench.core.errors import InputError
+from hydra_bench.methods.hydra.settings import Settings
 
 DEFAULTS = "defaults"
 """The name of the variant that changes nothing."""

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
 
 WAIT_S = 1.0
 

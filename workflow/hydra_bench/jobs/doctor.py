@@ -18,11 +18,13 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from hydra_bench import __version__, config, method_cards
-from hydra_bench.baselines.programs import find_executable
-from hydra_bench.errors import InputError
-from hydra_bench.files import disk_text
+from hydra_bench import __version__
+from hydra_bench.config import configuration as config
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import disk_text
 from hydra_bench.jobs import cuda, slurm
+from hydra_bench.methods import cards as method_cards
+from hydra_bench.methods.programs.programs import find_executable
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 _MAPS_A_RUN = 100

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
 
 _TIMEOUT_S = 30
 _END_S = 300

@@ -17,9 +17,15 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from hydra_bench.fourier import fourier_upsample
 from hydra_bench.metrics.resampling import HalfTransform, half_ball
-from hydra_bench.rotations import MIRROR, angular_distance_deg, grid_spacing_deg, hopf_grid, rotation_from_vector
+from hydra_bench.physics.fourier import fourier_upsample
+from hydra_bench.physics.rotations import (
+    MIRROR,
+    angular_distance_deg,
+    grid_spacing_deg,
+    hopf_grid,
+    rotation_from_vector,
+)
 
 _COARSE_RADIUS = 8
 _COARSE_GRID_ORDER = 2

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from hydra_bench.errors import InputError
-from hydra_bench.k_means import k_means
-from hydra_bench.reconstruction import Assignments, least_share
+from hydra_bench.contracts.reconstruction import Assignments, least_share
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.k_means import k_means
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from hydra_bench.errors import InputError
-from hydra_bench.files import write_json, write_map
+from hydra_bench.contracts.reconstruction import Run, read_assignments, read_history_labels, read_run
+from hydra_bench.contracts.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
+from hydra_bench.contracts.truth import Truth, judged_by, read_truth
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import write_json
+from hydra_bench.core.mrc import write_map
 from hydra_bench.metrics.clustering import Clustering, Group, Labels, joined, labels_of, score
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
 from hydra_bench.metrics.own_labels import conformation, latents, pose
 from hydra_bench.metrics.volumes import AlignedMaps
-from hydra_bench.reconstruction import Run, read_assignments, read_history_labels, read_run
-from hydra_bench.rotations import euler_from_matrices
-from hydra_bench.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
-from hydra_bench.truth import Truth, judged_by, read_truth
+from hydra_bench.physics.rotations import euler_from_matrices
 
 _MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents")
 _MEASURED += ("labels", "own_labels", "true_classes", "history_ari")

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from hydra_bench.contracts.reconstruction import Assignments
+from hydra_bench.contracts.truth import Truth
 from hydra_bench.metrics.clustering import Labels
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.metrics.volumes import AlignedMaps
-from hydra_bench.reconstruction import Assignments
-from hydra_bench.truth import Truth
 
 
 def _matched_particles(truth: Truth, predicted: Labels, label: int, true_class: int | None) -> np.ndarray:

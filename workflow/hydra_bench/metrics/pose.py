@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hydra_bench.metrics.alignment import Alignment
-from hydra_bench.rotations import MIRROR, angular_distance_deg
+from hydra_bench.physics.rotations import MIRROR, angular_distance_deg
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from hydra_bench.fourier import centre_pad
+from hydra_bench.physics.fourier import centre_pad
 
 PADDING = 2
 

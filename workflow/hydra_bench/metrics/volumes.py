@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hydra_bench.errors import InputError
-from hydra_bench.files import read_map
+from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path
+from hydra_bench.contracts.truth import Truth
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.mrc import read_map
 from hydra_bench.metrics.alignment import Alignment, align_map, apply
 from hydra_bench.metrics.clustering import Labels
 from hydra_bench.metrics.fsc import Agreement, compare
-from hydra_bench.reconstruction import Assignments, class_volume_path, sample_path
-from hydra_bench.truth import Truth
 
 
 class AlignedMaps:

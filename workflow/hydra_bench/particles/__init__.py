@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hydra_bench.errors import InputError
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
 from hydra_bench.particles import cryosparc, mrcs, relion
 from hydra_bench.particles.columns import CtfSource
 from hydra_bench.particles.matching import find_particles
-from hydra_bench.stack import Stack
 
 _FORMATS = {".star": "star", ".cs": "cs", ".mrcs": "mrcs", ".mrc": "mrcs"}
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from hydra_bench.ctf import Defocus, Optics
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
+from hydra_bench.physics.ctf import Defocus, Optics
 
 CtfSource = Literal["file", "none"]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.ctf import Defocus, Optics
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
 from hydra_bench.particles.columns import check_defocus, numbers, optics_from_columns
+from hydra_bench.physics.ctf import Defocus, Optics
 
 CTF_COLUMNS = ("D", "Apix", "DefocusU", "DefocusV", "DefocusAngle", "Voltage", "Cs", "w", "phase shift")
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from hydra_bench.ctf import Defocus, Optics
-from hydra_bench.errors import InputError
-from hydra_bench.image_files import ImageFiles
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.particles.columns import (
     PIXEL_SIZE,
     CtfSource,
@@ -33,7 +33,7 @@ from hydra_bench.particles.cryosparc_classes import MULTI, of_multi
 from hydra_bench.particles.cs_dataset import Dataset, read_dataset
 from hydra_bench.particles.locate import locate
 from hydra_bench.particles.matching import ImageKeys, match_particles
-from hydra_bench.stack import Stack
+from hydra_bench.physics.ctf import Defocus, Optics
 
 _OPTICS_FIELDS = {
     "voltage_kV": "ctf/accel_kv",

@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from hydra_bench.errors import InputError
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
 from hydra_bench.particles.columns import PIXEL_SIZE, limited, numbers
 from hydra_bench.particles.cs_dataset import Dataset, read_dataset
-from hydra_bench.stack import Stack
 
 JobType = Literal["abinitio", "heterogeneous", "homogeneous"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
 
 
 @dataclass(frozen=True)

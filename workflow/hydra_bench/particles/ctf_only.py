@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra_bench.ctf import Defocus, Optics
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
 from hydra_bench.particles import cryosparc, relion
 from hydra_bench.particles.cryodrgn import read_ctf_table
+from hydra_bench.physics.ctf import Defocus, Optics
 
 
 def read_ctf(path: Path | str) -> tuple[Defocus, Optics]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
 
 _OTHER_SUFFIX = {".mrc": ".mrcs", ".mrcs": ".mrc"}
 _FOLDERS_ABOVE = 3

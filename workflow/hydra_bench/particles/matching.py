@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from hydra_bench.errors import InputError
-from hydra_bench.stack import Stack
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hydra_bench.errors import InputError
-from hydra_bench.image_files import ImageFiles, read_mrc_header
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.image_files import ImageFiles, read_mrc_header
 from hydra_bench.particles.columns import CtfSource
-from hydra_bench.stack import Stack
 
 
 def read_mrcs_stack(path: Path, ctf: CtfSource, pixel_size_A: float | None) -> Stack:

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hydra_bench.ctf import Defocus, Optics
-from hydra_bench.errors import InputError
-from hydra_bench.files import read_star
-from hydra_bench.image_files import ImageFiles
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.star import read_star
 from hydra_bench.particles.columns import (
     PIXEL_SIZE,
     CtfSource,
@@ -33,8 +33,8 @@ from hydra_bench.particles.columns import (
 )
 from hydra_bench.particles.locate import locate
 from hydra_bench.particles.matching import ImageKeys, match_particles
-from hydra_bench.rotations import matrices_from_euler
-from hydra_bench.stack import Stack
+from hydra_bench.physics.ctf import Defocus, Optics
+from hydra_bench.physics.rotations import matrices_from_euler
 
 _OPTICS_COLUMNS = {
     "voltage_kV": "rlnVoltage",
@@ -235,7 +235,7 @@ def _defocus(tables: _Tables) -> Defocus:
     # RELION leaves the column out where there is no phase plate.
     phase = _numbers(particles, "rlnPhaseShift", where) if "rlnPhaseShift" in particles else np.zeros(len(u))
     defocus = Defocus(u, v, angle, phase)
-    # A stack without CTF says so by amplitude contrast 1 and no defocus: see `hydra_bench.stack`.
+    # A stack without CTF says so by amplitude contrast 1 and no defocus: see `hydra_bench.contracts.stack`.
     if not (tables.optics_numbers("rlnAmplitudeContrast") == 1).all():
         check_defocus(defocus, f"{where}: rlnDefocusU and rlnDefocusV")
     return defocus

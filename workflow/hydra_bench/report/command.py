@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hydra_bench.errors import InputError
+from hydra_bench.core.errors import InputError
 
 
 def figure_command(args: argparse.Namespace) -> None:

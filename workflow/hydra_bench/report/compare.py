@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
-from hydra_bench.files import write_text
-from hydra_bench.reconstruction import FAILED, NOT_CONFIGURED
-from hydra_bench.report.rows import number
-from hydra_bench.report.runs import Metrics, by_dataset, by_method, read_all
+from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED
+from hydra_bench.core.files import write_text
+from hydra_bench.report.results import Metrics, by_dataset, by_method, read_all
+from hydra_bench.report.tables.rows import number
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra_bench import config
-from hydra_bench.errors import InputError
-from hydra_bench.files import write_json
+from hydra_bench.config import configuration as config
+from hydra_bench.config.identity import state_folder
+from hydra_bench.contracts.reconstruction import Cost
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import write_json
 from hydra_bench.jobs import attempts
-from hydra_bench.jobs.state import state_folder
-from hydra_bench.reconstruction import Cost
-from hydra_bench.report.figures import write_figures
-from hydra_bench.report.page import write_page
-from hydra_bench.report.runs import read_metrics
-from hydra_bench.report.tables import write_tables
+from hydra_bench.report.figures.figures import write_figures
+from hydra_bench.report.page.page import write_page
+from hydra_bench.report.results import read_metrics
+from hydra_bench.report.tables.tables import write_tables
 
 FOLDER = "unfinished"
 _OLD = 1.0

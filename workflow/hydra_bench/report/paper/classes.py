@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from hydra_bench.reconstruction import least_share
-from hydra_bench.report.clustering_figures import dot, scatter
-from hydra_bench.report.map_pictures import MapPictures, scale_bar, show_truth
-from hydra_bench.report.maps_figure import caption, draw_panel, panels, row_label
+from hydra_bench.contracts.reconstruction import least_share
+from hydra_bench.report.figures.clustering_figures import dot, scatter
+from hydra_bench.report.figures.map_pictures import MapPictures, scale_bar, show_truth
+from hydra_bench.report.figures.maps_figure import caption, draw_panel, panels, row_label
+from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, wrapped
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
+from hydra_bench.report.results import Metrics
 
 _SIDE, _LATENTS = 1.5, 2.6
 _MOST_SPACES = 6

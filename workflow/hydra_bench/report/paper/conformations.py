@@ -11,16 +11,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from hydra_bench.files import read_map
+from hydra_bench.contracts.reconstruction import sample_path
+from hydra_bench.core.mrc import read_map
 from hydra_bench.metrics.alignment import Alignment, apply
 from hydra_bench.metrics.conformation import principal_axes
-from hydra_bench.reconstruction import sample_path
-from hydra_bench.report.clustering_figures import dot, scatter
-from hydra_bench.report.map_pictures import MapPictures, level_text, show
+from hydra_bench.physics.rotations import matrices_from_euler
+from hydra_bench.report.figures.clustering_figures import dot, scatter
+from hydra_bench.report.figures.map_pictures import MapPictures, level_text, show
+from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, wrapped
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.runs import Metrics, truth_of
-from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
-from hydra_bench.rotations import matrices_from_euler
+from hydra_bench.report.results import Metrics, truth_of
 
 _SIDE = 2.5
 _MOST_CLASSES = 4

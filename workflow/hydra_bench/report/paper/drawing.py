@@ -7,11 +7,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hydra_bench.files import write_text
+from hydra_bench.core.files import write_text
+from hydra_bench.report.figures.style import Picture, report_style, save
 from hydra_bench.report.paper import classes, conformations, overview, references, supplement
 from hydra_bench.report.paper.selection import Selection, select
-from hydra_bench.report.runs import read_all
-from hydra_bench.report.style import Picture, report_style, save
+from hydra_bench.report.results import read_all
 
 FIGURES: dict[str, Callable[[Selection], Picture | None]] = {
     "fig1": overview.draw,

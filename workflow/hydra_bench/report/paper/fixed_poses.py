@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from hydra_bench.report.clustering_figures import confusion, dot, scatter
-from hydra_bench.report.map_pictures import MapPictures, level_text, scale_bar, show
+from hydra_bench.report.figures.clustering_figures import confusion, dot, scatter
+from hydra_bench.report.figures.map_pictures import MapPictures, level_text, scale_bar, show
+from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, wrapped
 from hydra_bench.report.paper.classes import latent_panels
 from hydra_bench.report.paper.references import letter, mark_centres
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.rows import number
-from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
+from hydra_bench.report.results import Metrics
+from hydra_bench.report.tables.rows import number
 
 _WIDTH, _TOP, _MAPS = 9.0, 3.3, 2.2
 _MOST_MAPS = 6

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 
-from hydra_bench.files import read_map
-from hydra_bench.report.map_pictures import MapPictures
+from hydra_bench.core.mrc import read_map
+from hydra_bench.report.figures.map_pictures import MapPictures
+from hydra_bench.report.figures.style import EXTRA_COLOUR, Picture, species_colour
 from hydra_bench.report.paper.conformations import marked_particles
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.runs import Metrics, dataset_folder
-from hydra_bench.report.style import EXTRA_COLOUR, Picture, species_colour
+from hydra_bench.report.results import Metrics, dataset_folder
 
 _SIZE = (9.6, 6.2)
 _MOST_CLASSES = 3

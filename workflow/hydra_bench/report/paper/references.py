@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hydra_bench.report.clustering_figures import confusion, dot, scatter
-from hydra_bench.report.map_pictures import MapPictures, level_text, show, show_truth
-from hydra_bench.report.maps_figure import draw_panel, panels, row_label
-from hydra_bench.report.method_lines import Line
+from hydra_bench.report.figures.clustering_figures import confusion, dot, scatter
+from hydra_bench.report.figures.map_pictures import MapPictures, level_text, show, show_truth
+from hydra_bench.report.figures.maps_figure import draw_panel, panels, row_label
+from hydra_bench.report.figures.method_lines import Line
+from hydra_bench.report.figures.resolution_figures import curve, dress
+from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, wrapped
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.resolution_figures import curve, dress
-from hydra_bench.report.runs import Metrics
-from hydra_bench.report.style import MOST_SPECIES, Picture, species_colour, wrapped
+from hydra_bench.report.results import Metrics
 
 _WIDTH = 9.0
 _MOST_CLUSTERS = 6

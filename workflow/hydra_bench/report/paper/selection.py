@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra_bench.errors import InputError
-from hydra_bench.report.method_lines import Line, method_lines
-from hydra_bench.report.runs import Metrics, by_dataset, first_seeds
+from hydra_bench.core.errors import InputError
+from hydra_bench.report.figures.method_lines import Line, method_lines
+from hydra_bench.report.results import Metrics, by_dataset, first_seeds
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from hydra_bench.errors import InputError
+from hydra_bench.contracts.reconstruction import EMPTY_TEXT, HISTORY_NAME, least_share, read_assignments
+from hydra_bench.core.errors import InputError
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
-from hydra_bench.reconstruction import EMPTY_TEXT, HISTORY_NAME, least_share, read_assignments
-from hydra_bench.report.method_lines import Line
+from hydra_bench.report.figures.method_lines import Line
+from hydra_bench.report.figures.style import Picture, wrapped
 from hydra_bench.report.paper.conformations import alignment
 from hydra_bench.report.paper.fixed_poses import fixed_poses
 from hydra_bench.report.paper.selection import Selection
-from hydra_bench.report.runs import Metrics, by_method, truth_of
-from hydra_bench.report.style import Picture, wrapped
+from hydra_bench.report.results import Metrics, by_method, truth_of
 
 _BINS = 40
 

@@ -1,0 +1,66 @@
+"""The command line: one line and exit code 2 for what is wrong; a method's steps run by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+from definitions import dataset
+
+from hydra_bench.cli.main import main
+from hydra_bench.core.files import read_json
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["simulate", "--definition", "{", "--structures", "s", "--stack", "a", "--truth", "b"], "not JSON"),
+        (["simulate", "--definition", "none.yaml", "--structures", "s", "--stack", "a", "--truth", "b"], "none.yaml"),
+        (["simulate", "--definition", '{"seed": 1}', "--structures", "s", "--stack", "a", "--truth", "b"],
+         "lacks the key 'simulation'; there are seed"),
+        (["hydra", "--definition", "{}", "--particles", "p", "--evaluation-list", "e", "--out", "o"],
+         "lacks the key 'parameters'"),
+        (["check-config", "none.yaml"], "none.yaml: cannot be read"),
+        (["hydra", "--definition", '{"parameters": {"classes": 0}}', "--particles", "p", "--evaluation-list", "e",
+          "--out", "o"], "classes: 0; 1 or more"),
+        (["hydra", "--definition", '{"parameters": {}}', "--device", "gpu", "--particles", "p", "--evaluation-list",
+          "e", "--out", "o"], "--device: 'gpu'"),
+        (["hydra", "--definition", '{"parameters": {}}', "--particles", "none.star", "--evaluation-list", "e",
+          "--out", "o"], "none.star: no such file"),
+    ],
+)  # fmt: skip
+def test_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hydra-bench: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["check-config", "config/config.yaml"]) == 0
+
+
+def test_steps_by_hand(tmp_path: Path) -> None:
+    stack, truth, out = tmp_path / "stack", tmp_path / "truth", tmp_path / "out"
+    definition = json.dumps(dataset(images=10))
+    structures = str(ROOT / "resources" / "structures")
+    assert main(["simulate", "--definition", definition, "--structures", structures, "--stack", str(stack),
+                 "--truth", str(truth)]) == 0  # fmt: skip
+    particles = ["--particles", str(stack / "particles.star")]
+    evaluated = [*particles, "--evaluation-list", str(stack / "evaluation_particles.txt"), "--threads", "1"]
+    method = {"name": "m", "program": "hydra", "parameters": {"classes": 2, "l_schedule": [4], "decode_epochs": 1}}
+    assert main(["hydra", "--definition", json.dumps(method), *evaluated, "--out", str(out)]) == 0
+    assert read_json(out / "run.json")["state"] == "ok"
+    assert main(["evaluate", "--dataset", "d", "--method", "m", "--label", "M", *particles, "--truth", str(truth),
+                 "--reconstruction", str(out), "--out", str(tmp_path / "m.json"),
+                 "--aligned", str(tmp_path / "aligned")]) == 0  # fmt: skip
+    metrics = read_json(tmp_path / "m.json")
+    assert metrics["state"] == "ok"
+    assert len(metrics["fsc"]["per_particle"]) == 4

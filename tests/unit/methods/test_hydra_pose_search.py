@@ -1,0 +1,203 @@
+"""The pose search against every candidate written out: one particle, one rotation and one shift at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra_cases import CPU, Case, grid_of, load_batch, odd_case, source_of
+
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.methods.hydra.frequencies import Frequencies, centred_images
+from hydra_bench.methods.hydra.images import ImageBatch
+from hydra_bench.methods.hydra.pose_search import (
+    Candidates,
+    SearchPlan,
+    axis_steps,
+    coarse_search,
+    pose_errors,
+    refine_candidates,
+    search,
+    search_locally,
+    shift_grid,
+)
+from hydra_bench.methods.hydra.rendering import slices
+from hydra_bench.physics.fourier import hartley
+from hydra_bench.physics.rotations import angular_distance_deg, hopf_grid, rotation_from_vector
+
+KEEP = (4, 3, 2)
+
+
+def plan(frequencies: Frequencies, rising: tuple[int, ...], order: int = 0, batch: int = 100) -> SearchPlan:
+    """A base grid of 72·8^order rotations and 3 x 3 shifts, then one subdivision for each further resolution."""
+    base, counts = torch.from_numpy(hopf_grid(order)).float(), tuple(frequencies.count(l) for l in rising)
+    angle = np.radians(60 / 2**order)
+    return SearchPlan(base, shift_grid(1.0, 3, CPU), angle, 1.0, KEEP[: len(rising) - 1], counts, batch)
+
+
+def one_error(batch: ImageBatch, grid: torch.Tensor, rotation: torch.Tensor, shift: torch.Tensor, n: int) -> float:
+    """½‖C s - Y(t)‖² - ½‖Y‖² of one particle, one rotation (3, 3), one shift (2,), on the first n frequencies."""
+    part = batch.at(slice(None, n))
+    predicted = part.ctf[0] * slices(grid, rotation[None], part.plane)[0]
+    moved = centred_images(part.hartley, shift[None], part.plane, part.box_px)[0]
+    return float(0.5 * (predicted - moved).double().square().sum() - 0.5 * moved.double().square().sum())
+
+
+def search_by_hand(batch: ImageBatch, grid: torch.Tensor, p: SearchPlan) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The whole hierarchy for one particle, in plain loops."""
+    n = p.frequencies[0]
+    found = []
+    for rotation in p.base:
+        at_shifts = [(one_error(batch, grid, rotation, shift, n), shift) for shift in p.base_shifts]
+        found.append((rotation, *min(at_shifts, key=lambda pair: pair[0])))
+    angle, step = p.base_angle / 2, p.base_shift_step / 2
+    for kept, n in zip(p.keep, p.frequencies[1:], strict=True):
+        refined = []
+        for rotation, _, shift in sorted(found, key=lambda one: one[1])[:kept]:
+            around = []
+            for turn in rotation_from_vector(axis_steps(CPU) * angle):
+                for dx in (-step, 0.0, step):
+                    for dy in (-step, 0.0, step):
+                        pose = (turn @ rotation, shift + torch.tensor([dx, dy]))
+                        around.append((pose[0], one_error(batch, grid, *pose, n), pose[1]))
+            refined.append(min(around, key=lambda one: one[1]))
+        found, angle, step = refined, angle / 2, step / 2
+    rotation, error, shift = min(found, key=lambda one: one[1])
+    return rotation, shift, error
+
+
+def assert_by_hand(stack: Stack, grid: torch.Tensor, frequencies: Frequencies, rising: tuple[int, ...]) -> None:
+    p, particles = plan(frequencies, rising), np.arange(2)
+    batch = load_batch(stack, frequencies, particles)
+    found = search(batch, grid, p)
+    for i in particles:
+        rotation, shift, error = search_by_hand(batch.take(torch.tensor([i])), grid, p)
+        assert float(found.errors[i, 0]) == pytest.approx(error, rel=1e-4, abs=1e-2)
+        torch.testing.assert_close(found.rotations[i, 0], rotation, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.shifts[i, 0], shift)
+
+
+@pytest.mark.parametrize("rising", [(4, 7), (3, 5, 7), (4, 4, 4, 4)], ids=["one", "marched", "fixed"])
+def test_search_is_the_hierarchy_by_hand(case: Case, rising: tuple[int, ...]) -> None:
+    assert_by_hand(case.stack, grid_of(case.volume(0), 7), Frequencies.of_box(32, 7), rising)
+
+
+def test_search_by_hand_in_a_smaller_odd_box(case: Case) -> None:
+    """Images cut to 27 px in Fourier space; shifts are in its pixels."""
+    assert_by_hand(case.stack, grid_of(case.volume(0), 7), Frequencies.of_box(27, 7), (4, 7))
+
+
+def test_coarse_errors_with_images_moved_in_real_space(case: Case) -> None:
+    """Against ½‖C s - Y(t)‖² for every rotation and shift."""
+    frequencies = Frequencies.of_box(32, 5)
+    n, grid, particles = len(frequencies), grid_of(case.volume(0), 5), np.arange(3)
+    batch, small = load_batch(case.stack, frequencies, particles), plan(frequencies, (5,))
+    references = slices(grid, small.base, frequencies.plane)
+    small = SearchPlan(small.base, small.base_shifts, 1.0, 1.0, (1,), (n,), 10)
+    found = coarse_search(batch, references, small)
+    images, best = torch.from_numpy(case.stack.read_images(particles)), torch.full((3,), torch.inf)
+    for tx, ty in small.base_shifts.int().tolist():
+        y = hartley(torch.roll(images, (-ty, -tx), (1, 2)), 2).flatten(1)[:, frequencies.pixels(32)] / 32
+        difference = batch.ctf[:, None] * references - y[:, None]
+        best = torch.minimum(best, 0.5 * difference.square().sum(-1).min(1).values)
+    constant = 0.5 * batch.hartley.square().sum(1)
+    torch.testing.assert_close(found.errors[:, 0] + constant, best, rtol=1e-4, atol=1e-2)
+
+
+def test_refinement_never_leaves_for_the_worse(case: Case) -> None:
+    frequencies = Frequencies.of_box(32, 6)
+    n, grid = len(frequencies), grid_of(case.volume(1), 6)
+    batch = load_batch(case.stack, frequencies, np.arange(8))
+    start = search(batch, grid, plan(frequencies, (4, 6)))
+    found = refine_candidates(batch, grid, start, n, 0.1, 0.5)
+    assert (found.errors <= start.errors + 1e-3).all()
+    assert (found.errors < start.errors - 1e-3).any()
+
+
+@pytest.mark.parametrize("box", ["even", "odd"])
+def test_search_finds_true_poses_in_the_true_map(case: Case, box: str, tmp_path: Path) -> None:
+    stack, volume = case.stack, case.volume(0)
+    if box == "odd":
+        stack, (volume, _) = odd_case(tmp_path, case)
+    frequencies = Frequencies.of_box(stack.box_px, 10)
+    members = np.flatnonzero(case.truth.classes == 0)[:20]
+    batch = load_batch(stack, frequencies, members)
+    base, counts = torch.from_numpy(hopf_grid(2)).float(), tuple(frequencies.count(l) for l in (6, 10, 10, 10))
+    p = SearchPlan(base, shift_grid(2.0, 5, CPU), np.radians(15), 1.0, (4, 2, 2), counts, 100)
+    found = search(batch, grid_of(volume, 10), p)
+    errors = angular_distance_deg(found.rotations[:, 0].numpy(), case.truth.rotations[members])
+    shifts = found.shifts[:, 0].numpy() - case.truth.shifts_A[members] / stack.pixel_size_A
+    assert np.median(errors) < 5
+    assert np.median(np.linalg.norm(shifts, axis=1)) < 0.3
+
+
+def test_parts_that_memory_allows_find_the_same(case: Case) -> None:
+    frequencies = Frequencies.of_box(32, 7)
+    grid, batch = grid_of(case.volume(0), 7), load_batch(case.stack, frequencies, np.arange(7))
+    whole = search(batch, grid, plan(frequencies, (4, 7), batch=7))
+    for size in (1, 3):
+        p = plan(frequencies, (4, 7), batch=size)
+        parts = search(batch, grid, p)
+        torch.testing.assert_close(parts.rotations, whole.rotations)
+        torch.testing.assert_close(parts.shifts, whole.shifts)
+        torch.testing.assert_close(parts.errors, whole.errors, rtol=1e-5, atol=1e-3)
+        local = search_locally(batch, grid, whole, p)
+        torch.testing.assert_close(
+            local.errors, search_locally(batch, grid, whole, plan(frequencies, (4, 7))).errors, rtol=1e-5, atol=1e-3
+        )
+
+
+def test_errors_of_fixed_poses_are_brute_force(case: Case) -> None:
+    frequencies, particles = Frequencies.of_box(32, 6), np.arange(5)
+    grid, batch = grid_of(case.volume(0), 6), load_batch(case.stack, frequencies, particles)
+    rotations = torch.from_numpy(case.truth.rotations[particles]).float()
+    shifts = torch.from_numpy(case.truth.shifts_A[particles] / case.stack.pixel_size_A).float()
+    given = Candidates(rotations[:, None], shifts[:, None], torch.zeros(5, 1))
+    for size in (2, 100):
+        found = pose_errors(batch, grid, given, plan(frequencies, (4, 6), batch=size))
+        assert torch.equal(found.rotations, given.rotations)
+        assert torch.equal(found.shifts, given.shifts)
+        for i in particles:
+            one = batch.take(torch.tensor([i]))
+            expected = one_error(one, grid, rotations[i], shifts[i], len(frequencies))
+            assert float(found.errors[i, 0]) == pytest.approx(expected, rel=1e-4, abs=1e-2)
+
+
+def test_local_search_brings_disturbed_poses_back(case: Case) -> None:
+    frequencies, members = Frequencies.of_box(32, 10), np.flatnonzero(case.truth.classes == 0)[:20]
+    grid, batch = grid_of(case.volume(0), 10), load_batch(case.stack, frequencies, members)
+    true = torch.from_numpy(case.truth.rotations[members]).float()
+    true_shifts = torch.from_numpy(case.truth.shifts_A[members] / case.stack.pixel_size_A).float()
+    generator = torch.Generator().manual_seed(1)
+    axes = torch.nn.functional.normalize(torch.randn(20, 3, generator=generator), dim=1)
+    disturbed = rotation_from_vector(axes * np.radians(8.0)) @ true
+    moved = true_shifts + 0.7 * torch.nn.functional.normalize(torch.randn(20, 2, generator=generator), dim=1)
+    start = Candidates(disturbed[:, None], moved[:, None], torch.zeros(20, 1))
+    p = plan(frequencies, (10, 10, 10, 10), order=2)
+    found = search_locally(batch, grid, start, p)
+    errors = angular_distance_deg(found.rotations[:, 0].numpy(), true.numpy())
+    assert np.median(errors) < 4
+    assert (found.shifts[:, 0] - true_shifts).norm(dim=1).median() < 0.35
+    assert (found.errors < pose_errors(batch, grid, start, p).errors).all()
+
+
+def test_frequencies_of_odd_and_even_boxes_have_partners() -> None:
+    for box in (8, 9, 31, 32):
+        frequencies = Frequencies.of_box(box)
+        plane = frequencies.plane
+        torch.testing.assert_close(plane[torch.arange(len(plane)) ^ 1], -plane)
+        assert (plane.norm(dim=1).diff() > -1e-5).all()
+        places = frequencies.pixels(box)
+        assert len(places.unique()) == len(places)
+        image = torch.randn(1, box, box, generator=torch.Generator().manual_seed(box))
+        y = hartley(image, 2).flatten(1)[:, places]
+        # Moving an image in real space by a whole pixel, and its coefficients back.
+        there = hartley(torch.roll(image, (1, -2), (1, 2)), 2).flatten(1)[:, places]
+        torch.testing.assert_close(centred_images(there, torch.tensor([[-2.0, 1.0]]), plane, box), y, rtol=0, atol=1e-3)
+
+
+def test_a_source_reads_what_the_transform_says(case: Case) -> None:
+    frequencies, particles = Frequencies.of_box(32, 9), np.array([7, 3, 3])
+    y = hartley(torch.from_numpy(case.stack.read_images(particles)), 2).flatten(1) / 32
+    loaded = source_of(case.stack, frequencies).load(particles, torch.tensor([4, 5, 20, 21]))
+    torch.testing.assert_close(loaded.hartley, y[:, frequencies.pixels(32)[[4, 5, 20, 21]]])

@@ -1,0 +1,255 @@
+"""Stopped after any chunk and resumed, a run ends bit for bit as if it had not been; what is not its own is refused."""
+
+import errno
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+from hydra_cases import Case, assert_same_state, environment, hydra, run, tiny, write_stack
+
+from hydra_bench.cli.main import main
+from hydra_bench.core.errors import InputError
+from hydra_bench.methods.hydra.checkpoint import Checkpointer, Stopped, first_difference
+from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.methods.hydra.state import Run
+
+CHUNKS = {1: "pretrain", 2: "search, with the spare field", 3: "search's first epoch ended", 4: "search, spare gone",
+          5: "search ended", 6: "decode", 7: "all done"}  # fmt: skip
+
+FILES = ("particles.star", "volumes/class_1.mrc", "volumes/class_2.mrc", "fields.pt", "history_labels.npy")
+
+
+@pytest.fixture(autouse=True)
+def sigterm_as_before() -> Any:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def stop_after(chunks: int, case: Case, settings: Settings, path: Path, **more: Any) -> None:
+    """Run until that many chunks are done, leaving a checkpoint."""
+    checkpointer, done = Checkpointer(path), []
+
+    def advance(n: int) -> None:
+        done.append(n)
+        checkpointer._asked = len(done) == chunks
+
+    with pytest.raises(Stopped):
+        run(case.stack, settings, checkpointer=checkpointer, advance=advance, **more)
+    assert len(done) == chunks
+
+
+def state_of(found: Run) -> dict[str, Any]:
+    return {**found.state(), "rows": [{k: v for k, v in row.items() if k != "wall_s"} for row in found.history.rows]}
+
+
+@pytest.fixture(scope="module")
+def unbroken(case: Case) -> dict[str, Any]:
+    return state_of(run(case.stack, tiny()))
+
+
+@pytest.mark.parametrize("chunks", CHUNKS, ids=CHUNKS.values())
+def test_resumed_after_any_chunk_it_is_the_unbroken_run(
+    case: Case, unbroken: dict[str, Any], chunks: int, tmp_path: Path
+) -> None:
+    stop_after(chunks, case, tiny(), tmp_path / "state")
+    seen: list[int] = []
+    found = run(case.stack, tiny(), checkpointer=Checkpointer(tmp_path / "state"), advance=seen.append)
+    assert_same_state(state_of(found), unbroken)
+    assert sum(seen) == found.history.images_seen == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ({"conformations": "encoder", "gating": "encoder"}, False),
+        ({"classes": 3, "latent_dim": (2, 2, 0), "variational": False, "sigma": 2.0}, False),
+        ({"poses": "refine"}, True),
+    ],
+    ids=["encoder", "different classes", "given poses"],
+)
+@pytest.mark.parametrize("chunks", [2, 4, 6])
+def test_other_kinds_of_run_resume_too(
+    case: Case, changes: dict[str, Any], given: bool, chunks: int, tmp_path: Path
+) -> None:
+    settings, more = tiny(**changes), {"given": case.given()} if given else {}
+    stop_after(chunks, case, settings, tmp_path / "state", **more)
+    found = run(case.stack, settings, checkpointer=Checkpointer(tmp_path / "state"), **more)
+    assert_same_state(state_of(found), state_of(run(case.stack, settings, **more)))
+
+
+def test_stopped_twice_it_is_still_the_unbroken_run(case: Case, unbroken: dict[str, Any], tmp_path: Path) -> None:
+    stop_after(2, case, tiny(), tmp_path / "state")
+    first = (tmp_path / "state").read_bytes()
+    stop_after(4, case, tiny(), tmp_path / "state")  # one call of advance is of the two chunks before
+    assert (tmp_path / "state").read_bytes() != first
+    found = run(case.stack, tiny(), checkpointer=Checkpointer(tmp_path / "state"))
+    assert_same_state(state_of(found), unbroken)
+
+
+def test_time_before_a_resumption_counts(case: Case, tmp_path: Path) -> None:
+    stop_after(3, case, tiny(), tmp_path / "state")
+    saved = torch.load(tmp_path / "state", weights_only=True)
+    torch.save({**saved, "wall_s": 1000.0}, tmp_path / "state")
+    assert run(case.stack, tiny(), checkpointer=Checkpointer(tmp_path / "state")).history.rows[-1]["wall_s"] > 1000
+
+
+def test_a_state_is_written_when_it_is_time(case: Case, tmp_path: Path) -> None:
+    always, never = Checkpointer(tmp_path / "always", every_s=0), Checkpointer(tmp_path / "never", every_s=1e9)
+    for checkpointer in (always, never, Checkpointer(None, every_s=0)):
+        run(case.stack, tiny(decode_epochs=0), checkpointer=checkpointer)
+    assert [path.name for path in tmp_path.iterdir()] == ["always"]
+
+
+def test_a_failed_write_names_the_path_and_leaves_the_state_before_it(
+    case: Case, unbroken: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state"
+    stop_after(3, case, tiny(), path)
+    before, real = path.read_bytes(), torch.save
+
+    def full(content: Any, file: BinaryIO) -> None:
+        real(content, file)
+        file.truncate(1000)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"state: the checkpoint cannot be written .*No space left.* still good"):
+        run(case.stack, tiny(), checkpointer=Checkpointer(path, every_s=0))
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    assert_same_state(state_of(run(case.stack, tiny(), checkpointer=Checkpointer(path))), unbroken)
+
+
+def test_differences_are_named() -> None:
+    assert first_difference({"a": {"b": 1, "c": [2]}}, {"a": {"b": 1, "c": [2]}}) is None
+    assert first_difference({"a": {"b": 1, "c": [2]}}, {"a": {"b": 1, "c": [3]}}) == "a.c was [2] and is [3]"
+    assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "b was None and is 2"
+
+
+@pytest.fixture(scope="module")
+def stopped(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a real process was stopped by SIGTERM: nothing but out.checkpoint."""
+    folder = tmp_path_factory.mktemp("stopped")
+    arguments = hydra(case.stack.path, folder / "out", "--checkpoint-minutes", "0", decode_epochs=40)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hydra_bench.cli", *arguments], env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (folder / "out.checkpoint").is_file():
+        assert time.monotonic() < deadline, "no checkpoint within a minute"
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    process.terminate()
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, error
+    assert error.startswith("hydra-bench: stopped; ")
+    assert "out.checkpoint is the state, --resume goes on from it" in error
+    return folder
+
+
+def again(case: Case, folder: Path, *more: str, **changes: Any) -> list[str]:
+    return hydra(case.stack.path, folder / "out", *more, **{"decode_epochs": 40, **changes})
+
+
+def test_a_process_that_was_stopped_is_resumed_to_the_same_files(case: Case, stopped: Path, tmp_path: Path) -> None:
+    assert [path.name for path in stopped.iterdir()] == ["out.checkpoint"]
+    kept = (stopped / "out.checkpoint").read_bytes()
+    assert torch.load(stopped / "out.checkpoint", weights_only=True)["place"]["epoch"] < 40
+    assert main(again(case, stopped, "--resume")) == 0
+    assert [path.name for path in stopped.iterdir()] == ["out"]
+    assert main(again(case, tmp_path)) == 0
+    for name in FILES:
+        assert (stopped / "out" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
+    (stopped / "out.checkpoint").write_bytes(kept)  # for the other tests
+
+
+def test_an_unfinished_run_is_not_overwritten(case: Case, stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (stopped / "out.checkpoint").read_bytes()
+    assert main(again(case, stopped)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "out.checkpoint: the checkpoint of an unfinished run; go on with --resume, or delete it" in error
+    assert (stopped / "out.checkpoint").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "message"),
+    [
+        (["--seed", "1"], {}, "seed was 0 and is 1"),
+        ([], {"width": 25}, "settings.width was 24 and is 25"),
+        ([], {"l_schedule": (4, 6)}, "settings.l_schedule was [4, 5] and is [4, 6]"),
+        (["--no-ctf"], {}, "stack.ctf_sha256 was"),
+    ],
+)
+def test_another_run_is_not_resumed(
+    case: Case, stopped: Path, more: list[str], changes: dict[str, Any], message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    before = (stopped / "out.checkpoint").read_bytes()
+    assert main(again(case, stopped, "--resume", *more, **changes)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"out.checkpoint: a checkpoint of another run: {message}" in error
+    assert (stopped / "out.checkpoint").read_bytes() == before
+
+
+def test_another_stack_is_not_resumed(
+    case: Case, stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = case.stack.read_images(torch.arange(60).numpy())
+    other = write_stack(tmp_path, case.stack, images + 1, case.stack.pixel_size_A)
+    arguments = again(replace(case, stack=other), stopped, "--resume")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "a checkpoint of another run: stack.file_sha256 was" in error
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 broken off"])
+def test_an_unreadable_checkpoint_is_refused(
+    case: Case, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.checkpoint").write_bytes(content)
+    assert main(hydra(case.stack.path, tmp_path / "out", "--resume")) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "out.checkpoint: not a readable checkpoint" in error
+    assert (tmp_path / "out.checkpoint").read_bytes() == content
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    torch.save({"version": 0}, tmp_path / "state")
+    with pytest.raises(InputError, match="a checkpoint of version 0; 1 is expected"):
+        Checkpointer(tmp_path / "state").load()
+    torch.save([1], tmp_path / "state")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        Checkpointer(tmp_path / "state").load()
+
+
+def test_resume_without_a_checkpoint_starts(case: Case, tmp_path: Path) -> None:
+    where = tmp_path / "elsewhere" / "state"
+    arguments = hydra(case.stack.path, tmp_path / "out", "--resume", "--checkpoint", str(where),
+                      "--checkpoint-minutes", "0")  # fmt: skip
+    assert main(arguments) == 0
+    assert (tmp_path / "out" / "run.json").is_file()
+    assert not where.exists()
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_maps_trains_no_more(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = hydra(case.stack.path, tmp_path / "out", "--resume", "--keep-checkpoint", decode_epochs=3)
+    assert main(arguments) == 0
+    assert "decode epoch 3" in capsys.readouterr().out
+    (tmp_path / "out").rename(tmp_path / "first")
+    assert main(arguments) == 0
+    assert "epoch" not in capsys.readouterr().out
+    for name in FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "first" / name).read_bytes(), name

@@ -1,0 +1,242 @@
+"""Whole runs on a tiny stack: repeatable, consistent, with every choice of latents, encoders and classes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra_cases import Case, run, tiny
+
+from hydra_bench.core.errors import InputError
+from hydra_bench.methods.hydra.mixture import most_needed
+from hydra_bench.methods.hydra.output import assignments, settle_latents
+from hydra_bench.methods.hydra.presets import PRESETS
+from hydra_bench.methods.hydra.schedule import make_schedule
+from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.methods.hydra.state import Run
+
+
+def check_consistent(found: Run, n: int) -> None:
+    """What every finished run must hold."""
+    a, tables = assignments(found, 9.9), found.model.tables
+    np.testing.assert_allclose(a.posteriors.sum(1), 1, atol=1e-5)
+    assert (a.posteriors >= 0).all()
+    np.testing.assert_array_equal(a.classes, a.posteriors.argmax(1))
+    np.testing.assert_allclose(np.linalg.det(a.rotations), 1, atol=1e-4)
+    assert a.latents.shape == (n, max(tables.latent_dims))
+    for name in ("shifts_A", "latents"):
+        assert np.isfinite(getattr(a, name)).all()
+    sizes = [found.history.rows[-1][f"size_{k + 1}"] for k in range(tables.classes)]
+    assert sizes == tables.class_sizes()
+    assert sum(sizes) == n
+
+
+def test_training_is_repeatable_and_consistent(case: Case) -> None:
+    rows: list[dict[str, Any]] = []
+    seen: list[int] = []
+    first = run(case.stack, tiny(), report=lambda row, tables: rows.append(row), advance=seen.append)
+    second = run(case.stack, tiny())
+    a, b = (assignments(r, case.stack.pixel_size_A) for r in (first, second))
+    for name in ("classes", "posteriors", "rotations", "shifts_A", "latents"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    check_consistent(first, 60)
+    assert [(row["phase"], row["epoch"], row["l"]) for row in rows] == [("search", 0, 4), ("search", 1, 5),
+                                                                        ("decode", 0, 15)]  # fmt: skip
+    assert rows[-1]["images_seen"] == first.history.images_seen == sum(seen) == 20 + 3 * 60
+    assert run(case.stack, tiny(), 6).history.rows[-1]["loss"] != rows[-1]["loss"]
+
+
+def test_learning_lowers_the_loss(case: Case) -> None:
+    rows = run(case.stack, tiny(l_schedule=(4,) * 4, decode_epochs=3)).history.rows
+    assert rows[3]["loss"] < rows[0]["loss"]
+    assert rows[6]["loss"] < rows[4]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "dims"),
+    [
+        ({"classes": 3, "latent_dim": (2, 2, 0), "negligible": 0.0}, (2, 2, 0)),
+        ({"latent_dim": 0}, (0, 0)),
+        ({"classes": 1, "latent_dim": 2}, (2,)),
+        ({"classes": 1, "latent_dim": 0}, (0,)),
+        ({"variational": False}, (1, 1)),
+        ({"sigma": 3.0}, (1, 1)),
+        ({"pretrain_images": 0, "spare_fields": 0, "full_search_epochs": 0}, (1, 1)),
+        ({"l_schedule": (5,), "l_coarse": 3, "march_in_search": True}, (1, 1)),
+        ({"frequencies_per_step": 0}, (1, 1)),
+        ({"search_images": 150, "l_schedule": (3, 6)}, (1, 1)),
+        ({"memory_gb": 1e-9}, (1, 1)),
+        ({"classes": 2, "decode_epochs": 0}, (1, 1)),
+        ({"invert": True, "normalise": "image", "window": 0.9, "downsample_px": 25}, (1, 1)),
+    ],
+)
+def test_every_kind_of_run_ends_consistent(case: Case, changes: dict[str, Any], dims: tuple[int, ...]) -> None:
+    found = run(case.stack, tiny(**changes))
+    assert found.model.tables.latent_dims == dims
+    check_consistent(found, 60)
+    assert all(torch.isfinite(p).all() for p in found.model.fields.parameters())
+    moved = [bool(table.weight.abs().max() > 0) for table, d in zip(found.model.tables.latents, dims, strict=True) if d]
+    assert all(moved)
+
+
+def test_latents_of_smaller_classes_end_in_zeros(case: Case) -> None:
+    found = run(case.stack, tiny(classes=3, latent_dim=(2, 1, 0), negligible=0.0, sigma=10.0))
+    a = assignments(found, 9.9)
+    assert (a.latents[a.classes == 2] == 0).all()
+    assert (a.latents[a.classes == 1, 1] == 0).all()
+
+
+def test_a_rigid_class_ignores_when_latents_begin(case: Case) -> None:
+    a, b = (run(case.stack, tiny(latent_dim=0, latent_epoch=e)).history.rows for e in (0, 99))
+    assert [row["loss"] for row in a] == [row["loss"] for row in b]
+
+
+def test_small_parts_learn_what_whole_minibatches_do(case: Case) -> None:
+    """The memory limit changes sums in their last digits only."""
+    whole, parts = (run(case.stack, tiny(variational=False, memory_gb=gb)) for gb in (None, 1e-4))
+    assert parts.batches.learn < 15
+    a, b = ([row["loss"] for row in r.history.rows] for r in (whole, parts))
+    np.testing.assert_allclose(a, b, rtol=1e-3)
+
+
+def test_a_set_sigma_sets_the_softening(case: Case) -> None:
+    found = run(case.stack, tiny(sigma=1.5))
+    assert found.softening == pytest.approx(1.5**2 * len(found.frequencies))
+
+
+def test_a_broad_sigma_leaves_posteriors_even(case: Case) -> None:
+    found = run(case.stack, tiny(sigma=100.0, decode_epochs=0))
+    assert (found.model.tables.posteriors - 0.5).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("conformations", "gating"), [("encoder", "table"), ("table", "encoder"), ("encoder", "encoder")]
+)
+@pytest.mark.parametrize("variational", [True, False], ids=["variational", "point"])
+def test_an_encoder_learns(case: Case, conformations: str, gating: str, variational: bool) -> None:
+    s = tiny(conformations=conformations, gating=gating, variational=variational, l_schedule=(4,) * 4, decode_epochs=3)
+    found = run(case.stack, s)
+    rows, tables, encoder = found.history.rows, found.model.tables, found.model.encoder
+    assert encoder is not None
+    assert rows[3]["loss"] < rows[0]["loss"]
+    assert rows[-1]["loss"] < rows[4]["loss"]
+    check_consistent(found, 60)
+    settle_latents(found)
+    particles = np.arange(60)
+    with torch.no_grad():
+        encoded = encoder(found.source.load(particles, slice(None, encoder.n_inputs)))
+    learned = any((mean != 0).any() for mean, _ in encoded.latents)
+    assert learned == (conformations == "encoder")
+    if conformations == "encoder":
+        for k in range(2):
+            mean, log_sd = tables.latent(torch.arange(60), k)
+            torch.testing.assert_close(mean, encoded.latents[k][0], atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(log_sd, encoded.latents[k][1], atol=1e-6, rtol=1e-5)
+    assert bool((encoded.scores != 0).any()) == (gating == "encoder")
+
+
+def test_an_encoder_of_classes_of_different_dimensions(case: Case) -> None:
+    s = tiny(classes=3, latent_dim=(2, 1, 0), conformations="encoder", gating="encoder")
+    check_consistent(run(case.stack, s), 60)
+
+
+def test_spare_fields_go_and_their_history_stays(case: Case) -> None:
+    found = run(case.stack, tiny(spare_fields=2))
+    rows = found.history.rows
+    assert found.model.tables.classes == 2
+    first = [rows[0][name] for name in ("size_1", "size_2", "spare_1", "spare_2")]
+    assert sum(first) == 60
+    assert not any(name.startswith("spare") for row in rows[1:] for name in row)
+    assert "size_3" not in rows[0]
+
+
+def test_the_fields_that_are_missed_most_stay() -> None:
+    # 60 particles of one species that fields 0 and 2 describe alike, 5 of another that is field 1's; 3 is nobody's.
+    errors = torch.tensor([[1.0, 9.0, 1.1, 5.0]] * 60 + [[9.0, 1.0, 9.0, 5.0]] * 5)
+    assert most_needed(errors, 0.5, 4) == [0, 1, 2, 3]
+    assert most_needed(errors, 0.5, 3) == [0, 1, 2]
+    assert most_needed(errors, 0.5, 2) == [0, 1]
+    errors[60:, 2:] = torch.inf  # not searched
+    assert most_needed(errors, 0.5, 2) == [0, 1]
+
+
+def test_a_model_of_some_classes(case: Case) -> None:
+    found = run(case.stack, tiny(classes=3, spare_fields=0, decode_epochs=0))
+    found.model.tables.posteriors[:] = torch.tensor([0.1, 0.5, 0.4])
+    errors = found.model.tables.errors.clone()
+    kept = found.model.of_classes([1, 2], tiny())
+    torch.testing.assert_close(kept.tables.posteriors, torch.tensor([5 / 9, 4 / 9]).expand(60, -1), atol=1e-5, rtol=0)
+    assert torch.equal(kept.tables.errors, errors[:, 1:])
+    assert kept.fields[0] is found.model.fields[1]
+
+
+def test_classes_out_of_the_question_are_not_searched(case: Case) -> None:
+    s = tiny(spare_fields=0, l_schedule=(4, 4, 4), full_search_epochs=1, explore=0.0, sigma=0.3, decode_epochs=0)
+    found = run(case.stack, s)
+    left_out = found.model.tables.errors.isinf()
+    assert left_out.any()
+    assert not left_out.all(1).any()
+    assert (found.model.tables.posteriors[left_out] == 0).all()
+
+
+def test_one_particle_is_enough_for_one_class(case: Case) -> None:
+    one = type(case.stack)(case.stack.path, type(case.stack.images)(
+        case.stack.images.files, case.stack.images.file_index[:1], case.stack.images.frame_index[:1], 32,
+    ), 9.9, None, None)  # fmt: skip
+    check_consistent(run(one, tiny(classes=1)), 1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"classes": 0}, "classes: 0; 1 or more"),
+        ({"latent_dim": -1}, "latent_dim: -1; 0 or more"),
+        ({"latent_dim": [1, 2]}, "latent_dim: 2 numbers for 3 classes"),
+        ({"preset": "slow"}, "preset: 'slow'; allowed are fast, fine, many, paper"),
+        ({"preset": ["fast"]}, "preset: .*'fast'.*; allowed are fast, fine, many, paper"),
+        ({"clases": 3}, "parameters.clases: unknown"),
+        ({"keep": []}, "keep: empty"),
+        ({"steps_per_search": []}, "steps_per_search: empty"),
+        ({"steps_per_search": [3, 0]}, "steps_per_search: 0; 1 or more"),
+        ({"poses": "given"}, "poses: 'given'; allowed are search, refine, fixed"),
+        ({"learning_rate": 0}, "learning_rate: 0; more than 0"),
+        ({"learning_rate": "fast"}, "learning_rate: 'fast'; a number"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan; a number"),
+        ({"width": 1.5}, "width: 1.5; a whole number"),
+        ({"width": True}, "width: True; a whole number"),
+        ({"width": None}, "width: None; a whole number"),
+        ({"variational": "maybe"}, "variational: 'maybe'; true or false"),
+        ({"l_schedule": 5}, r"l_schedule: 5; whole numbers in brackets"),
+        ({"l_schedule": [5, "six"]}, "l_schedule: .*six.*; whole numbers in brackets"),
+        ({"sharpness": [1, 2, 3]}, "sharpness: .*; two numbers in brackets"),
+        ({"latent_dim": "two"}, "latent_dim: 'two'; a whole number, or whole numbers in brackets"),
+        ({"sigma": "none"}, "sigma: 'none'; a number, or null"),
+        ({"poses": 3}, "poses: '3'; allowed are search"),
+        ({"sharpness": [0, 5]}, "sharpness: 0; more than 0"),
+        ({"search_images": 10, "l_schedule": []}, "l_schedule: empty"),
+    ],
+)
+def test_bad_settings(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Settings.from_parameters(parameters)
+
+
+def test_settings_are_read_as_they_are_written() -> None:
+    """YAML takes 1e-4 for text, and whole numbers do for others."""
+    s = Settings.from_parameters(
+        {"preset": "paper", "learning_rate": "1e-4", "sharpness": [2, 5], "sigma": 2, "latent_dim": [1, 0, 2]}
+    )
+    assert (s.learning_rate, s.sharpness, s.sigma, s.latent_dim) == (1e-4, (2.0, 5.0), 2.0, (1, 0, 2))
+    assert (s.depth, s.keep, s.variational) == (3, (8, 8, 8, 8), False)
+    assert Settings.from_parameters({}) == Settings()
+    assert Settings.from_parameters({"classes": 8}) == Settings(classes=8, **PRESETS["many"])
+    assert Settings.from_parameters({"classes": 8, "preset": "fast"}) == Settings(classes=8)
+
+
+@pytest.mark.parametrize(
+    ("steps_per_search", "sweeps"), [(2, [2] * 10), ((3, 2, 1), [3, 2] + [1] * 8), ((4,), [4] * 10)]
+)
+def test_sweeps_of_each_epoch_of_the_search(steps_per_search: int | tuple[int, ...], sweeps: list[int]) -> None:
+    schedule = make_schedule(Settings(steps_per_search=steps_per_search), 1500, 20)
+    assert [epoch.sweeps for epoch in schedule if epoch.phase == "search"] == sweeps
+    assert {epoch.sweeps for epoch in schedule if epoch.phase != "search"} == {1}

@@ -1,0 +1,143 @@
+"""Clustering and conformation scores on cases that can be counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hydra_bench.contracts.reconstruction import Assignments
+from hydra_bench.core.errors import InputError
+from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
+from hydra_bench.metrics.conformation import in_two_columns, recovery
+
+
+def assignments(classes: np.ndarray, n_classes: int, latents: np.ndarray | None = None) -> Assignments:
+    n = len(classes)
+    latents = np.zeros((n, 0)) if latents is None else latents
+    return Assignments(classes, np.eye(n_classes)[classes], np.stack([np.eye(3)] * n), np.zeros((n, 2)), latents)
+
+
+def test_permuted_labels_are_perfect():
+    true = np.repeat([0, 1, 2], 50)
+    found = score(true, 3, Labels((true + 1) % 3, 3, "classes"))
+    assert (found.ari, found.accuracy) == (1, 1)
+    assert found.ami == pytest.approx(1)
+    assert found.matched_class == (2, 0, 1)
+    assert not found.empty
+    assert not found.split
+    assert not found.merged
+
+
+def test_split_species_and_empty_label():
+    true = np.repeat([0, 1], 100)
+    labels = true.copy()
+    labels[100:140] = 2
+    labels[0] = 3
+    found = score(true, 2, Labels(labels, 4, "classes"))
+    assert found.empty == (3,)
+    assert found.split == {1: (1, 2)}
+    assert found.matched_class == (0, 1, None, None)
+    assert found.majority_class == (0, 1, 1, 0)
+    assert found.accuracy == pytest.approx(159 / 200)
+    assert found.confusion.tolist() == [[99, 0, 0, 1], [0, 60, 40, 0]]
+
+
+def test_merged_species_and_unused_label():
+    found = score(np.repeat([0, 1], 10), 2, Labels(np.zeros(20, np.int64), 2, "classes"))
+    assert found.ari == 0
+    assert found.merged == {0: (0, 1)}
+    assert found.empty == (1,)
+    assert found.matched_class[1] is None
+    assert found.majority_class[1] is None
+
+
+def test_labels_come_from_classes_latents_or_nowhere():
+    true = np.repeat([0, 1, 2], 20)
+    latents = np.random.default_rng(0).normal(size=(60, 2)) * 0.1 + np.eye(3)[true][:, :2] * 5
+    one = np.zeros(60, np.int64)
+    assert labels_of(assignments(true, 3), 3).source == "classes"
+    clustered = labels_of(assignments(one, 1, latents), 3)
+    assert clustered.source == "k-means on latents, k=3"
+    assert score(true, 3, clustered).ari == 1
+    assert labels_of(assignments(one, 1), 3).source == "one class"
+    assert labels_of(assignments(one, 1, np.ones((60, 4))), 3).n_labels == 1
+
+
+def test_joined_labels_count_as_one_and_the_others_keep_their_names():
+    true = np.repeat([0, 1], 60)
+    labels = np.concatenate([np.repeat([3, 1, 4], [10, 30, 20]), np.zeros(60, np.int64)])
+    own = Labels(labels, 6, "classes")
+    assert score(true, 2, own).ari < 0.8
+    found = joined(own, {"RyR": [4, 2, 5], "junk": [3]})
+    assert [(g.name, g.members, g.largest) for g in found.groups] == [
+        ("RyR", (3, 1, 4), 1),
+        ("junk", (2,), 2),
+        ("class 1", (0,), 0),
+        ("class 6", (5,), 5),
+    ]
+    assert found.labels.tolist() == [0] * 60 + [2] * 60
+    assert score(true, 2, found).ari == 1
+    assert joined(own, None) is own
+
+
+def test_clusters_of_latents_can_be_joined_too():
+    own = Labels(np.array([0, 1, 2]), 3, "k-means on latents, k=3", np.zeros((3, 2)))
+    found = joined(own, {"both": [1, 3]})
+    assert (found.labels.tolist(), [g.name for g in found.groups]) == ([0, 1, 0], ["both", "cluster 2"])
+
+
+def test_a_label_that_is_not_there_cannot_be_joined():
+    with pytest.raises(InputError, match=r"merge_classes: RyR: 7 is not allowed; labels are 1 to 6 \(classes\)"):
+        joined(Labels(np.zeros(4, np.int64), 6, "classes"), {"RyR": [1, 7]})
+
+
+def test_monotone_latent_recovers_its_coordinate():
+    coordinate = np.linspace(0, 1, 100)
+    latents = np.stack([-np.exp(3 * coordinate), np.random.default_rng(0).normal(size=100) * 0.1], axis=1)
+    found = recovery(latents, coordinate)
+    # Latents this stretched bend the regression a little towards the noise, whatever it is fitted to.
+    assert found.spearman > 0.99
+    assert found.r2 > 0.98
+    assert found.first_axis_spearman > 0.99
+    assert found.first_axis_r2 > 0.99
+
+
+def test_a_coordinate_along_no_principal_axis_is_found_by_the_best_direction():
+    generator = np.random.default_rng(0)
+    coordinate, other = generator.uniform(-1, 1, (2, 400))
+    found = recovery(np.stack([coordinate + 3 * other, coordinate - 3 * other], axis=1), coordinate)
+    assert found.spearman > 0.99
+    assert found.r2 > 0.99
+    assert found.first_axis_r2 < 0.1
+
+
+@pytest.mark.parametrize("columns", [1, 2, 8])
+def test_unrelated_latents_score_about_zero_however_many(columns: int):
+    generator = np.random.default_rng(columns)
+    found = [recovery(generator.normal(size=(300, columns)), generator.uniform(size=300)) for _ in range(10)]
+    assert np.mean([one.spearman for one in found]) < 0.05
+    assert -0.1 < np.mean([one.r2 for one in found]) < 0.02
+
+
+def test_constant_missing_or_too_few_latents_have_no_score():
+    generator = np.random.default_rng(0)
+    assert recovery(np.ones((50, 2)), np.arange(50.0)) is None
+    assert recovery(generator.normal(size=(50, 2)), np.ones(50)) is None
+    assert recovery(np.zeros((50, 0)), np.arange(50.0)) is None
+    assert recovery(generator.normal(size=(9, 1)), np.arange(9.0)) is None
+
+
+def test_projection_has_two_columns():
+    latents = np.random.default_rng(0).normal(size=(40, 5)) * np.array([1, 9, 1, 4, 1])
+    spaces = np.repeat([0, 1], 20)
+    assert in_two_columns(latents, spaces).shape == (40, 2)
+    assert np.array_equal(in_two_columns(latents[:, :1], spaces)[:, 0], latents[:, 0])
+    projected = in_two_columns(latents, spaces)[:20]
+    assert abs(np.corrcoef(projected[:, 0], latents[:20, 1])[0, 1]) > 0.95
+
+
+def test_one_of_many_classes_is_not_empty_for_having_its_share():
+    true = np.repeat(np.arange(100), 20)
+    labels = true.copy()
+    labels[20:36] = 0  # of the second class a fifth of its share is left
+    assert score(true, 100, Labels(labels, 100, "classes")).empty == (1,)

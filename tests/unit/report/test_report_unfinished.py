@@ -1,0 +1,102 @@
+"""The report of a workflow in which something failed, and the table of costs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from test_report_runs import identity
+
+from hydra_bench.config.configuration import load, validate
+from hydra_bench.config.identity import state_folder, write_configuration
+from hydra_bench.core.files import write_json
+from hydra_bench.jobs import attempts
+from hydra_bench.report.results import read_all
+from hydra_bench.report.tables.cost import cost_table
+from hydra_bench.report.unfinished import summarise
+
+HYDRA = {"program": "hydra", "label": "Hydra"}
+CONFIGURATION = {
+    "datasets": ["demo"],
+    "methods": ["hydra_k3", "hydra_k5", "hydra_k7", "hydra_k9", "oracle"],
+    "dataset_definitions": {"demo": {"species": {s: {"entry": "3jb9", "images": 50} for s in ("z", "a")}}},
+    "method_definitions": {
+        **{f"hydra_k{k}": {**HYDRA, "label": f"Hydra, K={k}", "parameters": {"classes": k}} for k in (3, 5, 7, 9)},
+        "oracle": {"program": "backprojection", "label": "Oracle"},
+    },
+}
+START = attempts.Start("node7", "12", "0", "2026-01-01T00:00:00Z")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """K=3 has metrics; K=5 failed twice, K=7 was killed, K=9 was not evaluated, the oracle did not start."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIGURATION, sort_keys=False))
+    settings, results = validate(load(["config.yaml"])), Path("results")
+    write_configuration(results / "configuration.json", settings)
+    write_json(results / "metrics" / "demo" / "hydra_k3" / "0.json", identity("hydra_k3", "Hydra, K=3", seed=0))
+    failing = state_folder(settings, "demo", "hydra_k5", 0)
+    for number in (1, 2):
+        attempts.add(failing, START)
+        attempts.add(failing, attempts.End(10.0 * number, 15.0, 900.0, 2))
+    log = results / "logs" / "reconstruct" / "demo" / "hydra_k5" / "0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("# attempt 1\nhydra-bench: error: the first\n# attempt 2\nhydra-bench: error: the last\n")
+    attempts.add(state_folder(settings, "demo", "hydra_k7", 0), START)
+    (results / "reconstructions" / "demo" / "hydra_k9" / "0").mkdir(parents=True)
+    return results
+
+
+def test_what_is_not_finished_is_a_failed_row_with_its_reason(results: Path) -> None:
+    summarise(results / "configuration.json", results)
+    table = (results / "tables" / "table1.md").read_text()
+    for label, reason in (
+        ("Hydra, K=3", "out of memory"),
+        ("Hydra, K=5", "2 attempts; the last"),
+        ("Hydra, K=7", "1 attempt; the last one was killed, or is still running"),
+        ("Hydra, K=9", "reconstructed, but not evaluated"),
+        ("Oracle", "did not start"),
+    ):
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| {label} |"))
+        assert row.endswith(f"| failed: {reason} |")
+    assert "Hydra, K=5" in (results / "report" / "index.html").read_text()
+    with open(results / "tables" / "cost.csv") as file:
+        costs = {row["method"]: row for row in csv.DictReader(file) if row["step"] == "reconstruct"}
+    assert (costs["hydra_k5"]["attempts"], costs["hydra_k5"]["wall_s"], costs["hydra_k5"]["node"]) == (
+        "2",
+        "30",
+        "node7",
+    )
+    assert (costs["hydra_k7"]["attempts"], costs["hydra_k7"]["attempts_lost"]) == ("1", "1")
+
+
+def test_snakemake_makes_it_anew_when_more_is_finished(results: Path) -> None:
+    """All that is written is older than the metrics it was made of."""
+    summarise(results / "configuration.json", results)
+    metrics = (results / "metrics" / "demo" / "hydra_k3" / "0.json").stat().st_mtime
+    for made in ("tables/table1.csv", "figures", "report/index.html"):
+        assert (results / made).stat().st_mtime < metrics
+    before = (results / "tables" / "table1.md").read_text()
+    write_json(results / "metrics" / "demo" / "hydra_k5" / "0.json", identity("hydra_k5", "Hydra, K=5", seed=0))
+    summarise(results / "configuration.json", results)
+    assert before != (results / "tables" / "table1.md").read_text()
+    assert not (results / "unfinished" / "demo" / "hydra_k5").exists()
+
+
+def test_costs_of_steps_are_those_of_snakemakes_benchmarks(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "metrics" / "demo" / "hydra_k3" / "0.json"
+    write_json(path, identity("hydra_k3", "Hydra, K=3", seed=0))
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    for name, line in (("simulate/demo", "9.5\t0:00:09\t800.5\t1\t1\t1\t0\t0\t90\t8.5"),
+                       ("evaluate/demo/hydra_k3/0", "0.1\t0:00:00\t-\t-\t-\t-\t0\t0\t0\t0")):  # fmt: skip
+        tsv = tmp_path / "results" / "logs" / f"{name}.benchmark.tsv"
+        tsv.parent.mkdir(parents=True)
+        tsv.write_text(header + line + "\n")
+    table = cost_table(read_all([path])).set_index("step")
+    assert table.loc["simulate", ["wall_s", "cpu_s", "peak_rss_mb"]].tolist() == [9.5, 8.5, 800.5]
+    assert table.loc["reconstruct", "wall_s"] == 61.25
+    assert table.loc["reconstruct", "device"] == "cpu"
+    assert table.isna().loc["evaluate", "peak_rss_mb"]

@@ -1,0 +1,56 @@
+"""Where a run keeps its state while it is under way: checkpoints, and the account of its attempts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra_bench.config.configuration import TRUTH, reads_truth
+from hydra_bench.core.files import write_text
+
+Config = dict[str, Any]
+
+CHECKPOINTS = Path("results/checkpoints")
+
+
+def write_configuration(path: Path, settings: Config) -> None:
+    """Write a checked configuration as JSON, keys in their order: that of species is the order of the true classes."""
+    write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def dataset_definition(settings: Config, dataset: str) -> str:
+    """What a dataset depends on, as JSON."""
+    return json.dumps({"name": dataset, **settings["dataset_definitions"][dataset]})
+
+
+def method_definition(settings: Config, method: str) -> str:
+    """What a method depends on, as JSON; its label is not in it. A parameter of null is left to the program."""
+    definition = settings["method_definitions"][method]
+    chosen = {key: value for key, value in definition["parameters"].items() if value is not None}
+    content = {"name": method, "program": definition["program"], "parameters": chosen}
+    content |= {key: definition[key] for key in ("poses_from", "time_limit_min") if definition[key] is not None}
+    if definition["poses_from"] is not None:
+        content["reads_truth"] = reads_truth(settings, method)
+    return json.dumps(content)
+
+
+def pose_source(settings: Config, method: str) -> str | None:
+    """The method whose poses a method is given, "truth" for the true ones, None if it finds its own."""
+    return settings["method_definitions"][method]["poses_from"]
+
+
+def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -> Path:
+    """The folder of one run's state.
+
+    Its name holds a hash of all that the result depends on, so that a job never meets another one's state. It is no
+    declared output of a rule, since Snakemake deletes those of a job that fails.
+    """
+    depends_on = dataset_definition(settings, dataset)
+    source: str | None = method
+    while source is not None and source != TRUTH:
+        depends_on += method_definition(settings, source)
+        source = pose_source(settings, source)
+    digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
+    return CHECKPOINTS / dataset / method / f"{seed}-{digest}"

@@ -1,0 +1,190 @@
+"""Contract 3, the reconstruction: what every method gives back.
+
+particles.star   in the order of the stack: class, posterior of each class, pose, shift, latents
+volumes/         class_<k>.mrc, k = 1..K, at the stack's box and pixel size
+samples/         <particle>.mrc, the method's own volume for each particle of the evaluation list
+history.csv      what was seen on the way (optional; columns are the method's own)
+history_labels.npy  (rows of history.csv, N) integers, the label of every particle at each row (optional)
+run.json         what ran, how it ended, what it cost
+
+A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else; so does one whose
+program has no licence or host here, which is no failure: its state is "not configured".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hydra_bench.contracts.truth import pose_table, poses_from_table
+from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
+from hydra_bench.core.files import read_json, write_json
+from hydra_bench.core.star import read_star, write_star
+
+STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
+HISTORY_LABELS_NAME = "history_labels.npy"
+POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
+OK, FAILED, NOT_CONFIGURED = STATES = ("ok", "failed", "not configured")
+EMPTY_SHARE, EMPTY_PART = 0.02, 0.25
+EMPTY_TEXT = f"{EMPTY_SHARE:.0%} of all particles, or a quarter of an equal share where there are many classes"
+"""What a class must have, in words, not to be called empty."""
+
+
+def least_share(n_classes: int) -> float:
+    """The share of the particles below which one of so many classes is called empty."""
+    return min(EMPTY_SHARE, EMPTY_PART / n_classes)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run cost, and where; the only fields that differ between two runs of the same seed.
+
+    Times are those of all attempts whose end is known; peaks are the largest of any. `attempts` counts every start of
+    the run until it ended, `attempts_lost` those that were killed outright, whose cost nobody recorded. `slurm_job` is
+    the last attempt's number, "" outside SLURM.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mb: float
+    gpu_memory_mb: float = 0.0
+    node: str = ""
+    gpus: str = ""
+    slurm_job: str = ""
+    attempts: int = 1
+    attempts_lost: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """run.json. `parameters` are all that the method was given, `images_seen` counts repeats."""
+
+    method: str
+    program: str
+    version: str
+    seed: int
+    parameters: dict[str, Any]
+    device: str
+    state: str  # one of STATES
+    reason: str
+    images_seen: int
+    cost: Cost
+    reads_truth: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """What a method says of every particle.
+
+    classes (N,), 0-based; posteriors (N, K), rows sum to 1; rotations (N, 3, 3), map to view; shifts_A
+    (N, 2); latents (N, d), d may be 0, in the latent space of the particle's own class.
+    """
+
+    classes: np.ndarray
+    posteriors: np.ndarray
+    rotations: np.ndarray
+    shifts_A: np.ndarray
+    latents: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+def class_volume_path(folder: Path, k: int) -> Path:
+    """Path of the map of class k (0-based; the file's number is 1-based, as RELION's)."""
+    return folder / "volumes" / f"class_{k + 1}.mrc"
+
+
+def sample_path(folder: Path, particle: int) -> Path:
+    """Path of the method's own volume for a particle (0-based number)."""
+    return folder / "samples" / f"{particle:06d}.mrc"
+
+
+def write_run(folder: Path, run: Run) -> None:
+    write_json(folder / RUN_NAME, asdict(run))
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read run.json. Raises InputError if it is missing or a field is."""
+    path = Path(folder) / RUN_NAME
+    content = read_json(path)
+    try:
+        run = Run(**{**content, "cost": Cost(**content["cost"])})
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{path}: not a run of this version ({error})") from None
+    if run.state not in STATES:
+        raise InputError(f"{path}: state is {run.state!r}; {', '.join(STATES[:-1])} or {STATES[-1]} is expected")
+    return run
+
+
+def check_pose_source(poses: Path) -> None:
+    """Whether the run whose particles.star is given as poses ended well; other files are no run's, and pass.
+
+    Raises RunFailedError, or NotConfiguredError where that run was not configured: who waits for it shares its state.
+    """
+    if not (poses.parent / RUN_NAME).is_file():
+        return
+    run = read_run(poses.parent)
+    if run.state != OK:
+        error = NotConfiguredError if run.state == NOT_CONFIGURED else RunFailedError
+        raise error(f"its poses are those of {run.method}, which ended as {run.state}: {run.reason}")
+
+
+def write_assignments(folder: Path, assignments: Assignments, star_name: str = STAR_NAME) -> None:
+    table = pose_table(assignments.rotations, assignments.shifts_A)
+    table.insert(0, "rlnClassNumber", assignments.classes + 1)
+    extra = {f"{POSTERIOR_COLUMN}{k + 1}": assignments.posteriors[:, k] for k in range(assignments.posteriors.shape[1])}
+    extra |= {f"{LATENT_COLUMN}{j + 1}": assignments.latents[:, j] for j in range(assignments.latents.shape[1])}
+    table = pd.concat([table, pd.DataFrame(extra).round(6) + 0.0], axis=1)
+    write_star(folder / star_name, {"particles": table})
+
+
+def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
+    """Read a method's particles.star. Raises InputError if it does not cover the stack's particles."""
+    path = Path(folder) / STAR_NAME
+    tables = read_star(path)
+    if "particles" not in tables:
+        raise InputError(f"{path}: no data_particles table")
+    table = tables["particles"]
+    if len(table) != n_particles:
+        raise InputError(f"{path}: {len(table)} particles; the stack has {n_particles}")
+    posterior_columns = [c for c in table if c.startswith(POSTERIOR_COLUMN)]
+    latent_columns = [c for c in table if c.startswith(LATENT_COLUMN)]
+    if "rlnClassNumber" not in table or not posterior_columns:
+        raise InputError(f"{path}: lacks rlnClassNumber or {POSTERIOR_COLUMN}1")
+    classes = table["rlnClassNumber"].to_numpy(np.int64) - 1
+    if classes.min() < 0 or classes.max() >= len(posterior_columns):
+        raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(posterior_columns)}")
+    try:
+        rotations, shifts = poses_from_table(table)
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]}") from None
+    return Assignments(
+        classes=classes,
+        posteriors=table[posterior_columns].to_numpy(np.float64),
+        rotations=rotations,
+        shifts_A=shifts,
+        latents=table[latent_columns].to_numpy(np.float64),
+    )
+
+
+def read_history_labels(folder: Path | str, n_particles: int) -> np.ndarray | None:
+    """The label of every particle at each row of the history, (rows, N) integers; None where a method left none.
+
+    Raises InputError if the file holds something else.
+    """
+    path = Path(folder) / HISTORY_LABELS_NAME
+    if not path.is_file():
+        return None
+    try:
+        labels = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not readable ({' '.join(str(error).split())[:120]})") from None
+    if labels.ndim != 2 or labels.shape[1] != n_particles or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{path}: {labels.dtype} {labels.shape}; integers (rows, {n_particles}) are expected")
+    return labels

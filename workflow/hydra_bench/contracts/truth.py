@@ -1,0 +1,218 @@
+"""Contract 2, the truth: what only the evaluation, and methods whose card says so, may see.
+
+truth.star: `particles` (poses, classes, conformations, in the order of the stack) and `classes` (one
+row a species: its name and its map). Where a species takes several states there is `states` too (one row
+a state: its map, its class and its number in the class), and each particle has the number of its state.
+volumes/class_<k>.mrc: one map a class, its central state's; volumes/class_<k>/state_<s>.mrc:
+one map a state. provenance.json: where it all came from.
+
+A conformation coordinate that a species does not have is NaN, never 0, which is a conformation like others.
+
+Where there is no truth, as for an experiment's particles, the folder holds a reference in its place: what another
+program found. It may lack poses, and maps of some classes (rlnReferenceImage is `none`). A particle's number in
+the file that it comes from, from 0, is in the column hydraBenchSource.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map
+from hydra_bench.core.star import read_star, write_star
+from hydra_bench.physics.rotations import euler_from_matrices, matrices_from_euler
+
+STAR_NAME, PROVENANCE_NAME = "truth.star", "provenance.json"
+CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
+SOURCE_COLUMN, NO_MAP = "hydraBenchSource", "none"
+
+_POSE_COLUMNS = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
+_ORIGIN_COLUMNS = ["rlnOriginXAngst", "rlnOriginYAngst"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True state of every particle, or what a reference says of it.
+
+    rotations (N, 3, 3), map to view; shifts_A (N, 2), the (x, y) displacement of the particle in its
+    image (RELION's rlnOrigin is its negative), both None where no poses are known; classes (N,), 0-based;
+    conformations (N, d), d may be 0, NaN where the particle's class has no such coordinate; class_names and
+    volume_paths, one a class, None for a class without map; states (N,), 0-based in the particle's class, None if no
+    class has several; state_paths, the maps of a class's states, none for a class with one state; sources (N,), None
+    where particles come from nowhere else.
+    """
+
+    rotations: np.ndarray | None
+    shifts_A: np.ndarray | None
+    classes: np.ndarray
+    conformations: np.ndarray
+    class_names: tuple[str, ...]
+    volume_paths: tuple[Path | None, ...]
+    states: np.ndarray | None = None
+    state_paths: tuple[tuple[Path, ...], ...] = ()
+    sources: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    def has_map(self, k: int) -> bool:
+        """Whether class k has a map: some of a reference's have none."""
+        return self.volume_paths[k] is not None
+
+    def particle_volume_path(self, particle: int) -> Path:
+        """The map that this particle is an image of: that of its state, or of its class if that has but one."""
+        k = self.classes[particle]
+        if self.states is None or not self.state_paths[k]:
+            return self.volume_paths[k]
+        return self.state_paths[k][self.states[particle]]
+
+    def class_volume(self, k: int) -> np.ndarray:
+        """The map (D, D, D) of class k."""
+        return read_map(self.volume_paths[k])[0]
+
+
+def class_volume_path(folder: Path, k: int) -> Path:
+    """The map of class k, from 0, in a truth folder."""
+    return folder / "volumes" / f"class_{k + 1}.mrc"
+
+
+def state_volume_path(folder: Path, k: int, state: int) -> Path:
+    """The map of one of several states of class k, both from 0, in a truth folder."""
+    return folder / "volumes" / f"class_{k + 1}" / f"state_{state + 1}.mrc"
+
+
+def pose_table(rotations: np.ndarray, shifts_A: np.ndarray) -> pd.DataFrame:
+    """RELION's pose columns for rotations (N, 3, 3) and shifts (N, 2) in Å."""
+    columns = np.concatenate([euler_from_matrices(rotations), -np.asarray(shifts_A)], axis=1)
+    return pd.DataFrame(np.round(columns, 5) + 0.0, columns=[*_POSE_COLUMNS, *_ORIGIN_COLUMNS])
+
+
+def poses_from_table(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse of `pose_table`: rotations (N, 3, 3), shifts (N, 2) in Å."""
+    rotations = matrices_from_euler(table[_POSE_COLUMNS].to_numpy(np.float64))
+    return rotations, -table[_ORIGIN_COLUMNS].to_numpy(np.float64)
+
+
+def write_truth_star(folder: Path, truth: Truth) -> None:
+    """Write truth.star; the maps and provenance.json are the simulator's to write."""
+    particles = pd.DataFrame({"rlnClassNumber": truth.classes + 1})
+    if truth.rotations is not None:
+        particles = particles.join(pose_table(truth.rotations, truth.shifts_A))
+    for j in range(truth.conformations.shape[1]):
+        particles[f"{CONFORMATION_COLUMN}{j + 1}"] = np.round(truth.conformations[:, j], 6)
+    classes = pd.DataFrame(
+        {
+            "rlnReferenceImage": [NO_MAP if p is None else str(p.relative_to(folder)) for p in truth.volume_paths],
+            "hydraBenchClassName": truth.class_names,
+        }
+    )
+    tables = {"classes": classes}
+    if truth.states is not None:
+        particles[STATE_COLUMN] = truth.states + 1
+        tables["states"] = _state_table(folder, truth)
+    if truth.sources is not None:
+        particles[SOURCE_COLUMN] = truth.sources
+    write_star(folder / STAR_NAME, tables | {"particles": particles})
+
+
+def _state_table(folder: Path, truth: Truth) -> pd.DataFrame:
+    """One row a state of the classes with several: its map, class and number, from 1."""
+    rows = [
+        {"rlnReferenceImage": str(path.relative_to(folder)), "rlnClassNumber": k + 1, STATE_COLUMN: s + 1}
+        for k, paths in enumerate(truth.state_paths)
+        for s, path in enumerate(paths)
+    ]
+    return pd.DataFrame(rows)
+
+
+def read_truth(folder: Path | str) -> Truth:
+    """Read and check a truth folder. Raises InputError if a table, column, class, state or map is missing."""
+    folder = Path(folder)
+    path = folder / STAR_NAME
+    tables = read_star(path)
+    _check_columns(path, tables)
+    particles, classes = tables["particles"], tables["classes"]
+    names = classes["rlnReferenceImage"].astype(str)
+    volume_paths = tuple(None if name == NO_MAP else folder / name for name in names)
+    _check_maps(path, volume_paths)
+    labels = particles["rlnClassNumber"].to_numpy(np.int64) - 1
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(classes)}")
+    rotations, shifts = poses_from_table(particles) if _POSE_COLUMNS[0] in particles else (None, None)
+    states, state_paths = _read_states(path, tables, labels)
+    conformation_columns = [c for c in particles if c.startswith(CONFORMATION_COLUMN)]
+    return Truth(
+        rotations=rotations,
+        shifts_A=shifts,
+        classes=labels,
+        conformations=particles[conformation_columns].to_numpy(np.float64),
+        class_names=tuple(classes["hydraBenchClassName"].astype(str)),
+        volume_paths=volume_paths,
+        states=states,
+        state_paths=state_paths,
+        sources=particles[SOURCE_COLUMN].to_numpy(np.int64) if SOURCE_COLUMN in particles else None,
+    )
+
+
+def judged_by(folder: Path | str) -> str:
+    """What stands in a truth folder: "truth", the "reference" of another program, or "nothing" where none is given."""
+    path = Path(folder) / PROVENANCE_NAME
+    return read_json(path).get("kind", "truth") if path.is_file() else "truth"
+
+
+def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    expected = {
+        "classes": ["rlnReferenceImage", "hydraBenchClassName"],
+        "particles": ["rlnClassNumber"],
+    }
+    poses = [*_POSE_COLUMNS, *_ORIGIN_COLUMNS]
+    # A reference may have none of them, but not some.
+    if SOURCE_COLUMN not in tables.get("particles", ()) or any(c in tables["particles"] for c in poses):
+        expected["particles"] += poses
+    if "states" in tables:
+        expected["states"] = ["rlnReferenceImage", "rlnClassNumber", STATE_COLUMN]
+        expected["particles"].append(STATE_COLUMN)
+    for name, columns in expected.items():
+        if name not in tables:
+            raise InputError(f"{path}: no data_{name} table")
+        missing = [column for column in columns if column not in tables[name]]
+        if missing:
+            raise InputError(f"{path}: data_{name} lacks the column {missing[0]}")
+
+
+def _check_maps(path: Path, maps: tuple[Path | None, ...]) -> None:
+    for volume_path in maps:
+        if volume_path is not None and not volume_path.is_file():
+            raise InputError(f"{volume_path}: no such file; {path} names it in rlnReferenceImage")
+
+
+def _read_states(
+    path: Path, tables: dict[str, pd.DataFrame], labels: np.ndarray
+) -> tuple[np.ndarray | None, tuple[tuple[Path, ...], ...]]:
+    """`states` and `state_paths` of Truth, given the particles' classes (N,), 0-based."""
+    if "states" not in tables:
+        return None, ()
+    states = tables["particles"][STATE_COLUMN].to_numpy(np.int64) - 1
+    table = tables["states"].sort_values(STATE_COLUMN)
+    state_paths = []
+    for k in range(len(tables["classes"])):
+        rows = table[table["rlnClassNumber"] == k + 1]
+        count = len(rows)
+        if list(rows[STATE_COLUMN]) != list(range(1, count + 1)):
+            raise InputError(f"{path}: data_states must number the states of class {k + 1} from 1, each once")
+        own = states[labels == k]
+        # A class with one state has no rows, and its particles are in state 1.
+        if len(own) and not 0 <= own.min() <= own.max() < max(count, 1):
+            raise InputError(f"{path}: {STATE_COLUMN} of class {k + 1} must lie in 1..{max(count, 1)}")
+        state_paths.append(tuple(path.parent / name for name in rows["rlnReferenceImage"]))
+        _check_maps(path, state_paths[-1])
+    return states, tuple(state_paths)

@@ -1,0 +1,238 @@
+"""Images in MRC files: checked by their headers when opened, read by position when asked for.
+
+A memory map is not used, because its pages count as the process's memory once touched: with reads by
+position, memory is that of the batch, however many images there are. A file is open only while it is
+read from, so thousands of files need one handle, and threads and forked workers share nothing.
+
+Source of the format: Cheng et al., J. Struct. Biol. 192 (2015) 146 (MRC2014); for the byte modes that
+IMOD wrote unsigned, IMOD's description of its MRC header (imodStamp, imodFlags).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.mrc import MRC_HEADER_BYTES
+
+_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+_LARGEST_SIDE_PX = 65535
+_IMOD_STAMP, _IMOD_SIGNED_BYTES = 1146047817, 1
+_READ_BYTES = 8 << 20
+"""The most that one read takes, so that a run of neighbouring frames does not double a batch's memory."""
+
+
+@dataclass(frozen=True)
+class MrcFile:
+    """What the header says of one file; `pixel_size_A` is 0 where it says nothing."""
+
+    path: Path
+    n_images: int
+    height_px: int
+    width_px: int
+    dtype: np.dtype
+    data_offset: int
+    size_bytes: int
+    pixel_size_A: float
+
+    @property
+    def image_bytes(self) -> int:
+        return self.height_px * self.width_px * self.dtype.itemsize
+
+    @property
+    def data_end(self) -> int:
+        """Bytes that the file must at least have."""
+        return self.data_offset + self.n_images * self.image_bytes
+
+
+def read_mrc_header(path: Path, named_by: str = "") -> MrcFile:
+    """Read and check one file's header; the images are not touched.
+
+    `named_by` (file and field, such as ``particles.star: rlnImageName``) is quoted if the file is missing.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no MRC file, has a mode that is not supported, or is truncated.
+    """
+    try:
+        with open(path, "rb") as file:
+            header, size = file.read(MRC_HEADER_BYTES), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise InputError(f"{path}: {what}" + (f"; named by {named_by}" if named_by else "")) from None
+    order = _byte_order(header)
+    if order is None:
+        raise InputError(f"{path}: not an MRC file (no valid size and mode in its header)")
+    width, height, n_images, mode = struct.unpack_from(f"{order}4i", header)
+    extended = struct.unpack_from(f"{order}i", header, 92)[0]
+    if mode not in _TYPES:
+        raise InputError(f"{path}: MRC mode {mode} in its header; allowed are {', '.join(map(str, _TYPES))}")
+    samples, cell_A = struct.unpack_from(f"{order}i", header, 28)[0], struct.unpack_from(f"{order}f", header, 40)[0]
+    mrc = MrcFile(
+        path=Path(path),
+        n_images=n_images,
+        height_px=height,
+        width_px=width,
+        dtype=np.dtype(order + ("u1" if mode == 0 and _has_unsigned_bytes(header, order) else _TYPES[mode])),
+        data_offset=MRC_HEADER_BYTES + max(extended, 0),
+        size_bytes=size,
+        pixel_size_A=cell_A / samples if samples > 0 else 0.0,
+    )
+    if size < mrc.data_end:
+        raise InputError(
+            f"{path}: truncated: {size} bytes; the {n_images} images of {width} x {height} px in its header "
+            f"need {mrc.data_end}"
+        )
+    return mrc
+
+
+def _byte_order(header: bytes) -> str | None:
+    """'<' or '>', by which of them gives a size and a mode that can be; the machine stamp is often wrong."""
+    if len(header) == MRC_HEADER_BYTES:
+        for order in "<>":
+            width, height, n_images, mode = struct.unpack_from(f"{order}4i", header)
+            sides_are_possible = 0 < width <= _LARGEST_SIDE_PX and 0 < height <= _LARGEST_SIDE_PX
+            if sides_are_possible and n_images >= 0 and 0 <= mode <= 101:
+                return order
+    return None
+
+
+def _has_unsigned_bytes(header: bytes, order: str) -> bool:
+    stamp, flags = struct.unpack_from(f"{order}2i", header, 152)
+    return stamp == _IMOD_STAMP and not flags & _IMOD_SIGNED_BYTES
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """N square images lying anywhere in a number of files.
+
+    file_index (N,) points into `files`; frame_index (N,) counts from 0 in the file.
+    """
+
+    files: tuple[MrcFile, ...]
+    file_index: np.ndarray
+    frame_index: np.ndarray
+    box_px: int
+
+    @classmethod
+    def open(
+        cls,
+        paths: Sequence[Path],
+        file_index: np.ndarray,
+        frame_index: np.ndarray,
+        named_by: str,
+        box_px: int | None = None,
+        box_named_by: str = "",
+    ) -> ImageFiles:
+        """Check all files by header and size.
+
+        `named_by` and `box_named_by` say which file and field named the images and their size, for the messages;
+        `box_px` is the image size that the metadata state, if they do.
+
+        Raises
+        ------
+        InputError
+            If there are no images, a file is missing, unreadable or truncated, images are not square or not
+            all of one size, or a frame lies outside its file.
+        """
+        if len(file_index) == 0:
+            raise InputError(f"{named_by}: no images; at least one is needed")
+        files = tuple(read_mrc_header(path, named_by) for path in paths)
+        box = files[0].width_px if box_px is None else box_px
+        stated_by = f"the first file, {files[0].path}, has" if box_px is None else f"{box_named_by} says"
+        for file in files:
+            if (file.width_px, file.height_px) != (box, box):
+                size = f"{file.width_px} x {file.height_px}"
+                raise InputError(f"{file.path}: image size {size} px in its header; {stated_by} {box} x {box}")
+        held = np.array([file.n_images for file in files])[file_index]
+        outside = np.flatnonzero((frame_index < 0) | (frame_index >= held))
+        if len(outside):
+            i = outside[0]
+            raise InputError(
+                f"{named_by}: particle {i + 1} is image {frame_index[i] + 1} of {files[file_index[i]].path}, "
+                f"which holds images 1..{held[i]}"
+            )
+        return cls(files, np.asarray(file_index, dtype=np.int32), np.asarray(frame_index, dtype=np.int64), box)
+
+    def __len__(self) -> int:
+        return len(self.file_index)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(file.path for file in self.files)
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all files together when they were opened."""
+        return sum(file.size_bytes for file in self.files)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """The given images (B,), as (B, D, D) float32, in the order asked for; an index may repeat.
+
+        Raises
+        ------
+        InputError
+            If an image holds NaN or inf or is constant, or a file has been cut or removed since it was opened.
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        images = np.empty((len(indices), self.box_px, self.box_px), dtype=np.float32)
+        for file, runs in self._runs(indices):
+            try:
+                handle = os.open(file.path, os.O_RDONLY)
+            except OSError as error:
+                raise InputError(f"{file.path}: cannot be read any more ({error.strerror})") from None
+            try:
+                for rows in runs:
+                    frames = self.frame_index[indices[rows]]
+                    found = _read_frames(handle, file, int(frames[0]), int(frames[-1]))
+                    images[rows] = found if len(found) == len(rows) else found[frames - frames[0]]
+            finally:
+                os.close(handle)
+        self._check(images, indices)
+        return images
+
+    def _runs(self, indices: np.ndarray) -> Iterator[tuple[MrcFile, list[np.ndarray]]]:
+        """Each file with its rows of the batch, cut into runs of neighbouring frames in rising order."""
+        order = np.lexsort((self.frame_index[indices], self.file_index[indices]))
+        file_index = self.file_index[indices[order]]
+        for rows in np.split(order, np.flatnonzero(np.diff(file_index)) + 1):
+            if len(rows) == 0:
+                continue
+            file = self.files[self.file_index[indices[rows[0]]]]
+            frames = self.frame_index[indices[rows]]
+            # A run ends at a gap, and wherever a block of as many frames as one read may take begins.
+            block = frames // max(_READ_BYTES // file.image_bytes, 1)
+            cuts = np.flatnonzero((np.diff(frames) > 1) | (np.diff(block) > 0)) + 1
+            yield file, np.split(rows, cuts)
+
+    def _check(self, images: np.ndarray, indices: np.ndarray) -> None:
+        # NaN and inf come through minimum and maximum, so two passes without temporary arrays see everything.
+        pixels = images.reshape(len(images), self.box_px**2)
+        lowest, highest = pixels.min(1), pixels.max(1)
+        for bad, what in (
+            (~(np.isfinite(lowest) & np.isfinite(highest)), "has NaN or infinite pixels"),
+            (lowest == highest, "is constant (variance 0)"),
+        ):
+            if bad.any():
+                i = indices[np.argmax(bad)]
+                path, frame = self.files[self.file_index[i]].path, self.frame_index[i] + 1
+                raise InputError(f"{path}: image {frame} {what}; remove it from the particles (particle {i + 1})")
+
+
+def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> np.ndarray:
+    """Frames first..last of an open file, (n, D, D) in the file's own type."""
+    data = np.empty((last - first + 1) * file.image_bytes, dtype=np.uint8)
+    offset, done = file.data_offset + first * file.image_bytes, 0
+    while done < len(data):
+        n_bytes = os.preadv(handle, [data[done:]], offset + done)
+        if n_bytes == 0:
+            raise InputError(f"{file.path}: truncated since it was opened; it ends within image {last + 1} or before")
+        done += n_bytes
+    return data.view(file.dtype).reshape(-1, file.height_px, file.width_px)

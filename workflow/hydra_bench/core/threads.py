@@ -1,0 +1,42 @@
+"""CPU threads, so that results can be repeated, and the memory that they free."""
+
+from __future__ import annotations
+
+import ctypes
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_freed_memory(trim_bytes: int = 1 << 30) -> bool:
+    """Have the C library reuse large blocks instead of returning each to the kernel; whether it could be asked.
+
+    Training allocates and frees blocks of many MB all the time. Returned, their pages are zeroed by the kernel at
+    every first touch, which took a tenth of the CPU time; what is free beyond `trim_bytes` still goes back.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # another C library
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, trim_bytes))
+
+
+def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> None:
+    """Fix the number of threads, on which sums and so the last digits depend; on a CPU, repeatable kernels only.
+
+    Raises InputError for fewer than one thread.
+    """
+    import torch
+
+    from hydra_bench.core.errors import InputError
+
+    if threads < 1:
+        raise InputError(f"--threads: {threads}; 1 or more is allowed")
+    torch.set_num_threads(threads)
+    if keep_memory:
+        keep_freed_memory()
+    torch.use_deterministic_algorithms(mode=device == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # 4 % of the time; nothing reads what it did not write
+    # The first call of MKL's vector functions on new threads may differ from all later ones in the last digits
+    # (seen with torch 2.13: sqrt, in about a third of the processes); this call's results are thrown away.
+    for function in (torch.sqrt, torch.exp, torch.sin, torch.cos, torch.log):
+        function(torch.ones(1 << 20))

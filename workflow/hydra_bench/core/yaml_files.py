@@ -1,0 +1,41 @@
+"""YAML files, of which none may repeat a key, and the clone's schemas among them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.schema import Schema
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without repeated keys, of which PyYAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        if repeated is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"key {repeated!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path | str) -> Any:
+    """Read one YAML file. Raises InputError if it is missing, is not YAML or repeats a key."""
+    try:
+        return yaml.load(Path(path).read_text(), Loader=_Loader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from None
+
+
+@cache
+def read_schema(path: Path) -> Schema:
+    """Read a schema of the clone. Raises InputError where it is not there."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; install hydra-bench from a clone, with `pip install -e .`")
+    return read_yaml(path)

@@ -1,0 +1,173 @@
+"""From a PDB entry to the atoms of one species."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from hydra_bench.core.errors import InputError
+from hydra_bench.datasets.simulated.entries import Folders, find_entry, is_map
+from hydra_bench.datasets.simulated.selection import Pattern, selected
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """The atoms of one species, its centre of mass at the origin.
+
+    model: gemmi model, whose atoms' own positions are those of rest; positions_A (N, 3) as x, y, z, which
+    count; masses_Da (N,); centre_A (3,): where the entry has what is the origin here.
+    """
+
+    model: gemmi.Model
+    positions_A: np.ndarray
+    masses_Da: np.ndarray
+    centre_A: np.ndarray
+
+    @property
+    def mass_kDa(self) -> float:
+        return float(self.masses_Da.sum() / 1e3)
+
+    @property
+    def diameter_A(self) -> float:
+        """Twice the largest distance from the centre of mass: what every view must have room for."""
+        return float(2 * np.linalg.norm(self.positions_A, axis=1).max())
+
+    @property
+    def chains(self) -> np.ndarray:
+        """The author chain name (N,) of each atom; a copy in an assembly has its chain's."""
+        return np.array([site.chain.name for site in self.model.all()])
+
+    @property
+    def residues(self) -> np.ndarray:
+        """The author residue number (N,) of each atom, insertion codes left out."""
+        return np.array([site.residue.seqid.num for site in self.model.all()])
+
+    def subset(self, numbers: np.ndarray) -> Atoms:
+        """These atoms alone, in the order that they have here, centred anew; their centre_A is the entry's."""
+        keep = np.zeros(len(self.positions_A), dtype=bool)
+        keep[numbers] = True
+        model = self.model.clone()
+        flags = iter(keep.tolist())
+        for chain in model:
+            for residue in chain:
+                kept = [next(flags) for _ in residue]
+                for index in reversed(range(len(kept))):
+                    if not kept[index]:
+                        del residue[index]
+        positions, masses = self.positions_A[keep], self.masses_Da[keep]
+        centre = masses @ positions / masses.sum()
+        for site, position in zip(model.all(), positions - centre, strict=True):
+            site.atom.pos = gemmi.Position(*position)
+        return Atoms(model, positions - centre, masses, self.centre_A + centre)
+
+    def selected(self, patterns: list[str] | tuple[str, ...]) -> np.ndarray:
+        """Which atoms (N,) match one of the patterns. Raises InputError for a pattern that selects nothing."""
+        return selected(self.chains, self.residues, patterns)
+
+
+def load_atoms(
+    folders: Folders, entry: str, chains: list[str] | None = None, assembly: str | None = None, model: int = 1
+) -> Atoms:
+    """Read an entry and keep one species of it.
+
+    Parameters
+    ----------
+    entry : the name of a file in one of the folders, without suffix, or the path of a file.
+    chains : patterns such as "L*" or "A:331-528"; a copy in an assembly has its chain's name.
+    assembly : name of a biological assembly of the entry; None takes the deposited coordinates.
+    model : number of the model, from 1.
+
+    Raises
+    ------
+    InputError
+        If the entry, model or assembly does not exist, the file is corrupt, or nothing is selected.
+    """
+    path = find_entry(folders, entry)
+    structure = read_structure(path)
+    _keep_model(structure, model, path)
+    if assembly is not None:
+        names = [a.name for a in structure.assemblies]
+        if assembly not in names:
+            raise InputError(f"{path}: no assembly {assembly!r}; there are {', '.join(names) or 'none'}")
+        # Copies keep their chain's name, so that patterns select them with it.
+        structure.transform_to_assembly(assembly, gemmi.HowToNameCopiedChain.Dup)
+    _keep_chains(structure[0], chains or ["*"], path)
+    structure.remove_alternative_conformations()
+    structure.remove_hydrogens()
+    structure.remove_waters()
+    structure.remove_empty_chains()
+    return _centred(structure[0], path)
+
+
+def read_structure(path: Path) -> gemmi.Structure:
+    """Raises InputError if the file is corrupt, or holds a map instead of atoms."""
+    if is_map(str(path)):
+        raise InputError(f"{path}: a map has no atoms, and so no chains, models, assemblies, motions and states")
+    about = path.stat()
+    return _read_once(path, about.st_mtime_ns, about.st_size).clone()
+
+
+@lru_cache(maxsize=2)  # species of one entry follow each other, and a ribosome takes a second to read
+def _read_once(path: Path, _changed: int, _size: int) -> gemmi.Structure:
+    try:
+        structure = gemmi.read_structure(str(path))
+    except Exception as error:  # gemmi raises several types for a corrupt file
+        raise InputError(f"{path}: not a readable structure ({' '.join(str(error).split())})") from None
+    if not len(structure) or not structure[0].count_atom_sites():
+        raise InputError(f"{path}: not a readable structure (it holds no atoms)")
+    return structure
+
+
+def number_of_models(folders: Folders, entry: str) -> int:
+    """Raises InputError if the entry does not exist or is corrupt."""
+    return len(read_structure(find_entry(folders, entry)))
+
+
+def _keep_model(structure: gemmi.Structure, model: int, path: Path) -> None:
+    if not 1 <= model <= len(structure):
+        raise InputError(f"{path}: no model {model}; there are 1..{len(structure)}")
+    for index in reversed(range(len(structure))):
+        if index != model - 1:
+            del structure[index]
+
+
+def _keep_chains(model: gemmi.Model, patterns: list[str], path: Path) -> None:
+    """Drop what matches none of the patterns: whole chains quickly, then single residues."""
+    try:
+        parsed = [Pattern.parse(pattern) for pattern in patterns]
+        names = [chain.name for chain in model]
+        found = [pattern.of_chains(names) for pattern in parsed]
+        whole = set().union(*(names for names, p in zip(found, parsed, strict=True) if not p.ranges))
+        for index in reversed(range(len(names))):
+            if names[index] not in set().union(*found):
+                del model[index]
+        if all(chain.name in whole for chain in model):
+            return
+        residues = [(chain.name, residue.seqid.num) for chain in model for residue in chain]
+        kept = iter(selected(np.array([c for c, _ in residues]), np.array([n for _, n in residues]), patterns).tolist())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    for chain in model:
+        keep = [next(kept) for _ in chain]
+        for index in reversed(range(len(keep))):
+            if not keep[index]:
+                del chain[index]
+
+
+def _centred(model: gemmi.Model, path: Path) -> Atoms:
+    atoms = [site.atom for site in model.all()]
+    if not atoms:
+        raise InputError(f"{path}: the selection holds no atoms")
+    positions = np.array([atom.pos.tolist() for atom in atoms])
+    masses = np.array([atom.element.weight * atom.occ for atom in atoms])
+    if not masses.sum() > 0:
+        raise InputError(f"{path}: the selection's atoms have no mass (unknown elements, or occupancies of 0)")
+    centre = (positions * masses[:, None]).sum(0) / masses.sum()
+    positions -= centre
+    for atom, position in zip(atoms, positions, strict=True):
+        atom.pos = gemmi.Position(*position)
+    return Atoms(model, positions, masses, centre)

@@ -1,0 +1,148 @@
+"""The bound that is given every pose and must find the classes: K maps by expectation-maximisation.
+
+The model is that of maximum-likelihood classification (Sigworth, J. Struct. Biol. 122 (1998) 328; Scheres, J. Mol.
+Biol. 415 (2012) 406) with the poses left out: image = CTF · slice of map k + Gaussian noise whose power depends on the
+shell. Maps have a Gaussian prior whose power is that of the map of all images. Resolution rises in stages, since
+a map that knows few images explains just those, the more so the finer it is; of several random starts the likelier
+half goes on to the next stage. Nothing of the truth but its poses is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.mrc import write_map
+from hydra_bench.methods.bounds.backprojection import back_project
+from hydra_bench.methods.bounds.slices import Slices, read_slices
+from hydra_bench.methods.programs.task import GivenPoses, Task
+from hydra_bench.methods.recording import Outcome
+
+_CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """radii: cycles per box of each stage; iterations of each; random starts; images that maps are learned from."""
+
+    radii: tuple[int, ...] = (4, 6, 9, 14)
+    iterations: int = 10
+    starts: int = 8
+    most_images: int = 6000
+
+
+@dataclass
+class Model:
+    """K maps on the grid of a stage and what is known of images beside them.
+
+    posteriors (n, K); noise (L,), power of each shell; shares (K,), of each class; maps (K, G³).
+    """
+
+    posteriors: np.ndarray
+    noise: np.ndarray
+    shares: np.ndarray
+    maps: np.ndarray
+    log_likelihood: float = -np.inf
+
+
+def run(task: Task, folder: Path) -> Outcome:
+    """The adapter: posteriors at the given poses, and the back-projection of each class's particles."""
+    given, n_classes = task.poses, task.parameters["classes"]
+    schedule = Schedule(
+        tuple(task.parameters["radii"]), *(task.parameters[key] for key in ("iterations", "starts", "most_images"))
+    )
+    posteriors, seen = classify(task.stack, given, n_classes, task.seed, schedule)
+    classes = posteriors.argmax(1)
+    none = np.zeros((len(classes), 0))
+    write_assignments(folder, Assignments(classes, posteriors, given.rotations, given.shifts_A, none))
+    for k in range(n_classes):
+        members, volume = np.flatnonzero(classes == k), np.zeros((task.stack.box_px,) * 3)
+        if len(members) > 1:  # the two halves, of which the noise is told
+            volume = back_project(task.stack, members, given.rotations, given.shifts_A)
+        write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
+        for particle in np.intersect1d(members, task.evaluation):
+            write_map(sample_path(folder, int(particle)), volume, task.stack.pixel_size_A)
+    return Outcome(seen)
+
+
+def classify(stack: Stack, poses: GivenPoses, n_classes: int, seed: int, schedule: Schedule) -> tuple[np.ndarray, int]:
+    """Posteriors (N, K) of a stack's particles at given poses, and how many images were looked at on the way."""
+    rotations, shifts_A = poses.rotations, poses.shifts_A
+    generator = np.random.default_rng(seed)
+    members = np.sort(generator.permutation(len(stack))[: schedule.most_images])
+    radii = [min(radius, stack.box_px // 2 - 1) for radius in schedule.radii]
+    starts = [np.eye(n_classes)[generator.integers(n_classes, size=len(members))] for _ in range(schedule.starts)]
+    seen = 0
+    for radius in radii:
+        slices = read_slices(stack, members, rotations, shifts_A, radius)
+        prior, noise = _all_in_one(slices)
+        models = [_learned(slices, posteriors, prior, noise, schedule.iterations) for posteriors in starts]
+        seen += len(members) * schedule.iterations * len(models)
+        models.sort(key=lambda model: -model.log_likelihood)
+        best = models[0]
+        print(f"l={radius}: {len(models)} starts, classes {np.round(best.shares, 3).tolist()}", flush=True)
+        starts = [model.posteriors for model in models[: max(len(models) // 2, 1)]]
+    posteriors = np.empty((len(stack), n_classes))
+    posteriors[members] = best.posteriors
+    others = np.setdiff1d(np.arange(len(stack)), members)
+    for start in range(0, len(others), _CHUNK):
+        part = others[start : start + _CHUNK]
+        slices = read_slices(stack, part, rotations, shifts_A, radii[-1])
+        posteriors[part] = _expected(slices, best)[0]
+    return posteriors, seen + len(others)
+
+
+def _all_in_one(slices: Slices) -> tuple[np.ndarray, np.ndarray]:
+    """Power (L,) in each shell of the one map of all images, and of what it does not explain of them."""
+    ones = np.ones((len(slices), 1))
+    power = np.bincount(slices.shells, (np.abs(slices.images) ** 2).mean(0)) / _counts(slices.shells)
+    maps = _maximised(slices, ones, power, np.full(len(power), np.inf))
+    prior = np.bincount(slices.grid_shells, np.abs(maps[0]) ** 2) / _counts(slices.grid_shells)
+    return prior[: len(power)], _residual(slices, ones, slices.cut(maps) * slices.ctf)
+
+
+def _learned(slices: Slices, posteriors: np.ndarray, prior: np.ndarray, noise: np.ndarray, iterations: int) -> Model:
+    model = Model(posteriors, noise, posteriors.mean(0), np.zeros(0))
+    for _ in range(iterations):
+        model.maps = _maximised(slices, model.posteriors, model.noise, prior)
+        model.posteriors, model.log_likelihood, predicted = _expected(slices, model)
+        model.noise = _residual(slices, model.posteriors, predicted)
+        model.shares = np.maximum(model.posteriors.mean(0), 1 / len(slices))
+    return model
+
+
+def _maximised(slices: Slices, posteriors: np.ndarray, noise: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Maps (K, G³) of images (n, P) that belong to them with posteriors (n, K)."""
+    weights = posteriors.T[:, :, None] / noise[slices.shells]
+    data = slices.put(weights * (slices.ctf * slices.images))
+    counts = slices.put(weights * slices.ctf**2)
+    # Beyond the last shell the grid's corners hold nothing.
+    inverse = 1 / np.maximum(np.append(prior, 0), 1e-30)[np.minimum(slices.grid_shells, len(prior))]
+    return data / (counts + inverse + 1e-30)
+
+
+def _expected(slices: Slices, model: Model) -> tuple[np.ndarray, float, np.ndarray]:
+    """Posteriors (n, K), the log-likelihood of all images, and the images (K, n, P) that the maps predict."""
+    predicted = slices.cut(model.maps) * slices.ctf
+    noise = model.noise[slices.shells]
+    errors = (np.abs(slices.images - predicted) ** 2 / noise).sum(2).T
+    scores = np.log(model.shares) - errors
+    largest = scores.max(1, keepdims=True)
+    exponentials = np.exp(scores - largest)
+    sums = exponentials.sum(1, keepdims=True)
+    log_likelihood = float((largest + np.log(sums)).sum() - len(slices) * np.log(noise).sum())
+    return exponentials / sums, log_likelihood, predicted
+
+
+def _residual(slices: Slices, posteriors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Power (L,) of what predictions (K, n, P) leave of the images, in each shell."""
+    left = (posteriors.T[:, :, None] * np.abs(slices.images - predicted) ** 2).sum(0).mean(0)
+    return np.bincount(slices.shells, left) / _counts(slices.shells)
+
+
+def _counts(shells: np.ndarray) -> np.ndarray:
+    return np.maximum(np.bincount(shells), 1)

@@ -1,0 +1,126 @@
+"""Conformations of the particles: inferred by Newton steps, scaled to their prior, and a few to search poses in."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from hydra_bench.core.k_means import k_means
+from hydra_bench.methods.hydra.field import Field
+from hydra_bench.methods.hydra.frequencies import centred_images
+from hydra_bench.methods.hydra.images import ImageBatch
+from hydra_bench.methods.hydra.model import Model
+from hydra_bench.methods.hydra.tables import ParticleTables
+
+_STEP = 0.3
+"""Length, in standard deviations of the prior, of the differences by which a field's slope in its latents is taken:
+longer than the kinks of a piecewise linear network, shorter than what a latent space tells apart."""
+_LONGEST = 1.0
+"""A Newton step's largest component, likewise: the slope says little about places further away."""
+
+_SAMPLE = 256
+"""Particles that stand for a class; scikit-learn's k-means works on as many at a time, in one order of sums."""
+_KNOWN = 0.25
+"""Mean variance of the posteriors along a direction, in units of the prior's, below which conformations differ along
+it. The latents of species that do not move are noise: poses searched in them would fit that, and so would classes."""
+
+
+def representatives(
+    tables: ParticleTables, k: int, count: int, rng: np.random.Generator
+) -> list[torch.Tensor] | list[None]:
+    """Up to `count` latents (d_k,) of class k: centres of k-means of its particles' latents, where these are known.
+
+    The mean alone where that is all there is: in a class whose latents are not known, or that is too small to tell.
+    [None] is the one conformation of a rigid class. Drawn anew at each call, so that borders between them move.
+    """
+    mean = tables.mean_latent(k)
+    if mean is None or count == 1:
+        return [mean]
+    own = (tables.posteriors[:, k] > 0.5).nonzero()[:, 0].cpu().numpy()
+    own = rng.choice(own, min(len(own), _SAMPLE), replace=False)
+    means, log_sds = (part.detach() for part in tables.latent(torch.from_numpy(own).to(mean.device), k))
+    known = (2 * log_sds).exp().mean(0) < _KNOWN
+    places = torch.where(known, means, mean).cpu().numpy()
+    # Of too few different ones nothing was learned yet, or they are those of a small class.
+    if len(np.unique(places, axis=0)) < 4 * count:
+        return [mean]
+    found = k_means(places, count, seed=int(rng.integers(2**31)), starts=1)
+    return list(torch.from_numpy(found.centres).to(mean))
+
+
+def nearest(
+    tables: ParticleTables, k: int, particles: torch.Tensor, centres: list[torch.Tensor] | list[None]
+) -> torch.Tensor:
+    """Which of the centres each particle (B,) is nearest to, by its latent in class k: (B,)."""
+    if len(centres) == 1:
+        return torch.zeros(len(particles), dtype=torch.long, device=particles.device)
+    return torch.cdist(tables.latent(particles, k)[0].detach(), torch.stack(centres)).argmin(1)
+
+
+@torch.no_grad()
+def infer_latents(
+    model: Model, batch: ImageBatch, particles: torch.Tensor, n_total: int, part: int, prior: float, negligible: float
+) -> None:
+    """One Newton step of the latents of B particles in every class that they may belong to, at their poses.
+
+    `batch` holds a random part of the n_total frequencies, for all of which it stands; `part` particles are worked on
+    at a time; prior: weight of the latents' prior.
+    """
+    tables = model.tables
+    for k, field in enumerate(model.fields):
+        if not tables.latent_dims[k]:
+            continue
+        rows = (tables.posteriors[particles, k] > negligible).nonzero()[:, 0]
+        for some in rows.split(part):
+            mean, _ = tables.latent(particles[some], k)
+            rotations, shifts = tables.pose(particles[some], k)
+            found = newton_step(field, batch.take(some), rotations, shifts, mean, n_total, prior)
+            tables.latents[k].weight[particles[some]] = torch.cat(found, 1)
+
+
+def newton_step(
+    field: Field,
+    batch: ImageBatch,
+    rotations: torch.Tensor,
+    shifts: torch.Tensor,
+    latents: torch.Tensor,
+    n_total: int,
+    prior: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and log standard deviation (B, d) of the latents' posterior, from where they are now (B, d).
+
+    With the slope J = C ∂V/∂z and the residual r = Y(t) - C·V, sums over all frequencies, the posterior is normal with
+    precision H = JᵀJ + λ where the field is linear in z, and its mean H⁻¹(Jᵀr - λz) further. Given deviations are
+    those of the best normal distribution without correlations, H_jj^(-1/2).
+    """
+    points = batch.plane @ rotations
+    embedded = field.embedded(points)
+    here = field.at_latents(embedded, points, latents)
+    steps = _STEP * torch.eye(latents.shape[1], device=latents.device)
+    slope = torch.stack([field.at_latents(embedded, points, latents + step) - here for step in steps], 2) / _STEP
+    slope = batch.ctf[:, :, None] * slope
+    residual = centred_images(batch.hartley, shifts, batch.plane, batch.box_px) - batch.ctf * here
+    scale = n_total / batch.plane.shape[0]
+    precision = scale * slope.mT @ slope + prior * torch.eye(latents.shape[1], device=latents.device)
+    force = scale * (slope.mT @ residual[:, :, None])[:, :, 0] - prior * latents
+    move = torch.linalg.solve(precision, force)
+    return latents + move.clamp(-_LONGEST, _LONGEST), -0.5 * precision.diagonal(dim1=1, dim2=2).log()
+
+
+@torch.no_grad()
+def scale_latents(model: Model) -> None:
+    """Bring each class's latents to the prior's scale: mean of μ² + σ² = 1 in every direction; no map changes.
+
+    It is the scale at which their divergence from the prior is least. A direction that the images say nothing about
+    comes to μ = 0, σ = 1 over the epochs by itself, as the field learns from latents that are noise.
+    """
+    tables = model.tables
+    for k, field in enumerate(model.fields):
+        own = tables.posteriors[:, k] > 0.5
+        if not tables.latent_dims[k] or int(own.sum()) < 10:
+            continue
+        mean, log_sd = tables.latents[k].weight.chunk(2, 1)
+        scale = (mean[own].square() + (2 * log_sd[own]).exp()).mean(0).sqrt().clamp(min=1e-3)
+        mean /= scale
+        log_sd -= scale.log()
+        field.latent.weight *= scale

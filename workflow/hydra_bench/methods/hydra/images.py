@@ -1,0 +1,144 @@
+"""The images, as Hartley coefficients, read from the stack when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.methods.hydra.frequencies import Frequencies
+from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.physics.fourier import hartley
+
+_SAMPLE = 1000
+"""Images that the noise and the signal are estimated from."""
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """B particles on n frequencies: Hartley coefficients and CTF, each (B, n); plane (n, 3), cycles per box.
+
+    Coefficients are divided by the box size: white noise of variance 1 has coefficients of variance 1.
+    box_px is the box of the work, in whose pixels shifts are. The negative of frequency j is at j ^ 1.
+    """
+
+    hartley: torch.Tensor
+    ctf: torch.Tensor
+    plane: torch.Tensor
+    box_px: int
+
+    def __len__(self) -> int:
+        return len(self.hartley)
+
+    def take(self, rows: torch.Tensor) -> ImageBatch:
+        """Some of the particles."""
+        return ImageBatch(self.hartley[rows], self.ctf[rows], self.plane, self.box_px)
+
+    def at(self, places: torch.Tensor | slice) -> ImageBatch:
+        """Some of the frequencies."""
+        return ImageBatch(self.hartley[:, places], self.ctf[:, places], self.plane[places], self.box_px)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to every image before its transform: contrast, mean and deviation of the noise, window."""
+
+    sign: float
+    mean: float
+    deviation: float
+    each: bool
+    ground: torch.Tensor
+    window: torch.Tensor | None
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        mean, deviation = self.mean, self.deviation
+        if self.each:
+            ground = images[:, self.ground]
+            mean, deviation = ground.mean(1)[:, None, None], ground.std(1).clamp(min=1e-12)[:, None, None]
+        images = (images - mean) * (self.sign / deviation)
+        return images if self.window is None else images * self.window
+
+
+def prepare(stack: Stack, settings: Settings, sample: np.ndarray, device: torch.device) -> Preparation:
+    """Noise is measured where there should be no particle: outside the circle that the box holds."""
+    box = stack.box_px
+    line = torch.arange(box, dtype=torch.float32) - box // 2
+    radius = (line[:, None].square() + line.square()).sqrt() / (box / 2)
+    ground = radius > 1
+    mean, deviation = 0.0, 1.0
+    if settings.normalise == "stack":
+        pixels = torch.from_numpy(stack.read_images(sample))[:, ground]
+        mean, deviation = float(pixels.mean()), max(float(pixels.std()), 1e-12)
+    window = None
+    if settings.window is not None:  # falls from 1 to 0 over a tenth of the radius
+        window = (0.5 + 0.5 * torch.cos(torch.pi * ((radius / settings.window - 0.9) * 10).clamp(0, 1))).to(device)
+    sign = -1.0 if settings.invert else 1.0
+    return Preparation(sign, mean, deviation, settings.normalise == "image", ground.to(device), window)
+
+
+class ImageSource:
+    """Batches of a stack on the frequencies of a box, which may be smaller than the stack's: a Fourier crop.
+
+    Memory does not grow with the stack, but for coefficients of low frequencies that were read once and are kept
+    as long as all of them fit in `cache_mb`.
+    """
+
+    def __init__(
+        self, stack: Stack, frequencies: Frequencies, settings: Settings, n_low: int, device: torch.device, seed: int
+    ) -> None:
+        if frequencies.box_px > stack.box_px:
+            raise ValueError(f"a box of {frequencies.box_px} px for images of {stack.box_px}")
+        self._stack, self._device = stack, device
+        self.frequencies = frequencies.to(device)
+        self._pixels = frequencies.pixels(stack.box_px).to(device)
+        self._per_A = self.frequencies.plane / (stack.box_px * stack.pixel_size_A)
+        rng = np.random.default_rng([seed, 1])
+        self._sample = np.sort(rng.choice(len(stack), min(len(stack), _SAMPLE), replace=False))
+        self._prepare = prepare(stack, settings, self._sample, device)
+        fits = 4 * len(stack) * n_low <= settings.cache_mb * 2**20
+        self._low = torch.zeros(len(stack), n_low if fits else 0)
+        self._known = np.zeros(len(stack), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self._stack)
+
+    def load(self, particles: np.ndarray, places: torch.Tensor | slice) -> ImageBatch:
+        """The given particles (B,) on some of the frequencies."""
+        places = places if isinstance(places, slice) else places.to(self._device)
+        prefix = isinstance(places, slice) and places.start is None and places.stop <= self._low.shape[1]
+        if prefix and self._known[particles].all():
+            coefficients = self._low[torch.from_numpy(particles), places].to(self._device)
+        else:
+            coefficients = self._transform(particles)[:, places]
+        ctf = self._stack.transfer(particles, self._per_A[places])
+        return ImageBatch(coefficients, ctf, self.frequencies.plane[places], self.frequencies.box_px)
+
+    def _transform(self, particles: np.ndarray) -> torch.Tensor:
+        images = torch.from_numpy(self._stack.read_images(particles)).to(self._device)
+        coefficients = hartley(self._prepare(images), 2).flatten(1)[:, self._pixels] / self._stack.box_px
+        n_low = self._low.shape[1]
+        if n_low:
+            self._low[torch.from_numpy(particles)] = coefficients[:, :n_low].cpu()
+            self._known[particles] = True
+        return coefficients
+
+    def signal_envelope(self) -> torch.Tensor:
+        """Typical magnitude of the map's slices at each |k|, (l_max + 1,), estimated from up to 1,000 images.
+
+        The mean power of the images on a ring is signal x mean CTF² + 1. The estimate is made monotone from the
+        outside in, since noise makes single rings unreliable, and is never zero.
+        """
+        rings = self.frequencies.plane.norm(dim=1).round().long()
+        power = torch.zeros(len(rings), dtype=torch.float64, device=self._device)
+        transfer = torch.zeros_like(power)
+        for part in np.array_split(self._sample, -(-len(self._sample) // 100)):
+            batch = self.load(part, slice(None, len(rings)))
+            power += batch.hartley.square().sum(0) / len(self._sample)
+            transfer += batch.ctf.square().sum(0) / len(self._sample)
+        counts = torch.bincount(rings).clamp(min=1)
+        ring_power, ring_transfer = (torch.bincount(rings, weights=x) / counts for x in (power, transfer))
+        signal = ((ring_power - 1) / ring_transfer.clamp(min=0.05)).clamp(min=1e-2)
+        signal[0] = signal[1]
+        return signal.flip(0).cummax(0).values.flip(0).sqrt().float()

@@ -1,0 +1,53 @@
+"""The likelihood of the mixture: errors of the classes in, posteriors and loss out."""
+
+from __future__ import annotations
+
+import torch
+
+from hydra_bench.methods.hydra.parallel import Parallel
+
+
+def temperature(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> float | None:
+    """The softening T of the likelihood, from errors (B, K) = ½‖Y - Ŷ‖² of searched particles of every process.
+
+    The paper's σ is a free parameter. Here it follows the data: the differences between classes, in units of
+    their own standard deviation, are multiplied by `sharpness`. Soft posteriors at the start stall in
+    states where two fields share two species; sharp ones from the first pass do not. None for too few particles.
+    """
+    differences = (errors - errors.mean(1, keepdim=True)).double()
+    count, squares = parallel.sum(torch.stack([differences.new_tensor(len(errors)), differences.square().sum()]))
+    if count < 8:
+        return None
+    return max(float(squares / (count * errors.shape[1] - 1)) ** 0.5, 1e-6) / sharpness
+
+
+def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor | None = None) -> torch.Tensor:
+    """r_ik ∝ p_ik exp(-e_ik / T), (B, K), rows sum to 1."""
+    logits = -errors / softening
+    return torch.softmax(logits if log_prior is None else logits + log_prior, 1)
+
+
+def most_needed(errors: torch.Tensor, softening: float, n: int) -> list[int]:
+    """The n classes to keep, rising, if the others must go: one at a time, that which the likelihood misses least.
+
+    errors (N, K), infinite where a particle was not searched. A field that describes no species, or one that another
+    describes as well, is missed by nobody, however many particles it holds; a small species' own field is.
+    """
+    finite = torch.where(errors.isfinite(), errors, errors.new_tensor(torch.nan))
+    # Not searched is as bad as the worst that was.
+    logits = -torch.nan_to_num(finite, nan=float(finite.nan_to_num(nan=-torch.inf).max())) / softening
+    keep = list(range(errors.shape[1]))
+    while len(keep) > n:
+        without = [torch.logsumexp(logits[:, [k for k in keep if k != gone]], 1).sum() for gone in keep]
+        keep.remove(keep[int(torch.stack(without).argmax())])
+    return keep
+
+
+def mixture_loss(errors: torch.Tensor, scores: torch.Tensor, softening: float) -> torch.Tensor:
+    """-T mean_i log Σ_k softmax(s_i)_k exp(-e_ik / T); classes left out have infinite error.
+
+    The factor T makes the gradient by e_ik the posterior r_ik itself, whatever the softening.
+    Source: the paper's loss, with T = 2σ²n.
+    """
+    joint = torch.log_softmax(scores, 1) - errors / softening
+    return -softening * torch.logsumexp(joint, 1).mean()

@@ -1,0 +1,125 @@
+"""From a trained mixture to the reconstruction contract, and to the fields that maps can be rendered from later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from hydra_bench.contracts import reconstruction
+from hydra_bench.contracts.reconstruction import Assignments, least_share
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import atomic
+from hydra_bench.core.mrc import write_map
+from hydra_bench.methods.hydra.field import Field
+from hydra_bench.methods.hydra.rendering import render_map, render_maps
+from hydra_bench.methods.hydra.state import History, Run
+
+FIELDS_NAME = "fields.pt"
+
+
+@torch.no_grad()
+def settle_latents(run: Run) -> None:
+    """Latents of an encoder, computed once more for every particle by its final weights, into the tables."""
+    encoder, tables = run.model.encoder, run.model.tables
+    if encoder is None or run.settings.conformations != "encoder":
+        return
+    for particles in np.array_split(np.arange(len(run.source)), -(-len(run.source) // 500)):
+        encoded = encoder(run.source.load(particles, slice(None, encoder.n_inputs)))
+        for table, (mean, log_sd) in zip(tables.latents, encoded.latents, strict=True):
+            table.weight[run.tensor(particles)] = torch.cat([mean, log_sd], 1)
+
+
+@torch.no_grad()
+def assignments(run: Run, pixel_size_A: float) -> Assignments:
+    """Every particle's state in its most probable class; latents of classes of fewer dimensions end in zeros."""
+    tables = run.model.tables
+    classes = tables.hard_classes()
+    rotations, shifts = np.zeros((tables.n, 3, 3)), np.zeros((tables.n, 2))
+    latents = np.zeros((tables.n, max(tables.latent_dims)))
+    for k, d in enumerate(tables.latent_dims):
+        members = np.flatnonzero(classes == k)
+        index = torch.from_numpy(members).to(tables.rotations.device)
+        rotation, shift = tables.pose(index, k)
+        rotations[members], shifts[members] = rotation.cpu().numpy(), shift.cpu().numpy()
+        if d:
+            latents[members, :d] = tables.latent(index, k)[0].cpu().numpy()
+    return Assignments(classes, tables.posteriors.cpu().double().numpy(), rotations, shifts * pixel_size_A, latents)
+
+
+def write_reconstruction(run: Run, pixel_size_A: float, evaluation: np.ndarray, folder: Path) -> None:
+    """Write particles.star, class maps at the mean latents, the listed particles' own maps, the history, fields.pt.
+
+    pixel_size_A : of the box that the run worked in, which maps are written at.
+    """
+    settle_latents(run)
+    found, tables, box = assignments(run, pixel_size_A), run.model.tables, run.frequencies.box_px
+    reconstruction.write_assignments(folder, found)
+    for k, field in enumerate(run.model.fields):
+        volume = render_map(field, box, tables.mean_latent(k))
+        write_map(reconstruction.class_volume_path(folder, k), volume.cpu().numpy(), pixel_size_A)
+    for k, field in enumerate(run.model.fields):
+        listed = evaluation[found.classes[evaluation] == k]
+        latents = torch.from_numpy(found.latents[listed, : tables.latent_dims[k]]).float().to(run.device)
+        for particle, volume in zip(listed, render_maps(field, box, list(latents)), strict=True):
+            write_map(reconstruction.sample_path(folder, int(particle)), volume.cpu().numpy(), pixel_size_A)
+    write_history(run.history, folder)
+    write_fields(run, pixel_size_A, folder)
+
+
+def write_history(history: History, folder: Path) -> None:
+    """history.csv, and history_labels.npy where there are classes; none where a run goes on from before it was kept."""
+    with atomic(folder / reconstruction.HISTORY_NAME) as temporary:
+        pd.DataFrame(history.rows).round(6).to_csv(temporary, index=False)
+    if history.labels and len(history.labels) == len(history.rows):
+        with atomic(folder / reconstruction.HISTORY_LABELS_NAME) as temporary:
+            np.save(temporary, torch.stack(history.labels).numpy())
+
+
+@dataclass(frozen=True)
+class SavedFields:
+    """Trained fields, and the box and pixel size that their maps have."""
+
+    fields: nn.ModuleList
+    box_px: int
+    pixel_size_A: float
+
+
+def write_fields(run: Run, pixel_size_A: float, folder: Path) -> None:
+    content = {
+        "shape": list(run.model.fields[0].shape),
+        "latent_dims": list(run.model.tables.latent_dims),
+        "box_px": run.frequencies.box_px,
+        "pixel_size_A": pixel_size_A,
+        "weights": {name: weight.cpu() for name, weight in run.model.fields.state_dict().items()},
+    }
+    # Given a path, torch.save puts its name, a temporary one here, into the file.
+    with atomic(folder / FIELDS_NAME) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
+
+
+def read_fields(folder: Path) -> SavedFields:
+    """The fields of a run's folder. Raises InputError if there are none that can be read."""
+    path = folder / FIELDS_NAME
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a finished run of `hydra-bench hydra` holds one")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        envelope = content["weights"]["0.envelope"]
+        dims = content["latent_dims"]
+        fields = nn.ModuleList(Field(*content["shape"], d, 1.0, envelope) for d in dims)
+        fields.load_state_dict(content["weights"])
+    except Exception as error:  # whatever unpickling or a missing key raises
+        raise InputError(f"{path}: not readable as fields ({' '.join(str(error).split())[:120]})") from None
+    return SavedFields(fields, content["box_px"], content["pixel_size_A"])
+
+
+def notes(run: Run) -> dict[str, object]:
+    """What a reader should know of the result: class sizes, and classes with too few particles to count."""
+    sizes = run.model.tables.class_sizes()
+    limit = least_share(run.model.tables.classes) * run.model.tables.n
+    return {"class_sizes": sizes, "empty_classes": [k + 1 for k, size in enumerate(sizes) if size < limit]}

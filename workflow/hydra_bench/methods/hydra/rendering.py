@@ -1,0 +1,63 @@
+"""Fields on grids: what the pose search slices, and the maps that are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from hydra_bench.methods.hydra.field import Field
+from hydra_bench.methods.hydra.frequencies import largest_l
+from hydra_bench.physics.fourier import centre_pad, frequency_radius, hartley, real_from_hartley, slice_volume
+from hydra_bench.physics.projection import PADDING, interpolation_falloff
+
+_CHUNK = 1 << 15
+_LATENTS = 16  # at 256 px one grid is 67 MB
+
+
+def render_hartley(field: Field, l: int, latent: torch.Tensor | None) -> torch.Tensor:
+    """Hartley transform of a field on the grid of box 2l+2, zero beyond |k| = l: (2l+2,)*3, z, y, x."""
+    return next(render_hartleys(field, l, [latent]))
+
+
+@torch.no_grad()
+def render_hartleys(field: Field, l: int, latents: Sequence[torch.Tensor | None]) -> Iterator[torch.Tensor]:
+    """The same for several latents (d,), a few at a time, which share the part of the work that is alike."""
+    box = 2 * l + 2
+    device = field.envelope.device
+    k = torch.arange(box, dtype=torch.float32, device=device) - box // 2
+    inside = (frequency_radius(box, 3) <= l).flatten().to(device)
+    points = torch.stack(torch.meshgrid(k, k, k, indexing="ij"), -1).flip(-1).reshape(-1, 3)[inside]
+    for start in range(0, len(latents), _LATENTS):
+        some = latents[start : start + _LATENTS]
+        grids = torch.zeros(len(some), box**3, device=device)
+        for places, part in zip(inside.nonzero()[:, 0].split(_CHUNK), points.split(_CHUNK), strict=True):
+            embedded = field.embedded(part[None])
+            for grid, latent in zip(grids, some, strict=True):
+                z = None if latent is None else latent[None]
+                grid[places] = field.at_latents(embedded, part[None], z)[0]
+        yield from grids.reshape(-1, box, box, box)
+
+
+def slicing_grid(grid: torch.Tensor) -> torch.Tensor:
+    """The padded Hartley grid (1, P, P, P) that slices are interpolated from; see projection.PADDING."""
+    box = grid.shape[-1]
+    padded = PADDING * box
+    volume = real_from_hartley(grid, 3) / interpolation_falloff(box, padded).to(grid.device)
+    return hartley(centre_pad(volume, padded, 3), 3)[None]
+
+
+def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    """Central slices (..., n) of a slicing grid at rotations (..., 3, 3) and frequencies (n, 3)."""
+    return slice_volume(grid, (PADDING * plane) @ rotations)[0]
+
+
+def render_map(field: Field, box_px: int, latent: torch.Tensor | None) -> torch.Tensor:
+    """The map (D, D, D) of a field in a conformation, in units in which projections are sums over voxels."""
+    return next(render_maps(field, box_px, [latent]))
+
+
+def render_maps(field: Field, box_px: int, latents: Sequence[torch.Tensor | None]) -> Iterator[torch.Tensor]:
+    """The same for several latents (d,)."""
+    for rendered in render_hartleys(field, largest_l(box_px), latents):
+        yield real_from_hartley(centre_pad(rendered, box_px, 3), 3) * box_px

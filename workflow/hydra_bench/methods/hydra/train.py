@@ -1,0 +1,202 @@
+"""Hydra from a stack to a trained mixture: pre-training, search, auto-decoding.
+
+Read `train` from top to bottom; the other modules are its words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.methods.hydra.checkpoint import Checkpointer, Stopped
+from hydra_bench.methods.hydra.conformations import scale_latents
+from hydra_bench.methods.hydra.epochs import pretrain_chunk, search_chunk, start_decoding
+from hydra_bench.methods.hydra.frequencies import Frequencies, largest_l
+from hydra_bench.methods.hydra.images import ImageSource
+from hydra_bench.methods.hydra.learning import learn
+from hydra_bench.methods.hydra.mixture import most_needed
+from hydra_bench.methods.hydra.model import Model
+from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.schedule import Epoch, make_schedule
+from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.methods.hydra.state import Draws, Run
+from hydra_bench.methods.hydra.tables import ParticleTables
+
+Report = Callable[[dict[str, Any], ParticleTables], None]
+
+
+@dataclass(frozen=True)
+class GivenPoses:
+    """Poses that are not to be searched: rotations (N, 3, 3), map to view; shifts_A (N, 2), of the particle."""
+
+    rotations: np.ndarray
+    shifts_A: np.ndarray
+
+
+def train(
+    stack: Stack,
+    settings: Settings,
+    seed: int,
+    device: torch.device,
+    *,
+    given: GivenPoses | None = None,
+    checkpointer: Checkpointer | None = None,
+    parallel: Parallel | None = None,
+    report: Report = lambda row, tables: None,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Run:
+    """Train on a stack; a state that the checkpointer holds is taken up where it stopped.
+
+    `report` is called with every row of the history, `advance` with the number of images just worked on.
+    Raises InputError for settings that do not fit the stack, or for a checkpoint of another run; Stopped when the
+    checkpointer was asked to stop.
+    """
+    checkpointer = checkpointer or Checkpointer(None)
+    run = start(stack, settings, seed, device, parallel or Parallel(), given)
+    resume(run, checkpointer, advance)
+    while run.place.epoch < len(run.schedule):
+        epoch = run.schedule[run.place.epoch]
+        if run.place.chunk == 0:
+            begin_epoch(run, epoch)
+        set_epoch(run, epoch)
+        chunks = epoch_chunks(run, epoch)
+        while run.place.chunk < len(chunks):
+            particles = chunks[run.place.chunk]
+            run.place.loss += work_on(run, epoch, particles)
+            run.place.chunk += 1
+            run.history.images_seen += len(particles)
+            advance(len(particles))
+            save_if_due(run, checkpointer)
+        end_epoch(run, epoch, len(np.concatenate(chunks)), report)
+    return run
+
+
+def start(
+    stack: Stack, settings: Settings, seed: int, device: torch.device, parallel: Parallel, given: GivenPoses | None
+) -> Run:
+    """Everything before the first epoch: frequencies, images, fields and tables."""
+    torch.manual_seed(seed)  # of the fields' and the encoder's first weights
+    box = settings.downsample_px or stack.box_px
+    frequencies = Frequencies.of_box(box).to(device)
+    schedule = make_schedule(settings, len(stack), largest_l(box))
+    # Only the search comes back to the same images often enough, at few enough frequencies, to keep them.
+    n_low = max([frequencies.count(e.l) for e in schedule if e.phase in ("pretrain", "search")], default=0)
+    source = ImageSource(stack, frequencies, settings, n_low, device, seed)
+    n_encoder = frequencies.count(min(settings.l_encoder, largest_l(box)))
+    model = Model.create(settings, len(stack), n_encoder, source.signal_envelope(), device)
+    run = Run(settings, seed, device, parallel, schedule, frequencies, source, model)
+    if given is not None:
+        pixel_size_A = stack.box_px * stack.pixel_size_A / box
+        model.tables.rotations[:] = torch.from_numpy(given.rotations).float().to(device)[:, None]
+        model.tables.shifts_px[:] = torch.from_numpy(given.shifts_A / pixel_size_A).float().to(device)[:, None]
+    return run
+
+
+def begin_epoch(run: Run, epoch: Epoch) -> None:
+    """What happens once between epochs: spare fields go, auto-decoding begins."""
+    s, run.place.loss = run.settings, 0.0
+    over = epoch.phase in ("grow", "refine", "decode") or (epoch.phase == "search" and epoch.number >= s.spare_epochs)
+    if over and run.model.tables.classes > s.classes:
+        drop_spare_fields(run)
+    if epoch.phase == "grow" and epoch.number == 0:
+        run.model = run.model.with_larger_fields(s)
+    if epoch.phase == "decode" and epoch.number == 0:
+        start_decoding(run)
+
+
+def set_epoch(run: Run, epoch: Epoch) -> None:
+    """What follows from the place in the schedule alone, and so is set again when a run resumes."""
+    s = run.settings
+    # A latent that joins before the poses are roughly right learns to excuse wrong ones.
+    run.model.latents_on = epoch.phase in ("grow", "refine", "decode") or (
+        epoch.phase == "search" and epoch.number >= s.latent_epoch
+    )
+    rate = s.stage(run.model.grown).learning_rate
+    if epoch.phase == "decode":
+        rate *= (s.learning_rate_final / rate) ** (epoch.number / max(1, s.decode_epochs - 1))
+    run.model.set_learning_rate(rate)
+    run.plan_memory(epoch)
+
+
+def epoch_chunks(run: Run, epoch: Epoch) -> list[np.ndarray]:
+    """The particles of an epoch in random order, in parts."""
+    order = np.random.default_rng([run.seed, 2, run.place.epoch]).permutation(len(run.source))
+    if epoch.phase == "pretrain":
+        order = order[: run.settings.pretrain_images]
+    chunk = run.settings.refine_chunk if epoch.phase == "refine" else run.settings.chunk
+    return np.array_split(order, max(1, round(len(order) / chunk)))
+
+
+def work_on(run: Run, epoch: Epoch, particles: np.ndarray) -> float:
+    """One chunk of an epoch; the summed loss of this process's particles."""
+    draws = Draws.of(run.seed, run.place.epoch, run.place.chunk, run.parallel.rank)
+    if epoch.phase == "pretrain":
+        return pretrain_chunk(run, epoch, particles, draws)
+    if epoch.phase in ("search", "refine"):
+        return search_chunk(run, epoch, particles, draws)
+    n, decoding = run.frequencies.count(epoch.l), epoch.phase == "decode"
+    # In auto-decoding every other epoch, the last one among them: a Newton step costs half of what a sweep does.
+    infer = not decoding or (run.settings.decode_epochs - epoch.number) % 2 == 1
+    return learn(run, particles, None, n, epoch.sweeps, run.softening if decoding else None, draws, infer)
+
+
+def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
+    """Bring the tables together and write the history's row."""
+    tables = run.model.tables
+    if epoch.phase == "decode" and run.settings.gating == "table":
+        tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
+    run.gather()
+    if run.model.latents_on and run.settings.newton:
+        scale_latents(run.model)
+    loss = run.place.loss  # of all processes in the first one, which writes the history
+    run.place.epoch, run.place.chunk, run.place.loss = run.place.epoch + 1, 0, 0.0
+    if epoch.phase == "pretrain":
+        return
+    p = tables.posteriors
+    row = {"phase": epoch.phase, "epoch": epoch.number, "l": epoch.l, "loss": loss / n / epoch.sweeps}
+    row |= {"entropy": float(-(p * p.clamp(min=1e-12).log()).sum(1).mean())}
+    row |= {"images_seen": run.history.images_seen, "wall_s": run.wall_s()}
+    row |= {f"size_{k + 1}": size for k, size in enumerate(tables.class_sizes())}
+    run.history.rows.append(row)
+    if tables.classes > 1:
+        compact = torch.uint8 if tables.classes <= 256 else torch.int16
+        run.history.labels.append(torch.from_numpy(tables.hard_classes()).to(compact))
+    report(row, tables)
+
+
+def drop_spare_fields(run: Run) -> None:
+    """Go on with as many classes as were asked for: those that are missed most."""
+    keep = most_needed(run.model.tables.errors, run.softening, run.settings.classes)
+    run.model = run.model.of_classes(keep, run.settings)
+    run.history.keep_classes(keep)
+
+
+def save(run: Run, checkpointer: Checkpointer) -> None:
+    """Write a checkpoint; the first process does."""
+    run.gather()
+    state = run.state()
+    if run.parallel.rank == 0:
+        checkpointer.save(state)
+
+
+def save_if_due(run: Run, checkpointer: Checkpointer) -> None:
+    """Write a checkpoint if it is time for one; leave by Stopped if that was asked for."""
+    if run.parallel.any(checkpointer.due):
+        save(run, checkpointer)
+    if run.parallel.any(checkpointer.asked_to_stop):
+        raise Stopped
+
+
+def resume(run: Run, checkpointer: Checkpointer, advance: Callable[[int], None]) -> None:
+    """Take up a saved state, if there is one."""
+    state = checkpointer.load()
+    if state is not None:
+        run.restore(state)
+        advance(run.history.images_seen)
+    run.started = time.monotonic()

@@ -1,0 +1,100 @@
+"""Maps of a finished run: at any latent, along principal components, at or between k-means centres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hydra_bench.contracts.reconstruction import STAR_NAME, read_assignments
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import atomic
+from hydra_bench.core.k_means import k_means
+from hydra_bench.core.mrc import write_map
+from hydra_bench.core.star import read_star
+from hydra_bench.methods.hydra.output import SavedFields, read_fields
+from hydra_bench.methods.hydra.rendering import render_maps
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's fields, and its particles' classes (N,), 0-based, and latents (N, d)."""
+
+    saved: SavedFields
+    classes: np.ndarray
+    latents: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path) -> FinishedRun:
+        """Raises InputError if the folder is no finished run."""
+        saved = read_fields(folder)
+        table = read_star(folder / STAR_NAME).get("particles")
+        found = read_assignments(folder, 0 if table is None else len(table))
+        return cls(saved, found.classes, found.latents)
+
+    def class_latents(self, k: int) -> np.ndarray:
+        """Latents (n, d_k) of the particles of class k. Raises InputError if there is nothing to walk along."""
+        n_classes = len(self.saved.fields)
+        if not 0 <= k < n_classes:
+            raise InputError(f"--class: {k + 1}; 1 to {n_classes} is allowed")
+        d = self.saved.fields[k].latent_dim
+        latents = self.latents[self.classes == k, :d]
+        if not d or not len(latents):
+            why = "is rigid" if not d else "holds no particles"
+            raise InputError(f"--class: class {k + 1} {why}; only its map in volumes/ is there")
+        return latents
+
+
+def principal_path(latents: np.ndarray, component: int, points: int) -> np.ndarray:
+    """Latents (points, d) along a principal component (from 1), between the 5th and 95th percentile.
+
+    The sign of the component is fixed by its largest entry, which is made positive. Raises InputError.
+    """
+    if not 1 <= component <= latents.shape[1]:
+        raise InputError(f"--principal-component: {component}; 1 to {latents.shape[1]} is allowed")
+    if points < 1:
+        raise InputError(f"--points: {points}; 1 or more is allowed")
+    centre = latents.mean(0)
+    direction = np.linalg.svd(latents - centre, full_matrices=False)[2][component - 1]
+    direction = direction * np.sign(direction[np.abs(direction).argmax()])
+    ends = np.percentile((latents - centre) @ direction, [5, 95])
+    return centre + np.linspace(*ends, points)[:, None] * direction
+
+
+def centres_path(latents: np.ndarray, centres: int, between: int, seed: int = 0) -> np.ndarray:
+    """K-means centres, each moved to its nearest particle, in the order of a walk, `between` points between each two.
+
+    The walk starts at the centre farthest along the first principal component and goes to the nearest one left.
+    Raises InputError for more centres than particles.
+    """
+    if not 1 <= centres <= len(np.unique(latents, axis=0)):
+        raise InputError(f"--kmeans: {centres}; 1 to the number of different latents of the class is allowed")
+    if between < 0:
+        raise InputError(f"--between: {between}; 0 or more is allowed")
+    found = k_means(latents, centres, seed).centres
+    nearest = ((latents[None] - found[:, None]) ** 2).sum(2).argmin(1)
+    left = list(latents[nearest])
+    first = np.linalg.svd(latents - latents.mean(0), full_matrices=False)[2][0]
+    walk = [left.pop(int(np.argmin([z @ first for z in left])))]
+    while left:
+        walk.append(left.pop(int(np.argmin([np.linalg.norm(z - walk[-1]) for z in left]))))
+    steps = [np.linspace(a, b, between + 2)[:-1] for a, b in pairwise(walk)]
+    return np.concatenate([*steps, walk[-1][None]])
+
+
+def write_volumes(run: FinishedRun, k: int, latents: np.ndarray, folder: Path) -> None:
+    """Render class k at latents (m, d_k): <class>_<number>.mrc, and latents.csv that says which is which."""
+    field = run.saved.fields[k]
+    if latents.shape[1] != field.latent_dim:
+        raise InputError(f"--latent: {latents.shape[1]} numbers; class {k + 1} has {field.latent_dim} dimensions")
+    rows, volumes = [], render_maps(field, run.saved.box_px, list(torch.from_numpy(latents).float()))
+    for number, (latent, volume) in enumerate(zip(latents, volumes, strict=True)):
+        name = f"class_{k + 1}_{number:03d}.mrc"
+        write_map(folder / name, volume.numpy(), run.saved.pixel_size_A)
+        rows.append({"map": name, **{f"latent_{j + 1}": value for j, value in enumerate(latent)}})
+    with atomic(folder / "latents.csv") as temporary:
+        pd.DataFrame(rows).round(6).to_csv(temporary, index=False)

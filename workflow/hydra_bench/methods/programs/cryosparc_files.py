@@ -1,0 +1,116 @@
+"""Which files a finished CryoSPARC job left that an import needs: particles, passthrough, a map for each class.
+
+File names begin with the job (J42, or cryosparc_P3_J42 before version 4) and have the iteration in them, or `final`:
+J42_final_particles.cs or J42_00062_particles.cs of all classes, J42_class_00_00062_volume.mrc of each (from 00),
+J42_007_volume_map.mrc of a homogeneous refinement, J42_passthrough_particles_all_classes.cs. Nothing heavy is imported
+here: this runs whenever a configuration is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra_bench.core.errors import InputError
+
+_ITERATION = re.compile(r"(?:^|_)(final|\d{3,5})_(?:particles|volume)")
+_CLASS = re.compile(r"_class_(\d+)_")
+_LEFT_OVER = ("unused", "excluded", "rejected", "remainder", "incomplete", "uncategorized")
+_FINAL = 10**6
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """particles and passthrough .cs files; volumes, one a class in their order; job_json, what the job says of itself.
+
+    Without a passthrough file, or job.json, those are None.
+    """
+
+    particles: Path
+    passthrough: Path | None
+    volumes: tuple[Path, ...]
+    job_json: Path | None
+
+
+def job_files(parameters: dict[str, Any]) -> JobFiles:
+    """The files that parameters name, or that the folder `job` holds where they name none. Raises InputError."""
+    job = _folder(parameters)
+    particles = parameters.get("particles")
+    chosen = _particles(job) if particles is None else _existing(particles, "particles")
+    given = parameters.get("volumes")
+    volumes = _volumes(job) if given is None else tuple(_existing(one, "volumes") for one in given)
+    passthrough = parameters.get("passthrough")
+    if passthrough is not None:
+        found: Path | None = _existing(passthrough, "passthrough")
+    else:
+        found = _passthrough(chosen.parent if job is None else job)
+    json_path = (chosen.parent if job is None else job) / "job.json"
+    return JobFiles(chosen, found, volumes, json_path if json_path.is_file() else None)
+
+
+def used_files(parameters: dict[str, Any]) -> list[Path]:
+    """Every file that the import reads; a change of one reruns it. Raises InputError."""
+    files = job_files(parameters)
+    others = [path for path in (files.passthrough, files.job_json) if path is not None]
+    return [files.particles, *files.volumes, *others]
+
+
+def _folder(parameters: dict[str, Any]) -> Path | None:
+    if parameters.get("job") is None:
+        for key in ("particles", "volumes"):
+            if parameters.get(key) is None:
+                raise InputError(f"{key}: is missing, as is job; a finished job's folder, or its files, are expected")
+        return None
+    job = Path(parameters["job"])
+    if not job.is_dir():
+        raise InputError(f"job: {job} is not there; the folder of a finished CryoSPARC job is expected")
+    return job
+
+
+def _existing(name: str, key: str) -> Path:
+    if not Path(name).is_file():
+        raise InputError(f"{key}: {name}: no such file")
+    return Path(name)
+
+
+def _iteration(path: Path) -> int:
+    """A file's iteration; `final` is after all of them, and a name without one before."""
+    found = _ITERATION.search(path.name)
+    return -1 if found is None else _FINAL if found[1] == "final" else int(found[1])
+
+
+def _particles(job: Path) -> Path:
+    """The .cs file of the particles of all classes, of the last iteration."""
+    names = [path for path in sorted(job.glob("*particles*.cs")) if not _CLASS.search(path.name)]
+    names = [path for path in names if not any(word in path.name for word in ("passthrough", *_LEFT_OVER))]
+    if not names:
+        raise InputError(f"job: {job} holds no *_particles.cs of all classes; name the file by particles")
+    # Of one iteration, the file with all slots before an export of one slot alone, which has a longer name.
+    return max(names, key=lambda path: (_iteration(path), -len(path.name)))
+
+
+def _passthrough(job: Path) -> Path | None:
+    names = [path for path in sorted(job.glob("*passthrough*particles*.cs")) if not _CLASS.search(f"{path.stem}_")]
+    names = [path for path in names if not any(word in path.name for word in _LEFT_OVER)]
+    return names[0] if len(names) == 1 else None
+
+
+def _volumes(job: Path | None) -> tuple[Path, ...]:
+    """The last map of each class; of a job without classes its one map, not sharpened."""
+    if job is None:
+        return ()
+    of_classes: dict[int, Path] = {}
+    for path in sorted(job.glob("*_volume.mrc"), key=_iteration):
+        if found := _CLASS.search(path.name):
+            of_classes[int(found[1])] = path
+    if of_classes:
+        missing = sorted(set(range(max(of_classes) + 1)) - set(of_classes))
+        if missing:
+            raise InputError(f"job: {job} holds no map of class {missing[0]}, *_class_{missing[0]:02d}_*_volume.mrc")
+        return tuple(of_classes[k] for k in sorted(of_classes))
+    single = sorted([*job.glob("*_volume_map.mrc"), *job.glob("*_volume.mrc")], key=_iteration)
+    if not single:
+        raise InputError(f"job: {job} holds no *_volume.mrc and no *_volume_map.mrc; name the maps by volumes")
+    return (single[-1],)

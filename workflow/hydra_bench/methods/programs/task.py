@@ -1,0 +1,108 @@
+"""What an adapter of another program is given: all that a method may see, and nothing of the truth.
+
+An adapter is a function of a Task and a folder. It writes what its program reads into `task.work`, runs it by
+`task.programs`, translates what comes out into the reconstruction contract in the folder, and returns an Outcome.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hydra_bench.contracts.reconstruction import check_pose_source
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.contracts.truth import poses_from_table
+from hydra_bench.core.errors import InputError, RunFailedError
+from hydra_bench.core.star import read_star
+from hydra_bench.methods.programs.programs import Programs
+from hydra_bench.methods.recording import Outcome
+
+
+@dataclass(frozen=True)
+class GivenPoses:
+    """Poses of all N particles.
+
+    rotations (N, 3, 3), map to view; shifts_A (N, 2), displacements in the image; classes (N,), 0-based.
+    `source` is the method that found them, or "truth".
+    """
+
+    rotations: np.ndarray
+    shifts_A: np.ndarray
+    classes: np.ndarray
+    source: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of one method.
+
+    evaluation (M,): particles, from 0, of which it must write its own maps. parameters: checked, defaults filled in;
+    what is null there is left out. device: "cpu" or "cuda". work: the program's own folder, which outlives an attempt
+    that is killed and goes when the run is evaluated. departures: texts, one for each setting that is not the
+    program's default.
+    """
+
+    stack: Stack
+    evaluation: np.ndarray
+    parameters: dict[str, Any]
+    seed: int
+    threads: int
+    device: str
+    work: Path
+    programs: Programs
+    poses: GivenPoses | None = None
+    departures: list[str] = field(default_factory=list)
+
+    def notes(self) -> dict[str, Any]:
+        """What the report tells of how this run was made."""
+        found = {"versions": self.programs.versions, "commands": self.programs.commands, "departures": self.departures}
+        return {key: value for key, value in found.items() if value}
+
+
+Adapter = Callable[[Task, Path], Outcome]
+
+
+def load_adapter(name: str, folder: Path) -> Adapter:
+    """The function that a card names, as package.module:function or as file.py:function in the method's folder.
+
+    Raises InputError if there is none.
+    """
+    module_name, colon, function = name.partition(":")
+    where = f"{folder / 'card.yaml'}: adapter: {name!r}"
+    if not colon:
+        raise InputError(f"{where}; <module>:<function> or <file>.py:<function> is expected")
+    try:
+        if module_name.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(f"hydra_bench_method_{folder.name}", folder / module_name)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(module_name)
+        return getattr(module, function)
+    except (ImportError, OSError, AttributeError) as error:
+        raise InputError(f"{where}; not found ({error})") from None
+
+
+def read_given_poses(path: Path, source: str, n_particles: int) -> GivenPoses:
+    """Poses of a truth.star, or of another method's particles.star.
+
+    Raises
+    ------
+    RunFailedError
+        If that method failed, or there are no poses: what depends on it fails, too.
+    """
+    check_pose_source(path)
+    table = read_star(path)["particles"]
+    if len(table) != n_particles:
+        raise InputError(f"{path}: {len(table)} particles; the stack has {n_particles}")
+    try:
+        rotations, shifts = poses_from_table(table)
+    except KeyError:
+        raise RunFailedError(f"{source} has no poses to be taken") from None
+    return GivenPoses(rotations, shifts, table["rlnClassNumber"].to_numpy(np.int64) - 1, source)

@@ -1,0 +1,84 @@
+"""What the particles of a dataset look like: true projections of each species above its noisy images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hydra_bench.contracts.stack import Stack, read_stack
+from hydra_bench.contracts.truth import Truth, read_truth
+from hydra_bench.core.files import atomic
+from hydra_bench.core.mrc import read_map
+from hydra_bench.physics.fourier import fft_centred, frequency_radius, ifft_centred
+from hydra_bench.physics.projection import project
+from hydra_bench.physics.rotations import random_rotations
+from hydra_bench.report.figures.style import PNG_DPI, report_style, species_colour
+
+_SHOWN = 4
+_MOST_CLASSES = 12
+_SMOOTH_TO_A = 25.0
+_SIDE_INCHES, _TITLES_INCHES = 0.85, 0.25
+
+
+def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Path | str) -> None:
+    """Draw the gallery of a dataset. Raises InputError: see read_stack and read_truth."""
+    stack, truth = read_stack(stack_star), read_truth(truth_folder)
+    names = truth.class_names[:_MOST_CLASSES]
+    columns = 3 * _SHOWN
+    with report_style():
+        height = 0.45 + _SIDE_INCHES * len(names)
+        figure = Figure(figsize=(1.2 + _SIDE_INCHES * columns, height), layout="constrained")
+        # Titles are wider than their column, which the layout would widen for them: they get a strip of their own.
+        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - _TITLES_INCHES / height))
+        axes = figure.subplots(len(names), columns, squeeze=False)
+        for k, row in enumerate(axes):
+            members = np.flatnonzero(truth.classes == k)
+            chosen = np.sort(np.random.default_rng([k, 0]).permutation(members)[:_SHOWN])
+            _draw_row(row, stack, truth, k, chosen)
+            row[0].set_ylabel(
+                f"{names[k]}\n{len(members):,}", color=species_colour(k), rotation=0, ha="right", va="center"
+            )
+        titles = (_clean_title(truth), "particles, as methods get them", f"the same, smoothed to {_SMOOTH_TO_A:g} Å")
+        for i, title in enumerate(titles):
+            place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 4), "textcoords": "offset points"}
+            axes[0, i * _SHOWN].annotate(title, **place, fontsize=8, in_layout=False)
+        with atomic(out_png) as temporary:
+            figure.savefig(temporary, dpi=PNG_DPI, metadata={"Software": None})
+
+
+def _clean_title(truth: Truth) -> str:
+    return "true map in the particles' views" if truth.rotations is not None else "reference map, views at random"
+
+
+def _draw_row(row: np.ndarray, stack: Stack, truth: Truth, k: int, chosen: np.ndarray) -> None:
+    for ax in row:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    if not len(chosen):
+        return
+    images = torch.from_numpy(stack.read_images(chosen))
+    cut = frequency_radius(stack.box_px, 2) < stack.box_px * stack.pixel_size_A / _SMOOTH_TO_A
+    smooth = ifft_centred(fft_centred(images, 2) * cut, 2).real
+    for i in range(len(chosen)):
+        if truth.has_map(k):
+            _show(row[i], _view(truth, k, int(chosen[i]), i))
+        _show(row[_SHOWN + i], images[i].numpy())
+        _show(row[2 * _SHOWN + i], smooth[i].numpy())
+
+
+def _view(truth: Truth, k: int, particle: int, i: int) -> np.ndarray:
+    """The projection of a particle's own map in its view, or of its class's in some view."""
+    rotations = random_rotations(_SHOWN, np.random.default_rng(0)) if truth.rotations is None else truth.rotations
+    rotation = rotations[[i if truth.rotations is None else particle]]
+    return project(torch.from_numpy(read_map(truth.particle_volume_path(particle))[0]), torch.from_numpy(rotation))[
+        0
+    ].numpy()
+
+
+def _show(ax: Axes, image: np.ndarray) -> None:
+    low, high = np.percentile(image, [0.5, 99.5])
+    ax.imshow(image, cmap="gray", origin="lower", vmin=low, vmax=high)

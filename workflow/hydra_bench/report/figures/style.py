@@ -1,0 +1,89 @@
+"""How figures look, and how they are written: the same bytes for the same content."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from hydra_bench.core.files import atomic
+
+# Okabe and Ito's colours, told apart by colour-blind readers. Methods (method_lines.py) and species start at different
+# ends, so that a figure rarely holds one colour with two meanings.
+_SPECIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#B8A800", "#666666")
+EXTRA_COLOUR = "#999999"
+PNG_DPI = 160
+MOST_SPECIES = 12
+"""That figures show a panel each of; the page shows all."""
+
+_SETTINGS = {
+    "svg.hashsalt": "hydra-bench",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.dpi": PNG_DPI,
+    "savefig.dpi": PNG_DPI,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and what the page says of it. `method` is the key of the one method that it shows, if one.
+
+    interactive: the page has a chart of its own in this figure's place.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    method: str | None = None
+    interactive: bool = False
+
+
+@contextmanager
+def report_style() -> Iterator[None]:
+    """The settings that figures must be made and written under; the caller's own come back after."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def wrapped(text: str, width_inches: float, size_pt: float = 9.0) -> str:
+    """Text in lines that fit a width; letters are about 0.6 of the font's size wide."""
+    return textwrap.fill(text, max(int(width_inches * 72 / (0.6 * size_pt)), 8))
+
+
+def species_colour(k: int) -> tuple[float, float, float]:
+    """The colour of true class k; from the ninth on the eight come back darker, then lighter."""
+    colour, turn = to_rgb(_SPECIES[k % len(_SPECIES)]), k // len(_SPECIES)
+    if turn == 0:
+        return colour
+    towards, share = (0.0, 0.4) if turn % 2 else (1.0, 0.5)
+    red, green, blue = ((1 - share) * c + share * towards for c in colour)
+    return red, green, blue
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write stem.svg and stem.png without a date or a program's name."""
+    # Pictures of fixed aspect change the room that labels have, so the layout is found in two passes.
+    figure.draw_without_rendering()
+    for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
+        with atomic(stem.with_name(stem.name + suffix)) as temporary:
+            figure.savefig(temporary, metadata=metadata)
+        # The layout that the first writing found holds for the second.
+        figure.set_layout_engine("none")

@@ -1,0 +1,139 @@
+"""What the page says of one run in words: facts, classes, and what was not as by default."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hydra_bench.config.configuration import TRUTH
+from hydra_bench.contracts.reconstruction import EMPTY_TEXT
+from hydra_bench.core.errors import InputError
+from hydra_bench.methods import cards as method_cards
+from hydra_bench.report.results import Metrics
+from hydra_bench.report.tables.rows import number
+
+_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail")
+"""Notes of known form, which the page shows each in its own way."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a run's notes say under one name; `code` where they are to be read letter by letter."""
+
+    name: str
+    texts: list[str]
+    code: bool = False
+
+
+def plain(value: Any) -> str:
+    """A parameter or note as one line of text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def facts(run: Metrics) -> list[tuple[str, str]]:
+    """What ran, on what, and what it cost, as (name, value)."""
+    cost = run["cost"]
+    spent = [f"{number(cost['wall_s'], 1)} s wall", f"{number(cost['cpu_s'], 1)} s CPU"]
+    spent += [f"{number(cost['peak_rss_mb'], 0)} MB peak memory"]
+    if cost.get("gpu_memory_mb"):
+        spent += [f"{number(cost['gpu_memory_mb'], 0)} MB GPU memory"]
+    if cost.get("attempts", 1) > 1:
+        spent += [f"{cost['attempts']} attempts"]
+    place = [("Node", str(cost["node"]))] if cost.get("node") else []
+    return [
+        ("Program", f"{run.get('program') or run.method} {run.get('version') or ''}".strip()),
+        ("Seed", str(run.seed)),
+        ("Device", str(run.get("device") or "–")),
+        ("Images seen", f"{run.get('images_seen') or 0:,} (repeats counted)"),
+        ("Cost", ", ".join(spent)),
+        *place,
+        ("Command", f"snakemake results/metrics/{run.dataset}/{run.method}/{run.seed}.json"),
+    ]
+
+
+def told(run: Metrics) -> list[Told]:
+    """What notes of known form say of how a run was made; a name that says nothing is left out."""
+    notes = run.get("notes") or {}
+    source = run.poses_from
+    said = [
+        Told("Poses from", [] if source is None else ["the truth" if source == TRUTH else source]),
+        Told("Versions", [f"{name} {version}" for name, version in (notes.get("versions") or {}).items()]),
+        Told("Commands run", list(map(str, notes.get("commands") or [])), code=True),
+        Told("Departures from the program's defaults", list(map(str, notes.get("departures") or []))),
+    ]
+    return [one for one in said if one.texts]
+
+
+def log_tail(run: Metrics) -> str:
+    """The last lines that a failed program said; "" where none were kept."""
+    return "\n".join(map(str, (run.get("notes") or {}).get("log_tail") or []))
+
+
+def departures(run: Metrics) -> tuple[list[tuple[str, str, str]], bool]:
+    """Parameters that are not the program's defaults, as (key, value, default); whether the defaults are known."""
+    parameters = run.get("parameters") or {}
+    try:
+        schema = method_cards.parameter_schema(run.get("program") or "")
+    except InputError:
+        return [(key, plain(value), "–") for key, value in sorted(parameters.items())], False
+    defaults = {key: entry.get("default") for key, entry in schema["properties"].items()}
+    changed = [key for key, value in sorted(parameters.items()) if value != defaults.get(key)]
+    return [
+        (key, plain(parameters[key]), "the preset's" if defaults.get(key) is None else plain(defaults[key]))
+        for key in changed
+    ], True
+
+
+def remarks(run: Metrics) -> list[str]:
+    """What a reader should know of a run's labels: empty, split and merged ones, and the method's own notes."""
+    clustering = run["clustering"]
+    found = []
+    if clustering["empty_labels"]:
+        empty = _listed(run.noun, clustering["empty_labels"])
+        found.append(f"Empty (less than {EMPTY_TEXT}): {empty}.")
+    for group in clustering.get("groups") or []:
+        if len(group["labels"]) > 1:
+            which, shown = _listed(run.noun, group["labels"]), _listed(run.noun, [group["map_of"]])
+            found.append(f"{group['name']} is {which}, counted as one; the map shown is that of {shown}, the largest.")
+    for species, labels in clustering["split_species"].items():
+        found.append(f"{species} is split over {_listed(run.noun, labels)}.")
+    for label, species in clustering["merged_labels"].items():
+        names = ", ".join(map(str, species)) if isinstance(species, list) else plain(species)
+        found.append(f"{run.noun} {label} merges {names}.")
+    notes = {key: value for key, value in (run.get("notes") or {}).items() if key not in _TOLD}
+    return found + [f"{key}: {plain(value)}" for key, value in notes.items()]
+
+
+def _listed(noun: str, labels: list[int]) -> str:
+    """Class numbers as words: class 4; classes 3 and 5."""
+    numbers = [str(label) for label in labels]
+    if len(numbers) == 1:
+        return f"{noun} {numbers[0]}"
+    return f"{noun}{'es' if noun.endswith('s') else 's'} {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def classes(run: Metrics) -> list[dict[str, str]]:
+    """One entry a label: its number, size, the species that it matches, and how its map was aligned."""
+    clustering, names = run["clustering"], run["class_names"]
+    result = []
+    for j, size in enumerate(clustering["label_sizes"]):
+        matched, majority = clustering["matched_class"][j], clustering["majority_class"][j]
+        species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
+        target = run.species_of(j + 1)
+        pair = (run.own_label(j + 1), None if target is None else names[target])
+        entry = next((e for e in run.get("alignments") or [] if (e["label"], e["class_name"]) == pair), None)
+        result.append(
+            {
+                "label": run.short_name(j + 1),
+                "size": f"{size:,}",
+                "species": species,
+                "share": "–" if majority is None else f"{clustering['confusion'][majority][j] / max(size, 1):.1%}",
+                "aligned_to": entry["class_name"] if entry else "–",
+                "correlation": number(entry["correlation"] if entry else None),
+                "hand": "–" if entry is None else "mirrored" if entry["mirrored"] else "as is",
+                "turn": "–" if entry is None else ", ".join(f"{angle:.1f}" for angle in entry["angles_deg"]),
+                "shift": "–" if entry is None else ", ".join(f"{shift:.1f}" for shift in entry["shift_A"]),
+            }
+        )
+    return result

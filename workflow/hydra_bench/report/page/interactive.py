@@ -1,0 +1,142 @@
+"""What the page's charts and 3-D views draw, as plain data: one entry a dataset, one a method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_hex
+
+from hydra_bench.core.mrc import read_map
+from hydra_bench.report.figures.isosurface import broad_view
+from hydra_bench.report.figures.style import species_colour
+from hydra_bench.report.page.meshes import Detail, enclosed_volumes, encoded, surfaces
+from hydra_bench.report.page.thumbnails import sprite
+from hydra_bench.report.results import Metrics, dataset_folder, results_folder, true_maps, truth_of
+
+MOST_POINTS = 3000
+
+
+def dataset_data(runs: list[Metrics]) -> dict[str, Any]:
+    """What all methods of a dataset share: species, their maps, thumbnails. `runs` ended well; at least one."""
+    first = runs[0]
+    results, names = results_folder(first), first["class_names"]
+    detail, volumes = _detail(runs), true_maps(results, first)
+    chosen = shown_particles(first)
+    stack = dataset_folder(results, first.dataset) / "stack" / "particles.mrcs"
+    return {
+        "judge": first.judge,
+        "shares": list(detail.shares),
+        "species": [
+            {"name": name, "colour": to_hex(species_colour(k)), "levels": _true_levels(volumes[k], detail)}
+            for k, name in enumerate(names)
+        ],
+        "particles": encoded(chosen.astype("<u4")),
+        "thumbnails": sprite(stack, chosen, first["pixel_size_A"]),
+        "coordinate": _true_coordinate(results, first, chosen),
+    }
+
+
+def method_data(run: Metrics, runs: list[Metrics]) -> dict[str, Any]:
+    """What the views of one run draw; `runs` are all that share the page's dataset, which set the detail of meshes."""
+    detail = _detail(runs)
+    return {
+        "seed": run.seed,
+        "noun": run.noun,
+        "confusion": _confusion(run),
+        "fsc": _fsc(run),
+        "latents": _latents(run),
+        "maps": [_map(run, j, detail) for j in run.labels_with_map()],
+    }
+
+
+def shown_particles(run: Metrics) -> np.ndarray:
+    """Numbers (0-based) of the particles that latent plots show: all, or MOST_POINTS evenly through the stack."""
+    count = len(run["labels"])
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(np.int64))
+
+
+def _detail(runs: list[Metrics]) -> Detail:
+    return Detail.for_maps(len(runs[0]["class_names"]) + sum(len(run.labels_with_map()) for run in runs))
+
+
+def _true_levels(path: Path | None, detail: Detail) -> list[dict[str, Any]] | None:
+    if path is None:
+        return None
+    volume, pixel = read_map(path)
+    return surfaces(volume, pixel, enclosed_volumes(volume, pixel, detail), detail)
+
+
+def _map(run: Metrics, label: int, detail: Detail) -> dict[str, Any]:
+    """One map of a method: at the volumes of its species' true map, or of its own where there is none."""
+    path, species = run.shown_map(label), run.species_of(label)
+    volume, pixel = read_map(path)
+    truth = None if species is None else true_maps(results_folder(run), run)[species]
+    measured, measured_pixel = (volume, pixel) if truth is None else read_map(truth)
+    return {
+        "label": label,
+        "name": run.label_name(label),
+        "size": run["clustering"]["label_sizes"][label - 1],
+        "species": species,
+        "empty": label in run["clustering"]["empty_labels"],
+        "aligned": path == run.aligned_map(label),
+        "view": broad_view(measured).round(4).tolist(),
+        "levels": surfaces(volume, pixel, enclosed_volumes(measured, measured_pixel, detail), detail),
+    }
+
+
+def _confusion(run: Metrics) -> dict[str, Any]:
+    counts, order = np.array(run["clustering"]["confusion"]), run.label_order()
+    return {"labels": [run.label_name(j + 1) for j in order], "counts": counts[:, order].tolist()}
+
+
+def _fsc(run: Metrics) -> dict[str, Any] | None:
+    fsc = run.get("fsc")
+    if not fsc:
+        return None
+    classes = [
+        {
+            "species": run["class_names"].index(entry["class_name"]),
+            "mean": _short(entry["curve_mean"]),
+            "sd": _short(entry["curve_sd"]),
+        }
+        for entry in fsc["per_class"]
+    ]
+    return {"frequency": fsc["frequency_per_A"], "mask": fsc["mask"], "classes": classes}
+
+
+def _short(values: list[float]) -> list[float]:
+    return [round(value, 4) for value in values]
+
+
+def _latents(run: Metrics) -> dict[str, Any] | None:
+    latents = run.get("latents")
+    if not latents or not latents["columns"]:
+        return None
+    chosen = shown_particles(run)
+    points, columns = np.array(latents["projection"])[chosen], latents["columns"]
+    name = "latent" if columns <= 2 else f"principal axis of {columns} latents,"
+    axes = [f"{name} {i} (a.u.)" for i in (1, 2)]
+    if columns == 1:  # points on a line would hide each other
+        points[:, 1], axes[1] = np.random.default_rng(0).uniform(-1, 1, len(points)), "(spread at random)"
+    return {
+        "axes": axes,
+        "own_spaces": run.noun == "class",
+        "x": encoded(points[:, 0].astype("<f4")),
+        "y": encoded(points[:, 1].astype("<f4")),
+        "truth": encoded(np.array(run["true_classes"])[chosen].astype("<i2")),
+        "label": encoded((np.array(run.own_labels)[chosen] + 1).astype("<u2")),
+        "sizes": run.own_sizes,
+    }
+
+
+def _true_coordinate(results: Path, run: Metrics, chosen: np.ndarray) -> str | None:
+    """The first true conformation coordinate of particles, NaN where there is none; None where no species moves."""
+    truth = truth_of(results, run.dataset) if run.get("conformation") else None
+    if truth is None:
+        return None
+    found = truth.conformations[chosen]
+    has = ~np.isnan(found)
+    first = found[np.arange(len(found)), has.argmax(1)]
+    return encoded(np.where(has.any(1), first, np.nan).astype("<f4"))

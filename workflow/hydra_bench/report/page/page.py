@@ -1,0 +1,185 @@
+"""The report page: one HTML file that holds everything it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from hydra_bench import __version__
+from hydra_bench.core.files import read_json, write_text
+from hydra_bench.report.figures.figures import INDEX_NAME
+from hydra_bench.report.figures.method_lines import MARKERS, Line, method_lines
+from hydra_bench.report.page import embedding
+from hydra_bench.report.page.details import classes, departures, facts, log_tail, plain, remarks, told
+from hydra_bench.report.page.interactive import dataset_data, method_data
+from hydra_bench.report.page.terms import TERMS
+from hydra_bench.report.results import Metrics, by_dataset, by_method, first_seeds, read_all, results_folder, settings
+from hydra_bench.report.tables.cost import cost_table
+from hydra_bench.report.tables.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
+
+_HERE = Path(__file__).parent
+_DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv", "cost.csv")
+_MEASURES = {"ari_mean": "ARI", "fsc_auc_mean": "FSC-AUC"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the page: `source` is its data URI."""
+
+    source: str
+    title: str
+    caption: str
+    method: str | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method on one dataset. `data`: packed JSON of its interactive views, of the run `shown`; or both None."""
+
+    anchor: str
+    row: Row
+    runs: list[Metrics]
+    figures: list[Figure]
+    shown: Metrics | None
+    data: str | None
+
+    @property
+    def label(self) -> str:
+        return self.row.label
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset. `data`: packed JSON of what its methods' views share, None where no run ended well."""
+
+    anchor: str
+    name: str
+    footer: str
+    settings: list[tuple[str, str]]
+    figures: list[Figure]
+    methods: list[Method]
+    data: str | None
+    costs: dict[str, Any]
+
+
+def write_page(
+    metric_paths: Iterable[Path | str], tables_folder: Path | str, figures_folder: Path | str, out_html: Path | str
+) -> None:
+    """Write the page from metrics, the tables folder (for its downloads) and the figures folder with its index.
+
+    Maps, stacks and truths beside the metrics are drawn where they are there.
+    """
+    runs = read_all(metric_paths)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "plain": plain, "count": _count}
+    environment.globals |= {"spread": _marked_spread, "remarks": remarks, "classes": classes}
+    environment.globals |= {"facts": facts, "departures": departures, "told": told, "log_tail": log_tail}
+    places, jobs = _jobs(runs)
+    downloads = [Path(tables_folder) / name for name in _DOWNLOADS]
+    text = environment.get_template("page.html.jinja").render(
+        version=__version__,
+        style=embedding.own_style(),
+        script=embedding.own_script(),
+        plotly=embedding.plotly(),
+        datatables=embedding.datatables(),
+        datasets=_datasets(runs, Path(figures_folder)),
+        terms=TERMS,
+        places=places,
+        jobs=jobs,
+        measures=_MEASURES,
+        downloads=[(path.name, embedding.data_uri(path)) for path in downloads if path.is_file()],
+    )
+    write_text(out_html, text)
+
+
+def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
+    rows = {(row.dataset, row.method): row for row in table_rows(runs)}
+    lines = method_lines(runs)
+    index = read_json(figures / INDEX_NAME)
+    result = []
+    for n, (name, group) in enumerate(by_dataset(runs).items()):
+        shown = [
+            Figure(embedding.data_uri(figures / entry["file"]), entry["title"], entry["caption"], entry["method"])
+            for entry in index
+            if entry["dataset"] == name and not entry["interactive"]
+        ]
+        good = first_seeds(group)
+        own = {method: rows[name, method] for method in by_method(group)}
+        result.append(
+            Dataset(
+                anchor=f"dataset-{n + 1}",
+                name=name,
+                footer=footer(group),
+                settings=settings(results_folder(group[0]), group),
+                figures=[*_gallery(group[0]), *(figure for figure in shown if figure.method is None)],
+                methods=_methods(f"dataset-{n + 1}", group, own, good, shown),
+                data=embedding.packed_json(dataset_data(good)) if good else None,
+                costs={
+                    "measures": _MEASURES,
+                    "rows": [_cost(row, lines[row.method]) for row in own.values() if row.n_seeds],
+                },
+            )
+        )
+    return result
+
+
+def _jobs(runs: list[Metrics]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The table of costs: of the columns that few machines fill, those that some job fills; and its rows."""
+    table, labels = cost_table(runs), {run.method: run.label for run in runs}
+    table = table.astype(object).where(table.notna(), None)
+    records = [row | {"label": labels.get(row["method"])} for row in table.to_dict("records")]
+    return [name for name in ("node", "gpus", "slurm_job") if any(row[name] for row in records)], records
+
+
+def _gallery(run: Metrics) -> list[Figure]:
+    """The dataset's projection gallery, where it was drawn."""
+    path = results_folder(run) / "galleries" / f"{run.dataset}.png"
+    if not path.is_file():
+        return []
+    caption = "Projections of the true maps, particles as methods get them, and the same particles smoothed."
+    return [Figure(embedding.data_uri(path), "Projection gallery", caption, None)]
+
+
+def _methods(
+    anchor: str, group: list[Metrics], rows: dict[str, Row], good: list[Metrics], figures: list[Figure]
+) -> list[Method]:
+    result = []
+    for m, (method, seeds) in enumerate(by_method(group).items()):
+        shown = next((run for run in good if run.method == method), None)
+        result.append(
+            Method(
+                f"{anchor}-method-{m + 1}",
+                rows[method],
+                seeds,
+                [figure for figure in figures if figure.method == method],
+                shown,
+                None if shown is None else embedding.packed_json(method_data(shown, good)),
+            )
+        )
+    return result
+
+
+def _cost(row: Row, line: Line) -> dict[str, Any]:
+    symbol = MARKERS[line.marker] + ("-open" if row.is_bound else "")
+    measured = ("label", "wall_s", "ari_mean", "fsc_auc_mean")
+    spreads = {"ari_mean_sd": row.ari_sd, "fsc_auc_mean_sd": row.fsc_auc_sd}
+    return {name: getattr(row, name) for name in measured} | spreads | {"colour": line.colour, "symbol": symbol}
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _marked_spread(mean: float | None, sd: float | None, rank: int) -> Markup:
+    """mean ± sd, dressed by its rank; the rank is said in words too, for those who do not see it."""
+    text = Markup('<span class="nowrap">{}</span>').format(spread(mean, sd))
+    if rank == FIRST:
+        return Markup('<strong title="best">{}</strong>').format(text)
+    return Markup('<span class="second" title="second">{}</span>').format(text) if rank == SECOND else text

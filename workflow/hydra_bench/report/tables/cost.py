@@ -1,0 +1,47 @@
+"""What each job of the workflow cost: from run.json for methods, from Snakemake's benchmark files for the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hydra_bench.report.results import Metrics, by_dataset, results_folder
+
+COLUMNS = ("step", "dataset", "method", "seed", "state", "wall_s", "cpu_s", "peak_rss_mb", "gpu_memory_mb")
+COLUMNS += ("device", "node", "gpus", "slurm_job", "attempts", "attempts_lost", "images_seen")
+
+
+def cost_table(runs: list[Metrics]) -> pd.DataFrame:
+    """One row a job, in the order of the workflow: each dataset's simulation, reconstructions, evaluations.
+
+    Of a reconstruction, all attempts count. A step that left no benchmark file has no row.
+    """
+    logs, rows = results_folder(runs[0]) / "logs", []
+    for dataset, group in by_dataset(runs).items():
+        rows += _measured(logs / "simulate" / f"{dataset}.benchmark.tsv", step="simulate", dataset=dataset)
+        for run in group:
+            cost = {key: value for key, value in run["cost"].items() if key in COLUMNS}
+            facts = {"state": run.state, "device": run.get("device"), "images_seen": run.get("images_seen")}
+            rows.append(_identity("reconstruct", run) | facts | cost)
+        for run in group:
+            path = logs / "evaluate" / dataset / run.method / f"{run.seed}.benchmark.tsv"
+            rows += _measured(path, **_identity("evaluate", run))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(("seed", "attempts", "attempts_lost", "images_seen"), "Int64"))
+
+
+def _identity(step: str, run: Metrics) -> dict[str, Any]:
+    return {"step": step, "dataset": run.dataset, "method": run.method, "seed": run.seed}
+
+
+def _measured(path: Path, **identity: Any) -> list[dict[str, Any]]:
+    """A row from a benchmark file of Snakemake: s, max_rss in MB, cpu_time; none without one that can be read."""
+    try:
+        measured = pd.read_csv(path, sep="\t").iloc[0]
+        cost = {"wall_s": measured["s"], "cpu_s": measured["cpu_time"], "peak_rss_mb": measured["max_rss"]}
+    except (OSError, ValueError, KeyError, IndexError):
+        return []
+    # A job too short to be looked at has a dash for what was not measured.
+    return [{**identity, "state": "ok", **{key: pd.to_numeric(v, errors="coerce") for key, v in cost.items()}}]

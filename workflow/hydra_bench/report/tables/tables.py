@@ -1,0 +1,187 @@
+"""Table 1 as CSV for programs, Markdown and LaTeX for people, and the same per species and run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hydra_bench.core.files import write_text
+from hydra_bench.report.results import Metrics, by_dataset, read_all
+from hydra_bench.report.tables.cost import cost_table
+from hydra_bench.report.tables.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
+
+COLUMNS = ("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd")
+COLUMNS += ("wall_s", "peak_rss_mb", "state", "fsc_auc_seed_sd", "cpu_s", "labels_from")
+"""Of table1.csv; after them come the FSC-AUC's mean and sd of each species."""
+MOST_CLASS_COLUMNS = 6
+"""Of Markdown and LaTeX; more species stand in the CSV files alone."""
+
+Mark = Callable[[str, int], str]
+"""Dresses a printed number by its rank."""
+
+
+def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None:
+    """Write table1.csv, .md and .tex, table2.csv (FSC-AUC per class) and cost.csv (each job) into `folder`."""
+    runs, folder = read_all(metric_paths), Path(folder)
+    rows = table_rows(runs)
+    footers = {dataset: footer(group) for dataset, group in by_dataset(runs).items()}
+    write_text(folder / "table1.csv", _csv(pd.DataFrame([_record(row) for row in rows])))
+    write_text(folder / "table1.md", markdown(rows, footers))
+    write_text(folder / "table1.tex", latex(rows, footers))
+    write_text(folder / "table2.csv", _csv(per_class(runs)))
+    write_text(folder / "cost.csv", _csv(cost_table(runs)))
+
+
+def _record(row: Row) -> dict[str, object]:
+    return {name: getattr(row, name) for name in COLUMNS} | {
+        f"fsc_auc_{name}_{part}": value
+        for name, pair in row.per_class.items()
+        for part, value in zip(("mean", "sd"), pair, strict=True)
+    }
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def per_class(runs: list[Metrics]) -> pd.DataFrame:
+    """FSC-AUC and resolution of each species, one row a run and species."""
+    records = []
+    for run in (run for group in by_dataset(runs).values() for run in group if run.ok and run["fsc"]):
+        for entry in run["fsc"]["per_class"]:
+            records.append(
+                {
+                    "dataset": run.dataset,
+                    "method": run.method,
+                    "seed": run.seed,
+                    "species": entry["class_name"],
+                    "fsc_auc_mean": entry["auc_mean"],
+                    "fsc_auc_sd": entry["auc_sd"],
+                    "resolution_0.5_A": entry["resolution_0.5_A"],
+                    "resolution_0.143_A": entry["resolution_0.143_A"],
+                }
+            )
+    return pd.DataFrame(records)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the rows of one dataset's Table 1 show beside ARI and FSC-AUC: the sd over seeds, species' columns."""
+
+    seed_sd: bool
+    species: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: list[Row]) -> Layout:
+        species = tuple(dict.fromkeys(name for row in rows for name in row.per_class))
+        several = any(row.fsc_auc_seed_sd is not None for row in rows)
+        return cls(several, species if len(species) <= MOST_CLASS_COLUMNS else ())
+
+    @property
+    def header(self) -> list[str]:
+        return ["Method", "Seeds", "ARI", "FSC-AUC", *(["± over seeds"] if self.seed_sd else []), *self.species]
+
+    def cells(self, row: Row, mark: Mark) -> list[str]:
+        """The header's cells; dashes where no seed ended well."""
+        seed_sd = [number(row.fsc_auc_seed_sd)] if self.seed_sd else []
+        return [
+            row.label,
+            row.seeds_text,
+            mark(spread(row.ari_mean, row.ari_sd), row.ari_rank),
+            mark(spread(row.fsc_auc_mean, row.fsc_auc_sd), row.fsc_auc_rank),
+            *seed_sd,
+            *(spread(*row.per_class.get(name, (None, None))) for name in self.species),
+        ]
+
+
+def _state_text(row: Row) -> str:
+    return row.state if not row.reason else f"{row.state}: {row.reason}"
+
+
+_LEGEND = (
+    "ARI: mean over seeds (± sd over seeds). FSC-AUC, of all species and of each: mean over images ± 1 sd over images. "
+    "Best bold, second underlined among methods that do not read the truth; bounds read it and are not ranked."
+)
+
+
+def markdown(rows: list[Row], footers: dict[str, str]) -> str:
+    """Table 1 in Markdown, one table a dataset."""
+    parts = []
+    for dataset, note in footers.items():
+        group = [row for row in rows if row.dataset == dataset]
+        layout = Layout.of(group)
+        header = [*layout.header, "Wall time (s)", "Peak memory (MB)", "State"]
+        lines = [f"### {dataset}", "", "| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 2) + "---|"]
+        lines += [_markdown_line(row, layout) for row in group if not row.is_bound]
+        if any(row.is_bound for row in group):
+            lines += ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)]
+            lines += [_markdown_line(row, layout) for row in group if row.is_bound]
+        parts.append("\n".join([*lines, "", note]))
+    return "\n\n".join([*parts, _LEGEND]) + "\n"
+
+
+def _markdown_line(row: Row, layout: Layout) -> str:
+    def mark(text: str, rank: int) -> str:
+        # Markdown has no underline of its own; <ins> is the tag that renderers let through.
+        return {FIRST: f"**{text}**", SECOND: f"<ins>{text}</ins>"}.get(rank, text)
+
+    cells = [*layout.cells(row, mark), number(row.wall_s, 1), number(row.peak_rss_mb, 0), _state_text(row)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def latex(rows: list[Row], footers: dict[str, str]) -> str:
+    """Table 1 as LaTeX tables to \\input, one a dataset; they need the booktabs and graphicx packages.
+
+    Costs stay in the CSV and on the page. A row without numbers says why in their place.
+    """
+    return "\n".join(
+        ["% \\usepackage{booktabs,graphicx}"]
+        + [_latex_table([row for row in rows if row.dataset == dataset], note) for dataset, note in footers.items()]
+    )
+
+
+def _latex_table(rows: list[Row], note: str) -> str:
+    layout = Layout.of(rows)
+    columns = len(layout.header)
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escaped(rows[0].dataset)}. {_escaped(_LEGEND)} {_escaped(note)}}}",
+        "\\footnotesize\\setlength{\\tabcolsep}{4pt}",
+        # Many species make it wider than a page: then it is scaled down to the page's width.
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+        f"\\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
+        "\\toprule",
+        " & ".join(_escaped(name) for name in layout.header) + " \\\\",
+        "\\midrule",
+        *(_latex_line(row, layout) for row in rows if not row.is_bound),
+    ]
+    if any(row.is_bound for row in rows):
+        lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{Bounds (read the truth)}}}} \\\\"]
+        lines += [_latex_line(row, layout) for row in rows if row.is_bound]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}"]) + "\n"
+
+
+def _latex_line(row: Row, layout: Layout) -> str:
+    def mark(text: str, rank: int) -> str:
+        return {FIRST: f"\\textbf{{{text}}}", SECOND: f"\\underline{{{text}}}"}.get(rank, text)
+
+    first, seeds, *rest = layout.cells(row, mark)
+    if not row.n_seeds:
+        reason = _escaped(_state_text(row))
+        return f"{_escaped(first)} & {seeds} & \\multicolumn{{{len(rest)}}}{{l}}{{{reason}}} \\\\"
+    return " & ".join([_escaped(first), seeds, *(_symbols(cell) for cell in rest)]) + " \\\\"
+
+
+def _symbols(text: str) -> str:
+    return text.replace("±", "$\\pm$").replace("–", "--").replace("Å", "\\AA{}")
+
+
+def _escaped(text: str) -> str:
+    """Plain text as LaTeX."""
+    special = {c: f"\\{c}" for c in "&%$#_{}"}
+    special |= {"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"}
+    return _symbols("".join(special.get(character, character) for character in text))
