@@ -1,7 +1,6 @@
 """Draw docs/images/architecture.svg and the table of rooms in docs/architecture.md, from the code itself.
 
-    python docs/architecture.py           write both
-    python docs/architecture.py --check   exit 1 and say so if one of them is not up to date
+`python docs/architecture.py` writes both; with `--check` it exits with 1, and says so, if one is not up to date.
 
 The rooms and their order are those of the contract "Imports only go down" in pyproject.toml, which import-linter holds
 the code to; what a room is for is its docstring; the arcs are the imports that Grimp finds in the code.
@@ -46,7 +45,7 @@ def imports_between(rooms: list[str]) -> Counter[tuple[str, str]]:
     graph, found = grimp.build_graph(PACKAGE), Counter()
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
-            ends = tuple((name.split(".") + [""])[1] for name in (module, imported))
+            ends = tuple([*name.split("."), ""][1] for name in (module, imported))
             if ends[0] != ends[1] and set(ends) <= set(rooms):
                 found[ends] += 1
     return found

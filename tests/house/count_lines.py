@@ -1,6 +1,6 @@
 """Count lines of code: .py and .smk files and Snakefiles under a folder, without blanks, comments and docstrings.
 
-    python tests/house/count_lines.py workflow [another/clone/workflow ...]
+`python tests/house/count_lines.py workflow`; more folders, of other clones, may follow.
 """
 
 import ast
@@ -14,7 +14,12 @@ def lines_of_code(path: Path) -> int:
     if path.suffix == ".py":
         for node in ast.walk(ast.parse(text)):
             # A string that stands by itself is a docstring, of a module, class, function or attribute.
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            is_string = (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            )
+            if is_string:
                 documentation |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines = enumerate((line.strip() for line in text.splitlines()), start=1)
     return sum(bool(line) and not line.startswith("#") and number not in documentation for number, line in lines)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra_bench.core.mrc import read_map
-from hydra_bench.core.star import read_star, write_star
 from simulated import dataset
 
+from hydra_bench.core.mrc import read_map
+from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.physics.fourier import fft_centred, frequency_radius
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra_bench.core.mrc import read_map
 from simulated import dataset
 from test_backprojection import STRUCTURES, shell_correlation
 
@@ -24,6 +23,7 @@ from hydra_bench.contracts.reconstruction import class_volume_path, read_assignm
 from hydra_bench.contracts.stack import Stack, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs import cryodrgn_files as files

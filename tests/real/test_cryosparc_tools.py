@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra_bench.core.mrc import ImageStackWriter
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import read_run
 from hydra_bench.contracts.stack import write_stack_star
+from hydra_bench.core.mrc import ImageStackWriter
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.cryosparc_files import job_files
 from hydra_bench.physics.ctf import Defocus, Optics

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra_bench.core.mrc import read_map
 from simulated import dataset
 from sklearn.metrics import adjusted_rand_score
 from test_backprojection import STRUCTURES, shell_correlation
@@ -21,6 +20,7 @@ from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run, sample_path
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.relion_options import printed_defaults

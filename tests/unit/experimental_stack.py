@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from definitions import dataset
-from hydra_bench.core.mrc import write_map
-from hydra_bench.core.star import write_star
 from particle_files import write_images
 
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
+from hydra_bench.core.mrc import write_map
+from hydra_bench.core.star import write_star
 from hydra_bench.datasets.simulated.simulate import simulate
 
 EACH, JUNK = 30, 9

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra_bench.core.mrc import ImageStackWriter
 
 from hydra_bench.contracts.stack import IMAGES_NAME, STAR_NAME, Stack, read_stack, write_stack_star
 from hydra_bench.contracts.truth import Truth
+from hydra_bench.core.mrc import ImageStackWriter
 from hydra_bench.methods.hydra.frequencies import Frequencies
 from hydra_bench.methods.hydra.images import ImageBatch, ImageSource
 from hydra_bench.methods.hydra.rendering import slicing_grid

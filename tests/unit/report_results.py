@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra_bench.core.mrc import ImageStackWriter, write_map
 
 from hydra_bench.core.files import write_json, write_text
+from hydra_bench.core.mrc import ImageStackWriter, write_map
 
 NAMES = ["spliceosome", "large subunit", "small subunit"]
 PER_CLASS, BOX, PIXEL = 40, 16, 6.6

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from definitions import dataset
-from hydra_bench.core.mrc import read_map, write_map
-from hydra_bench.core.star import read_star, write_star
 
 from hydra_bench.contracts.reconstruction import Assignments, read_assignments, read_run, write_assignments
 from hydra_bench.contracts.stack import read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import atomic, read_json
+from hydra_bench.core.mrc import read_map, write_map
+from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.methods.recording import Outcome, Request, record_run
 from hydra_bench.physics.rotations import random_rotations

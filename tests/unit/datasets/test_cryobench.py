@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra_bench.core.mrc import read_map, write_map
 from hydra_cases import Case
 from particle_files import write_images
 
@@ -18,6 +17,7 @@ from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.datasets.cryobench import import_cryobench
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pickle, read_pose_table
 

@@ -9,10 +9,10 @@ from typing import Any
 import mrcfile
 import numpy as np
 import pytest
-from hydra_bench.core.mrc import MRC_HEADER_BYTES, write_map
 
 from hydra_bench.config import configuration
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.mrc import MRC_HEADER_BYTES, write_map
 from hydra_bench.datasets.description import explained
 
 ROOT = Path(__file__).parents[3]

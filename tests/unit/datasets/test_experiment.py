@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from experimental_stack import EACH, JUNK, Project, write_project
-from hydra_bench.core.mrc import read_map, write_map
-from hydra_bench.core.star import read_star, write_star
 
 from hydra_bench.contracts.reconstruction import (
     Assignments,
@@ -24,6 +22,8 @@ from hydra_bench.contracts.stack import EVALUATION_NAME, Stack, read_evaluation_
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map, write_map
+from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.experiment import Experiment, import_particles
 from hydra_bench.datasets.image_processing import Processing
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate

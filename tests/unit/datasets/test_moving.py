@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 from definitions import dataset, moving_dataset
-from hydra_bench.core.mrc import read_map, write_map
-from hydra_bench.core.star import read_star, write_star
 
 from hydra_bench.contracts.reconstruction import (
     Assignments,
@@ -25,6 +23,8 @@ from hydra_bench.contracts.stack import EVALUATION_NAME, read_evaluation_list, r
 from hydra_bench.contracts.truth import Truth, read_truth, write_truth_star
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map, write_map
+from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from definitions import dataset
-from hydra_bench.core.star import read_star
 
 from hydra_bench.contracts.stack import read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.files import read_json
+from hydra_bench.core.star import read_star
 from hydra_bench.datasets.simulated import simulate as module
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles

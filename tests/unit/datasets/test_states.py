@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from definitions import dataset
-from hydra_bench.core.mrc import read_map, write_map
 from scipy.spatial.transform import Rotation
 from test_motion import atoms_of, rod
 
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
 from hydra_bench.datasets.simulated.motion import Motion, hinge, moved, moving_atoms

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from definitions import dataset
-from hydra_bench.core.mrc import read_map
 
 from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, sample_path
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.methods.bounds.backprojection import run_backprojection
 from hydra_bench.metrics.fsc import compare

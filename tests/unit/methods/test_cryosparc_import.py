@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra_bench.core.mrc import read_map, write_map
 from hydra_cases import Case
 from scipy.spatial.transform import Rotation
 
@@ -17,6 +16,7 @@ from hydra_bench.cli.main import main
 from hydra_bench.config import configuration
 from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run, sample_path
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.methods.programs.cryosparc_files import job_files, used_files
 from hydra_bench.metrics.fsc import compare
 from hydra_bench.particles import read_labels, read_poses

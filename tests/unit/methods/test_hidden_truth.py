@@ -10,13 +10,13 @@ import mrcfile
 import numpy as np
 import pytest
 from definitions import dataset
-from hydra_bench.core.star import read_star
 from hydra_cases import Case
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.stack import write_stack_star
+from hydra_bench.core.star import read_star
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
 from hydra_bench.methods import cards as method_cards
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra_bench.core.mrc import read_map
 from hydra_cases import TINY, Case, hydra, set_arguments
 
 from hydra_bench.cli.main import main
@@ -20,6 +19,7 @@ from hydra_bench.contracts.reconstruction import (
     sample_path,
 )
 from hydra_bench.core.files import read_json
+from hydra_bench.core.mrc import read_map
 from hydra_bench.methods.hydra.output import read_fields
 from hydra_bench.methods.hydra.rendering import render_map
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra_bench.core.mrc import ImageStackWriter, read_map, write_map
 
 from hydra_bench.contracts.reconstruction import (
     Assignments,
@@ -24,6 +23,7 @@ from hydra_bench.contracts.stack import IMAGES_NAME, write_stack_star
 from hydra_bench.contracts.truth import Truth, write_truth_star
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
+from hydra_bench.core.mrc import ImageStackWriter, read_map, write_map
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
 from hydra_bench.metrics.fsc import compare
 from hydra_bench.physics.ctf import Defocus, Optics

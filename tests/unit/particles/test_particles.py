@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra_bench.core.star import write_star
 from particle_files import (
     BOX,
     DEFOCUS,
@@ -29,6 +28,7 @@ from particle_files import (
 from scipy.spatial.transform import Rotation
 
 from hydra_bench.contracts.truth import pose_table
+from hydra_bench.core.star import write_star
 from hydra_bench.particles import read_particles, read_poses
 from hydra_bench.physics.ctf import Optics, contrast_transfer
 from hydra_bench.physics.rotations import matrices_from_euler, random_rotations

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra_bench.core.star import write_star
 from particle_files import (
     BOX,
     EVERY,
@@ -23,6 +22,7 @@ from particle_files import (
 )
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.star import write_star
 from hydra_bench.particles import read_particles, read_poses
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra_bench.core.mrc import write_map
 from matplotlib.text import Text
 from report_results import ODD, TRUE, contents, finished, make_results, write_run, write_truth
 
@@ -16,6 +15,7 @@ from hydra_bench.config.configuration import load, validate
 from hydra_bench.config.identity import method_definition
 from hydra_bench.contracts.reconstruction import sample_path
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.mrc import write_map
 from hydra_bench.metrics.alignment import align_map, apply
 from hydra_bench.physics.rotations import euler_from_matrices
 from hydra_bench.report.figures.maps_figure import class_maps
