@@ -1,0 +1,15 @@
+"""Names for the arrays that are passed around; docstrings give their shapes and units."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+ComplexArray: TypeAlias = npt.NDArray[np.complexfloating[Any, Any]]
+StringArray: TypeAlias = npt.NDArray[np.object_]
+"""Python strings, as pandas keeps them."""
