@@ -5,16 +5,14 @@ import sys
 from pathlib import Path
 
 from hydra_bench.config import configuration
+from hydra_bench.contracts.places import Results
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.core.errors import InputError
 from hydra_bench.config import identity as state
 
-STACK = "results/datasets/{dataset}/stack"
-TRUTH = "results/datasets/{dataset}/truth"
-RECONSTRUCTION = "results/reconstructions/{dataset}/{method}/{seed}"
-METRICS = "results/metrics/{dataset}/{method}/{seed}"
-PAPER = "results/paper/{dataset}"
-LOGS = "results/logs"
+RESULTS = Results()
+DATASET = RESULTS.dataset("{dataset}")
+RUN = RESULTS.run("{dataset}", "{method}", "{seed}")
 
 try:
     settings = configuration.validate(config, workflow.configfiles)
@@ -75,8 +73,10 @@ def given_poses(wildcards):
     source = state.pose_source(settings, wildcards.method)
     if source is None:
         return []
-    pattern = TRUTH if source == configuration.TRUTH else RECONSTRUCTION
-    return pattern.format(dataset=wildcards.dataset, method=source, seed=wildcards.seed)
+    pattern = DATASET.truth if source == configuration.TRUTH else RUN.reconstruction
+    return str(pattern).format(
+        dataset=wildcards.dataset, method=source, seed=wildcards.seed
+    )
 
 
 def files_of_method(wildcards):
@@ -117,9 +117,9 @@ def methods_of(program):
 def stack_inputs():
     """All that a method may see of a dataset."""
     return {
-        "particles": f"{STACK}/particles.star",
-        "images": f"{STACK}/particles.mrcs",
-        "evaluation_list": f"{STACK}/evaluation_particles.txt",
+        "particles": DATASET.particles,
+        "images": DATASET.images,
+        "evaluation_list": DATASET.evaluation_list,
     }
 
 
@@ -145,11 +145,11 @@ def runs_of_a_dataset():
         )
 
     return {
-        "metrics": of_dataset(f"{METRICS}.json"),
-        "aligned": of_dataset(f"{METRICS}_aligned"),
-        "reconstructions": of_dataset(RECONSTRUCTION),
-        "truth": TRUTH,
-        "images": f"{STACK}/particles.mrcs",
+        "metrics": of_dataset(RUN.metrics),
+        "aligned": of_dataset(RUN.aligned),
+        "reconstructions": of_dataset(RUN.reconstruction),
+        "truth": DATASET.truth,
+        "images": DATASET.images,
     }
 
 
@@ -161,4 +161,4 @@ def main_method_option():
 
 def paper_figures(name):
     """A figure of the paper for each dataset."""
-    return expand(f"{PAPER}/{name}.svg", dataset=settings["datasets"])
+    return expand(DATASET.figure(name, "svg"), dataset=settings["datasets"])

@@ -1,17 +1,17 @@
 # A reconstruction against its truth. No method's rule depends on anything here.
 rule evaluate:
     input:
-        particles=f"{STACK}/particles.star",
-        images=f"{STACK}/particles.mrcs",
-        truth=TRUTH,
-        reconstruction=RECONSTRUCTION,
+        particles=DATASET.particles,
+        images=DATASET.images,
+        truth=DATASET.truth,
+        reconstruction=RUN.reconstruction,
     output:
-        metrics=f"{METRICS}.json",
-        aligned=directory(f"{METRICS}_aligned"),
+        metrics=RUN.metrics,
+        aligned=directory(RUN.aligned),
     log:
-        f"{LOGS}/evaluate/{{dataset}}/{{method}}/{{seed}}.log",
+        RUN.log("evaluate"),
     benchmark:
-        f"{LOGS}/evaluate/{{dataset}}/{{method}}/{{seed}}.benchmark.tsv"
+        RUN.benchmark("evaluate")
     conda:
         "../../envs/hydra-bench.yaml"
     threads: 1  # the alignment is many small operations; two at a time beat two threads

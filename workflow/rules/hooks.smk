@@ -5,7 +5,7 @@
 import sys
 from pathlib import Path
 
-RUN_CONFIGURATION = Path("results/configuration.json")
+from hydra_bench.contracts.places import Results
 
 
 def asked_for():
@@ -38,9 +38,10 @@ onstart:
     from hydra_bench.jobs import doctor, slurm
     from hydra_bench.config import identity as state
 
+    results = Results()
     try:
         checked = configuration.validate(config, workflow.configfiles)
-        state.write_configuration(RUN_CONFIGURATION, checked)
+        state.write_configuration(results.configuration, checked)
         jobs, remote, gpus = asked_for(), not workflow.local_exec, 0
         if not remote:
             gpus = max(
@@ -50,7 +51,7 @@ onstart:
             slurm.end_left_over_jobs(Path.cwd())
         findings = doctor.doctor(
             checked,
-            Path("results"),
+            results.folder,
             gpus,
             [job for job in jobs if remote and not job["local"]],
         )
@@ -69,8 +70,9 @@ onerror:
     if workflow.scheduler._user_kill is None:
         from hydra_bench.report.unfinished import summarise
 
-        summarise(RUN_CONFIGURATION, "results")
+        results = Results()
+        summarise(results.configuration, results.folder)
         print(
-            "hydra-bench: some jobs failed; the report of what is finished: results/report/index.html",
+            f"hydra-bench: some jobs failed; the report of what is finished: {results.page}",
             file=sys.stderr,
         )

@@ -15,11 +15,11 @@ for program in method_cards.programs():
                 poses=given_poses,
                 files=files_of_method,
             output:
-                directory(RECONSTRUCTION),
+                directory(RUN.reconstruction),
             log:
-                f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.log",
+                RUN.log("reconstruct"),
             benchmark:
-                f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.benchmark.tsv"
+                RUN.benchmark("reconstruct")
             wildcard_constraints:
                 method=methods_of(program),
             conda:

@@ -1,27 +1,27 @@
 # From all metrics to what is read: tables, figures, one page, and the paper's set.
 rule tables:
     input:
-        every(f"{METRICS}.json"),
+        every(RUN.metrics),
     output:
         csv=report(
-            "results/tables/table1.csv",
+            RESULTS.tables / "table1.csv",
             caption="../report/table1.rst",
             category="Tables",
             labels={"table": "Table 1: methods"},
         ),
         per_class=report(
-            "results/tables/table2.csv",
+            RESULTS.tables / "table2.csv",
             caption="../report/table2.rst",
             category="Tables",
             labels={"table": "Table 2: per species"},
         ),
-        cost="results/tables/cost.csv",
-        markdown="results/tables/table1.md",
-        latex="results/tables/table1.tex",
+        cost=RESULTS.tables / "cost.csv",
+        markdown=RESULTS.tables / "table1.md",
+        latex=RESULTS.tables / "table1.tex",
     log:
-        f"{LOGS}/tables.log",
+        RESULTS.log("tables"),
     benchmark:
-        f"{LOGS}/tables.benchmark.tsv"
+        RESULTS.benchmark("tables")
     localrule: True
     conda:
         "../../envs/hydra-bench.yaml"
@@ -33,14 +33,14 @@ rule tables:
 
 rule figures:
     input:
-        metrics=every(f"{METRICS}.json"),
+        metrics=every(RUN.metrics),
         # Found by their places under results/, and named here so that they are there and up to date.
-        aligned=every(f"{METRICS}_aligned"),
-        reconstructions=every(RECONSTRUCTION),
-        truths=expand(TRUTH, dataset=settings["datasets"]),
+        aligned=every(RUN.aligned),
+        reconstructions=every(RUN.reconstruction),
+        truths=expand(DATASET.truth, dataset=settings["datasets"]),
     output:
         report(
-            directory("results/figures"),
+            directory(RESULTS.figures),
             patterns=["{dataset}/{figure}.svg"],
             caption="../report/figures.rst",
             category="Figures",
@@ -48,9 +48,9 @@ rule figures:
             labels={"figure": "{figure}", "dataset": "{dataset}"},
         ),
     log:
-        f"{LOGS}/figures.log",
+        RESULTS.log("figures"),
     benchmark:
-        f"{LOGS}/figures.benchmark.tsv"
+        RESULTS.benchmark("figures")
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
@@ -65,28 +65,26 @@ rule figures:
 
 rule page:
     input:
-        metrics=every(f"{METRICS}.json"),
+        metrics=every(RUN.metrics),
         # The maps and particles that the page shows; found by their places, as above.
-        aligned=every(f"{METRICS}_aligned"),
-        reconstructions=every(RECONSTRUCTION),
-        truths=expand(TRUTH, dataset=settings["datasets"]),
-        stacks=expand(f"{STACK}/particles.mrcs", dataset=settings["datasets"]),
+        aligned=every(RUN.aligned),
+        reconstructions=every(RUN.reconstruction),
+        truths=expand(DATASET.truth, dataset=settings["datasets"]),
+        stacks=expand(DATASET.images, dataset=settings["datasets"]),
         tables=rules.tables.output,
         figures=rules.figures.output,
-        galleries=expand(
-            "results/galleries/{dataset}.png", dataset=settings["datasets"]
-        ),
+        galleries=expand(DATASET.gallery, dataset=settings["datasets"]),
     output:
         report(
-            "results/report/index.html",
+            RESULTS.page,
             caption="../report/page.rst",
             category="Report",
             labels={"page": "All results on one page"},
         ),
     log:
-        f"{LOGS}/page.log",
+        RESULTS.log("page"),
     benchmark:
-        f"{LOGS}/page.benchmark.tsv"
+        RESULTS.benchmark("page")
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
@@ -99,24 +97,24 @@ rule page:
         " --figures {input.figures:q} --out {output:q} > {log:q} 2>&1"
 
 
-# The paper's figures, one file a dataset: fig1 is results/paper/<dataset>/fig1.svg.
+# The paper's figures, one file a dataset: fig1 is paper/<dataset>/fig1.svg.
 rule paper_figure:
     input:
         **runs_of_a_dataset(),
     output:
         svg=report(
-            f"{PAPER}/{{figure}}.svg",
+            DATASET.figure("{figure}", "svg"),
             caption="../report/paper.rst",
             category="Paper",
             subcategory="{dataset}",
             labels={"figure": "{figure}", "dataset": "{dataset}"},
         ),
-        png=f"{PAPER}/{{figure}}.png",
-        caption=f"{PAPER}/{{figure}}.txt",
+        png=DATASET.figure("{figure}", "png"),
+        caption=DATASET.figure("{figure}", "txt"),
     log:
-        f"{LOGS}/paper/{{dataset}}/{{figure}}.log",
+        DATASET.log("paper", "{figure}"),
     benchmark:
-        f"{LOGS}/paper/{{dataset}}/{{figure}}.benchmark.tsv"
+        DATASET.benchmark("paper", "{figure}")
     wildcard_constraints:
         figure=r"fig\d",
     conda:
@@ -138,7 +136,7 @@ rule supplement:
         **runs_of_a_dataset(),
     output:
         report(
-            directory(f"{PAPER}/supplement"),
+            directory(DATASET.supplement),
             patterns=["{figure}.svg"],
             caption="../report/supplement.rst",
             category="Paper",
@@ -146,9 +144,9 @@ rule supplement:
             labels={"figure": "{figure}", "dataset": "{dataset}"},
         ),
     log:
-        f"{LOGS}/paper/{{dataset}}/supplement.log",
+        DATASET.log("paper", "supplement"),
     benchmark:
-        f"{LOGS}/paper/{{dataset}}/supplement.benchmark.tsv"
+        DATASET.benchmark("paper", "supplement")
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
@@ -195,7 +193,7 @@ rule fig4:
 
 rule figs:
     input:
-        expand(f"{PAPER}/supplement", dataset=settings["datasets"]),
+        expand(DATASET.supplement, dataset=settings["datasets"]),
     localrule: True
 
 

@@ -3,14 +3,14 @@ rule simulate:
     input:
         files=dataset_files,
     output:
-        particles=f"{STACK}/particles.star",
-        images=f"{STACK}/particles.mrcs",
-        evaluation_list=f"{STACK}/evaluation_particles.txt",
-        truth=directory(TRUTH),
+        particles=DATASET.particles,
+        images=DATASET.images,
+        evaluation_list=DATASET.evaluation_list,
+        truth=directory(DATASET.truth),
     log:
-        f"{LOGS}/simulate/{{dataset}}.log",
+        DATASET.log("simulate"),
     benchmark:
-        f"{LOGS}/simulate/{{dataset}}.benchmark.tsv"
+        DATASET.benchmark("simulate")
     conda:
         "../../envs/hydra-bench.yaml"
     threads: settings["threads"]
@@ -31,21 +31,21 @@ rule simulate:
 # What the particles look like; for people, so it may see the truth. No method depends on it.
 rule gallery:
     input:
-        particles=f"{STACK}/particles.star",
-        images=f"{STACK}/particles.mrcs",
-        truth=TRUTH,
+        particles=DATASET.particles,
+        images=DATASET.images,
+        truth=DATASET.truth,
     output:
         report(
-            "results/galleries/{dataset}.png",
+            DATASET.gallery,
             caption="../report/gallery.rst",
             category="Figures",
             subcategory="{dataset}",
             labels={"figure": "gallery"},
         ),
     log:
-        f"{LOGS}/gallery/{{dataset}}.log",
+        DATASET.log("gallery"),
     benchmark:
-        f"{LOGS}/gallery/{{dataset}}.benchmark.tsv"
+        DATASET.benchmark("gallery")
     conda:
         "../../envs/hydra-bench.yaml"
     resources:

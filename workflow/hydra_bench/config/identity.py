@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra_bench.config.configuration import TRUTH, reads_truth
+from hydra_bench.contracts.places import Results
 from hydra_bench.core.files import write_text
 
 Config = dict[str, Any]
-
-CHECKPOINTS = Path("results/checkpoints")
 
 
 def write_configuration(path: Path, settings: Config) -> None:
@@ -53,4 +52,4 @@ def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -
         depends_on += method_definition(settings, source)
         source = pose_source(settings, source)
     digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
-    return CHECKPOINTS / dataset / method / f"{seed}-{digest}"
+    return Results().run(dataset, method, seed).state(digest)

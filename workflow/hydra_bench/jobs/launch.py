@@ -21,11 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from hydra_bench.contracts.places import RUN_NAME
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json, write_text
 from hydra_bench.jobs import attempts, cuda, devices
 
-_RUN_NAME = "run.json"  # as in hydra_bench.contracts.reconstruction, which takes seconds to import
 _LOG_NAME = "log.txt"
 _SHOWN_LINES = 20
 """Of the log of an attempt that failed, on stderr, which is what a scheduler keeps."""
@@ -197,7 +197,7 @@ def _usage() -> tuple[float, float]:
 
 def _record(job: Job) -> None:
     """Put the account into the run.json that the command left."""
-    path = job.out / _RUN_NAME
+    path = job.out / RUN_NAME
     if not path.is_file():
         return
     made = attempts.read(job.state)

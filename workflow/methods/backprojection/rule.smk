@@ -2,13 +2,13 @@
 rule backprojection:
     input:
         **stack_inputs(),
-        truth=TRUTH,
+        truth=DATASET.truth,
     output:
-        directory(RECONSTRUCTION),
+        directory(RUN.reconstruction),
     log:
-        f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.log",
+        RUN.log("reconstruct"),
     benchmark:
-        f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.benchmark.tsv"
+        RUN.benchmark("reconstruct")
     wildcard_constraints:
         method=methods_of("backprojection"),
     conda:

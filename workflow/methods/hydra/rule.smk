@@ -5,11 +5,11 @@ rule hydra:
         **stack_inputs(),
         poses=given_poses,
     output:
-        directory(RECONSTRUCTION),
+        directory(RUN.reconstruction),
     log:
-        f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.log",
+        RUN.log("reconstruct"),
     benchmark:
-        f"{LOGS}/reconstruct/{{dataset}}/{{method}}/{{seed}}.benchmark.tsv"
+        RUN.benchmark("reconstruct")
     wildcard_constraints:
         method=methods_of("hydra"),
     conda:
