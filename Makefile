@@ -49,8 +49,9 @@ lint: .venv/installed-dev
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
-# The table of keys in config/README.md, from the schemas.
+# Hydra's schema and its table in the docs, from its settings; the table of keys in config/README.md, from the schemas.
 config-table: .venv/installed
+	$(RUN) python -m hydra_bench.methods.hydra.settings_tables
 	$(RUN) python -m hydra_bench.config.configuration config/README.md
 
 .venv/bin/python:

@@ -7,12 +7,8 @@ import pytest
 import torch
 from hydra_cases import Case, run, tiny
 
-from hydra_bench.core.errors import InputError
 from hydra_bench.methods.hydra.mixture import most_needed
 from hydra_bench.methods.hydra.output import assignments, settle_latents
-from hydra_bench.methods.hydra.presets import PRESETS
-from hydra_bench.methods.hydra.schedule import make_schedule
-from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.methods.hydra.state import Run
 
 
@@ -184,59 +180,3 @@ def test_one_particle_is_enough_for_one_class(case: Case) -> None:
         case.stack.images.files, case.stack.images.file_index[:1], case.stack.images.frame_index[:1], 32,
     ), 9.9, None, None)  # fmt: skip
     check_consistent(run(one, tiny(classes=1)), 1)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"classes": 0}, "classes: 0; 1 or more"),
-        ({"latent_dim": -1}, "latent_dim: -1; 0 or more"),
-        ({"latent_dim": [1, 2]}, "latent_dim: 2 numbers for 3 classes"),
-        ({"preset": "slow"}, "preset: 'slow'; allowed are fast, fine, many, paper"),
-        ({"preset": ["fast"]}, "preset: .*'fast'.*; allowed are fast, fine, many, paper"),
-        ({"clases": 3}, "parameters.clases: unknown"),
-        ({"keep": []}, "keep: empty"),
-        ({"steps_per_search": []}, "steps_per_search: empty"),
-        ({"steps_per_search": [3, 0]}, "steps_per_search: 0; 1 or more"),
-        ({"poses": "given"}, "poses: 'given'; allowed are search, refine, fixed"),
-        ({"learning_rate": 0}, "learning_rate: 0; more than 0"),
-        ({"learning_rate": "fast"}, "learning_rate: 'fast'; a number"),
-        ({"learning_rate": float("nan")}, "learning_rate: nan; a number"),
-        ({"width": 1.5}, "width: 1.5; a whole number"),
-        ({"width": True}, "width: True; a whole number"),
-        ({"width": None}, "width: None; a whole number"),
-        ({"variational": "maybe"}, "variational: 'maybe'; true or false"),
-        ({"l_schedule": 5}, r"l_schedule: 5; whole numbers in brackets"),
-        ({"l_schedule": [5, "six"]}, "l_schedule: .*six.*; whole numbers in brackets"),
-        ({"sharpness": [1, 2, 3]}, "sharpness: .*; two numbers in brackets"),
-        ({"latent_dim": "two"}, "latent_dim: 'two'; a whole number, or whole numbers in brackets"),
-        ({"sigma": "none"}, "sigma: 'none'; a number, or null"),
-        ({"poses": 3}, "poses: '3'; allowed are search"),
-        ({"sharpness": [0, 5]}, "sharpness: 0; more than 0"),
-        ({"search_images": 10, "l_schedule": []}, "l_schedule: empty"),
-    ],
-)
-def test_bad_settings(parameters: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Settings.from_parameters(parameters)
-
-
-def test_settings_are_read_as_they_are_written() -> None:
-    """YAML takes 1e-4 for text, and whole numbers do for others."""
-    s = Settings.from_parameters(
-        {"preset": "paper", "learning_rate": "1e-4", "sharpness": [2, 5], "sigma": 2, "latent_dim": [1, 0, 2]}
-    )
-    assert (s.learning_rate, s.sharpness, s.sigma, s.latent_dim) == (1e-4, (2.0, 5.0), 2.0, (1, 0, 2))
-    assert (s.depth, s.keep, s.variational) == (3, (8, 8, 8, 8), False)
-    assert Settings.from_parameters({}) == Settings()
-    assert Settings.from_parameters({"classes": 8}) == Settings(classes=8, **PRESETS["many"])
-    assert Settings.from_parameters({"classes": 8, "preset": "fast"}) == Settings(classes=8)
-
-
-@pytest.mark.parametrize(
-    ("steps_per_search", "sweeps"), [(2, [2] * 10), ((3, 2, 1), [3, 2] + [1] * 8), ((4,), [4] * 10)]
-)
-def test_sweeps_of_each_epoch_of_the_search(steps_per_search: int | tuple[int, ...], sweeps: list[int]) -> None:
-    schedule = make_schedule(Settings(steps_per_search=steps_per_search), 1500, 20)
-    assert [epoch.sweeps for epoch in schedule if epoch.phase == "search"] == sweeps
-    assert {epoch.sweeps for epoch in schedule if epoch.phase != "search"} == {1}

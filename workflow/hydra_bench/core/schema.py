@@ -152,11 +152,17 @@ def keys(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema, bool]]:
         yield from keys(schema["items"], f"{path}[]")
 
 
+def _default_text(schema: Schema) -> str:
+    """A key's default as code; `default_text` says what stands behind a default of null."""
+    known = schema.get("default_text", _shown(schema["default"]) if "default" in schema else "")
+    return f"`{known}`" if known else ""
+
+
 def markdown_table(schema: Schema, path: str = "") -> str:
     """A table of every key of a schema: what is allowed, its default, what it is."""
     lines = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key, value, required in keys(schema, path):
-        default = "required" if required else f"`{_shown(value['default'])}`" if "default" in value else ""
+        default = "required" if required else _default_text(value)
         text = " | ".join((f"`{key}`", allowed_text(value), default, value["description"]))
         lines.append(f"| {text} |")
     return "\n".join(lines) + "\n"

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+
+
+class _ListSettings(argparse.Action):
+    """Prints the settings, which are imported only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from hydra_bench.methods.hydra.settings_tables import listing
+
+        print(listing())
+        parser.exit()
 
 
 def hydra_arguments(one: argparse.ArgumentParser) -> None:
@@ -24,20 +39,23 @@ def hydra_arguments(one: argparse.ArgumentParser) -> None:
     )
 
     method = one.add_argument_group("method")
-    method.add_argument("--classes", type=int, metavar="K", help="number of neural fields (default 3)")
+    method.add_argument("--classes", type=int, metavar="K", help="number of neural fields")
     method.add_argument(
         "--latent-dim",
         metavar="D",
-        help="dimension of the conformations, 0 for rigid; 2,2,0 is one a class (default 2)",
+        help="dimension of the conformations, 0 for rigid; 2,2,0 is one a class",
     )
-    method.add_argument("--preset", metavar="NAME", help="fast (default up to five classes), many, fine, paper")
+    method.add_argument("--preset", metavar="NAME", help="named set of settings: see --settings")
     method.add_argument("--downsample", type=int, metavar="PX", help="box to Fourier-crop images to, inside")
     method.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any other parameter, the value as YAML; repeat for more (docs/how-hydra-works.md lists them)",
+        help="any other setting, the value as YAML; repeat for more",
+    )
+    method.add_argument(
+        "--settings", action=_ListSettings, help="list all settings, their defaults and bounds, and exit"
     )
     method.add_argument("--definition", help="instead of these: a method definition, JSON text or a file")
     method.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")

@@ -33,10 +33,10 @@ def pretrain_chunk(run: Run, epoch: Epoch, particles: np.ndarray, draws: Draws) 
         for k in range(tables.classes):
             rotations = torch.from_numpy(random_rotations(len(particles), draws.rng)).float()
             tables.rotations[members, k] = rotations.to(run.device)
-        return learn(run, particles, None, run.frequencies.count(epoch.l), 1, None, draws)
+        return learn(run, particles, None, run.frequencies.count(epoch.l), epoch.sweeps, None, draws)
     drawn = torch.from_numpy(draws.rng.integers(tables.classes, size=len(particles))).to(run.device)
     tables.posteriors[members] = torch.nn.functional.one_hot(drawn, tables.classes).float()
-    loss = learn(run, particles, None, run.frequencies.count(epoch.l), 1, None, draws)
+    loss = learn(run, particles, None, run.frequencies.count(epoch.l), epoch.sweeps, None, draws)
     tables.posteriors[members] = 1.0 / tables.classes
     return loss
 

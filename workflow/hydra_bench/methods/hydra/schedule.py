@@ -27,7 +27,7 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     """Pre-training on some of the particles, the search epochs, and auto-decoding at l_max."""
     s = settings
     schedule = s.search_schedule(n_particles, l_max)
-    pretrain = [Epoch("pretrain", 0, schedule[0] if schedule else min(s.l_coarse, l_max), 1)]
+    pretrain = [Epoch("pretrain", 0, schedule[0], 1)]
     search = [Epoch("search", number, l, s.sweeps(number), number) for number, l in enumerate(schedule)]
     fine, age = s.fine_schedule(l_max), len(schedule)
     refine = [Epoch("refine", number, l, s.refine_sweeps, age + number) for number, l in enumerate(fine)]

@@ -1,15 +1,50 @@
-"""Every number that Hydra's behaviour depends on, checked; the presets are in presets.py."""
+"""Every number that Hydra's behaviour depends on: its type, default, bounds and one line of help; and the presets.
+
+This is the one place where a setting is described. From it are made workflow/methods/hydra/params.schema.yaml, what
+`hydra-bench hydra --settings` prints and the tables of the documents (settings_tables.py).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import fields
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StrictBool,
+    StrictInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.methods.hydra.setting_types import typed
 
 
-@dataclass(frozen=True)
+def _no_truth_value(value: object) -> object:
+    """Python takes True for 1.0. Texts are let through: YAML takes 1e-4, without a point, for one."""
+    if isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+OneOrMore = Annotated[StrictInt, Field(ge=1)]
+ZeroOrMore = Annotated[StrictInt, Field(ge=0)]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
+Numbers = Annotated[tuple[OneOrMore, ...], Field(min_length=1)]
+
+
+@plain_dataclass(frozen=True)
 class Stage:
     """Fields, and gradient steps: particles and frequencies in each (0 is all), learning rates of fields and poses."""
 
@@ -22,112 +57,190 @@ class Stage:
     pose_learning_rate: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(use_attribute_docstrings=True))
 class Settings:
-    """Parameters of a run; defaults are the `fast` preset, chosen by measurement on two CPU cores.
+    """Settings of a run; defaults are the `fast` preset, chosen by measurement on two CPU cores.
 
-    l is a resolution as a radius in Fourier space, in cycles per box ("Fourier pixels").
+    l is a resolution as a radius in Fourier space, in cycles per box ("Fourier pixels"). A pass goes once through the
+    stack. The order is that of the definition from which a run's identity is made: a new setting goes anywhere, those
+    that are there stay in this order. Raises InputError for a value that is not allowed.
     """
 
-    classes: int = 3
-    latent_dim: int | tuple[int, ...] = 2  # one for all classes, or one a class; 0 is a rigid class
-    # images
-    downsample_px: int | None = None  # box that images are Fourier-cropped to, inside; None is the stack's own
-    normalise: str = "stack"  # noise to mean 0, deviation 1: of the "stack", of each "image", or "none"
-    invert: bool = False  # True for dark particles on a bright ground
-    window: float | None = None  # radius of a soft round window on the images, in half boxes; None is no window
-    cache_mb: int = 1000  # coefficients of the search are kept in memory if they fit in this
-    # fields
-    features: int = 96
-    width: int = 96
-    depth: int = 2
-    feature_sigma: float = 0.07  # boxes
-    # poses: "search" finds them, "refine" improves given ones by local search, "fixed" takes them as they are
-    poses: str = "search"
-    # search: one entry an epoch (a pass over the stack) in l_schedule
-    pretrain_images: int = 500
-    l_schedule: tuple[int, ...] = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
-    search_images: int | None = None  # images to search in all; l_schedule is stretched over the epochs that takes
-    l_to_nyquist: bool = False  # lower resolutions that the box cannot hold, instead of refusing them
-    l_coarse: int = 6  # of the base grid
-    march_in_search: bool = True  # let l rise from l_coarse over the subdivisions of one search, too
-    base_order: int = 2
-    keep: tuple[int, ...] = (8, 4, 2)  # candidates refined at each subdivision
-    shift_extent: float = 0.047  # boxes
-    shift_points: int = 5  # a side of the base grid
-    chunk: int = 125  # particles searched, then learned from, at a time
-    steps_per_search: int | tuple[int, ...] = (3, 3, 3, 1)  # sweeps of gradient steps over every searched chunk: in
-    # each epoch, the last of them in all that follow
-    # class scores
-    sigma: float | None = None  # the paper's σ, in units of the noise; None lets the softening follow the data:
-    sharpness: tuple[float, float] = (2.0, 5.0)  # at the first epoch, and from epoch `sharpen_epochs` on
-    sharpen_epochs: int = 6
-    full_search_epochs: int = 3  # epochs in which every particle is searched in every class
-    out_of_question: float = 1e-3  # posterior below which a class is not searched after them,
-    explore: float = 0.1  # but for this share of the particles
-    spare_fields: int = 2  # fields beyond the classes while classes form, so that two species need not share one
-    spare_epochs: int = 3  # after so many epochs the classes that the likelihood would miss most stay
-    prior_epoch: int = 4  # from this epoch on, classes have a prior ∝ (share of particles)^prior_strength
-    prior_strength: float = 2.0
-    gating: str = "table"  # class scores from a "table", or amortised by an "encoder" of the image
-    # conformations
-    conformations: str = "table"  # latents from a "table", or amortised by an "encoder" of the image
-    latent_steps: str = "newton"  # of latents from a table: one "newton" step a visit, or each step's "gradient"
-    variational: bool = True
-    latent_prior: float = 1.0
-    latent_epoch: int = 6  # latents stay at the origin before this epoch of the search
-    search_conformations: int = 5  # of each class, in which poses are searched; 1 is the mean one
-    encoder_width: int = 256
-    encoder_depth: int = 2
-    l_encoder: int = 12  # resolution of the images that the encoder sees
-    # refinement of the poses found, by local search: one entry an epoch in refine_schedule, with larger fields
-    refine_schedule: tuple[int, ...] = ()
-    refine_chunk: int = 1000
-    refine_sweeps: int = 1
-    grow_epochs: int = 0  # before it, in which new, larger fields learn at the poses found; from then on:
-    fine_features: int = 384
-    fine_width: int = 192
-    fine_depth: int = 1
-    fine_minibatch: int = 5
-    fine_frequencies_per_step: int = 2048
-    fine_learning_rate: float = 2e-3
-    fine_pose_learning_rate: float = 3e-4
-    # auto-decoding
-    decode_epochs: int = 10
-    # optimisation
-    minibatch: int = 25
-    frequencies_per_step: int = 512  # random ones of all at the current resolution; 0 takes them all
-    learning_rate: float = 4e-3
-    learning_rate_final: float = 3e-4
-    latent_learning_rate: float = 1e-2
-    score_learning_rate: float = 1e-2
-    pose_learning_rate: float = 3e-3
-    encoder_learning_rate: float = 1e-3
-    negligible: float = 0.02  # class probability below which a class is left out of a particle's step
-    # machine
-    memory_gb: float | None = None  # for one batch's work; None takes half of a GPU's free memory, 1 GB on a CPU
+    # What is chosen most
+    classes: OneOrMore = 3
+    """K, the number of neural fields. K=1 is DRGN-AI; classes then come from k-means on the latents."""
+    latent_dim: ZeroOrMore | Annotated[tuple[ZeroOrMore, ...], Field(min_length=1)] = 2
+    """Dimension of the conformational latent, one for all classes or a list of one a class; 0 is rigid."""
+    l_schedule: Numbers = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
+    """Resolution of each pass of the pose search over the stack, a radius in Fourier space in cycles per box."""
+    decode_epochs: ZeroOrMore = 10
+    """Passes over the stack after the pose search, at full resolution."""
+    spare_fields: ZeroOrMore = 2
+    """Fields beyond the classes while classes form, so that no two species must share one."""
+    prior_strength: Number = 2.0
+    """Exponent of a class's share of the particles in its prior; above 1, of two fields of a species one ends empty."""
+    latent_epoch: ZeroOrMore = 6
+    """Pass of the search, from 0, in which latents join; before it they stay at the origin."""
 
-    def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name}: {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
-        for name, lowest in _LOWEST.items():
-            value = getattr(self, name)
-            for one in value if isinstance(value, tuple) else (value,):
-                if one is not None and one < lowest:
-                    raise InputError(f"{name}: {one}; {lowest} or more is allowed")
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            for one in value if isinstance(value, tuple) else (value,):
-                if one is not None and one <= 0:
-                    raise InputError(f"{name}: {one:g}; more than 0 is allowed")
-        if isinstance(self.latent_dim, tuple) and len(self.latent_dim) != self.classes:
-            raise InputError(f"latent_dim: {len(self.latent_dim)} numbers for {self.classes} classes; one a class")
-        if self.poses == "search" and not self.l_schedule and self.search_images:
-            raise InputError("l_schedule: empty; search_images needs at least one resolution")
-        for name in ("keep", "steps_per_search"):
-            if getattr(self, name) == ():
-                raise InputError(f"{name}: empty; one number or more is allowed")
+    # Images
+    downsample_px: Annotated[StrictInt, Field(ge=8)] | None = None
+    """Box in px to which images are Fourier-cropped inside the method, which maps have too; null is the stack's own."""
+    normalise: Literal["stack", "image", "none"] = "stack"
+    """Where noise is measured and set to mean 0, deviation 1 - of the whole stack, of each image, or none."""
+    invert: StrictBool = False
+    """True for dark particles on a bright background."""
+    window: Positive | None = None
+    """Radius in half boxes of a soft round window on the images; null is no window."""
+    cache_mb: ZeroOrMore = 1000
+    """Memory in MB in which the coefficients of the search are kept, if all of them fit."""
+
+    # Fields
+    features: OneOrMore = 96
+    """Random Fourier features of a field."""
+    width: OneOrMore = 96
+    """Width of a field's layers."""
+    depth: ZeroOrMore = 2
+    """Residual layers of a field."""
+    feature_sigma: Positive = 0.07
+    """Spread of the features in boxes, the size of the region where density is expected."""
+
+    # Search of poses
+    poses: Literal["search", "refine", "fixed"] = "search"
+    """Whether poses are searched, or given ones (in the stack's file) refined by local search, or held fixed."""
+    pretrain_images: ZeroOrMore = 500
+    """Images of the pass at random poses that comes first."""
+    search_images: OneOrMore | None = None
+    """Images to search in all, repeats counted, over which l_schedule is stretched; null is one pass for each entry."""
+    l_to_nyquist: StrictBool = False
+    """Whether resolutions that the box cannot hold are lowered instead of refused."""
+    l_coarse: OneOrMore = 6
+    """Resolution of the base grid of the search."""
+    march_in_search: StrictBool = True
+    """Whether the resolution rises over the subdivisions of one search, too."""
+    base_order: ZeroOrMore = 2
+    """HEALPix order of the base grid; 2 is 4608 rotations, 15 degrees apart."""
+    keep: Numbers = (8, 4, 2)
+    """Poses kept at each subdivision of the base grid; as many subdivisions as numbers."""
+    shift_extent: Number = 0.047
+    """Largest shift along x and y on the base grid, in boxes."""
+    shift_points: OneOrMore = 5
+    """Shifts along each side of the base grid."""
+    chunk: OneOrMore = 125
+    """Particles that are searched, then learned from, at a time."""
+    steps_per_search: OneOrMore | Numbers = (3, 3, 3, 1)
+    """Sweeps of gradient steps over every searched chunk; a list has one a pass, the last holds from there on."""
+
+    # Classes
+    sigma: Positive | None = None
+    """The paper's σ in units of the noise; null lets the softening of the likelihood follow the data."""
+    sharpness: tuple[Positive, Positive] = (2.0, 5.0)
+    """Factor on the differences between classes, in units of their spread, at first and at last."""
+    sharpen_epochs: ZeroOrMore = 6
+    """Passes over which the sharpness rises."""
+    full_search_epochs: ZeroOrMore = 3
+    """Passes in which every particle is searched in every class."""
+    out_of_question: Number = 1e-3
+    """Posterior below which a class is not searched after them."""
+    explore: Share = 0.1
+    """Share of the particles that are searched in every class all the same."""
+    spare_epochs: ZeroOrMore = 3
+    """Passes after which the spare fields go: the classes stay that the likelihood would miss most."""
+    prior_epoch: ZeroOrMore = 4
+    """Pass from which classes have a prior by their share of the particles."""
+    gating: Literal["table", "encoder"] = "table"
+    """Class scores from a table, or amortised by an encoder of the image."""
+
+    # Conformations
+    conformations: Literal["table", "encoder"] = "table"
+    """Latents from a table, or amortised by an encoder of the image."""
+    latent_steps: Literal["newton", "gradient"] = "newton"
+    """How latents in a table are found - by a Newton step at each visit of a particle, or by gradient."""
+    variational: StrictBool = True
+    """Normal distributions as latents, instead of points."""
+    latent_prior: Number = 1.0
+    """Weight of the latents' prior."""
+    search_conformations: OneOrMore = 5
+    """Conformations of a class in which poses are searched, each particle in that nearest to its own; 1 is the mean."""
+    encoder_width: OneOrMore = 256
+    """Width of the encoder's layers."""
+    encoder_depth: ZeroOrMore = 2
+    """Residual layers of the encoder."""
+    l_encoder: OneOrMore = 12
+    """Resolution of the images that the encoder sees."""
+
+    # Refinement of the poses found, by local search, with larger fields
+    refine_schedule: tuple[OneOrMore, ...] = ()
+    """Resolution of each pass of refinement by local search; none if empty."""
+    refine_chunk: OneOrMore = 1000
+    """Particles that are refined, then learned from, at a time."""
+    refine_sweeps: OneOrMore = 1
+    """Sweeps of gradient steps over every refined chunk."""
+    grow_epochs: ZeroOrMore = 0
+    """Passes before refinement in which new, larger fields learn at the poses found; 0 keeps the fields."""
+    fine_features: OneOrMore = 384
+    """As features, of the larger fields."""
+    fine_width: OneOrMore = 192
+    """As width, of the larger fields."""
+    fine_depth: ZeroOrMore = 1
+    """As depth, of the larger fields."""
+    fine_minibatch: OneOrMore = 5
+    """As minibatch, from the larger fields on."""
+    fine_frequencies_per_step: ZeroOrMore = 2048
+    """As frequencies_per_step, from the larger fields on."""
+    fine_learning_rate: Positive = 2e-3
+    """As learning_rate, from the larger fields on."""
+    fine_pose_learning_rate: Number = 3e-4
+    """As pose_learning_rate, from the larger fields on."""
+
+    # Gradient steps
+    minibatch: OneOrMore = 25
+    """Particles in a gradient step."""
+    frequencies_per_step: ZeroOrMore = 512
+    """Random frequencies of each image in a gradient step; 0 takes them all."""
+    learning_rate: Positive = 4e-3
+    """Adam's rate for the fields, at first."""
+    learning_rate_final: Positive = 3e-4
+    """Adam's rate for the fields at the end of auto-decoding."""
+    latent_learning_rate: Number = 1e-2
+    """Adam's rate for the latents."""
+    score_learning_rate: Number = 1e-2
+    """Adam's rate for the class scores."""
+    pose_learning_rate: Number = 3e-3
+    """Adam's rate for poses in auto-decoding."""
+    encoder_learning_rate: Number = 1e-3
+    """Adam's rate for the encoder."""
+    negligible: Share = 0.02
+    """Class probability below which a class is left out of a particle's gradient step."""
+
+    # The machine
+    memory_gb: Positive | None = None
+    """Memory in GB for one batch's work; null takes half of a GPU's free memory, 1 GB on a CPU."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_in_words(cls, values: object, check: ModelWrapValidatorHandler[Settings]) -> Settings:
+        try:
+            found = check(values)
+        except ValidationError as error:
+            raise InputError(_in_words(error, values)) from None
+        if isinstance(found.latent_dim, tuple) and len(found.latent_dim) != found.classes:
+            raise InputError(f"latent_dim: {len(found.latent_dim)} numbers for {found.classes} classes; one a class")
+        return found
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Settings:
+        """From a method definition's parameters: a preset's name, and what differs from it. Raises InputError."""
+        chosen = dict(parameters)
+        preset = chosen.pop("preset", None)
+        if preset is None:
+            preset = default_preset(chosen.get("classes"))
+        if not isinstance(preset, str) or preset not in PRESETS:
+            raise InputError(f"preset: {preset!r}; allowed are {', '.join(PRESETS)}")
+        known = [field.name for field in fields(cls)]
+        for name in chosen:
+            if name not in known:
+                raise InputError(f"parameters.{name}: unknown; allowed are preset, {', '.join(sorted(known))}")
+        return cls(**{**PRESETS[preset], **chosen})
 
     @property
     def newton(self) -> bool:
@@ -150,13 +263,25 @@ class Settings:
 
     def stage(self, grown: bool) -> Stage:
         """Size of fields and of steps: those of the search, or of the larger fields that come after it."""
-        s = self
         if grown:
-            shape = (s.fine_features, s.fine_width, s.fine_depth)
-            steps = (s.fine_minibatch, s.fine_frequencies_per_step)
-            return Stage(*shape, *steps, s.fine_learning_rate, s.fine_pose_learning_rate)
-        shape = (s.features, s.width, s.depth)
-        return Stage(*shape, s.minibatch, s.frequencies_per_step, s.learning_rate, s.pose_learning_rate)
+            return Stage(
+                self.fine_features,
+                self.fine_width,
+                self.fine_depth,
+                self.fine_minibatch,
+                self.fine_frequencies_per_step,
+                self.fine_learning_rate,
+                self.fine_pose_learning_rate,
+            )
+        return Stage(
+            self.features,
+            self.width,
+            self.depth,
+            self.minibatch,
+            self.frequencies_per_step,
+            self.learning_rate,
+            self.pose_learning_rate,
+        )
 
     def sweeps(self, epoch: int) -> int:
         """Sweeps of gradient steps over every searched chunk of a search epoch."""
@@ -180,73 +305,110 @@ class Settings:
             raise InputError(f"{name}: {max(schedule)}; this box allows 1 to {l_max}")
         return tuple(min(l, l_max) for l in schedule)
 
-    @classmethod
-    def from_parameters(cls, parameters: dict[str, Any]) -> Settings:
-        """From a method definition's parameters: a preset's name, and what differs from it. Raises InputError."""
-        from hydra_bench.methods.hydra.presets import PRESETS, default_preset
 
-        parameters = dict(parameters)
-        preset = parameters.pop("preset", None)
-        preset = default_preset(parameters.get("classes")) if preset is None else preset
-        if not isinstance(preset, str) or preset not in PRESETS:
-            raise InputError(f"preset: {preset!r}; allowed are {', '.join(PRESETS)}")
-        known = {f.name: str(f.type) for f in fields(cls)}
-        for name, value in parameters.items():
-            if name not in known:
-                raise InputError(f"parameters.{name}: unknown; allowed are preset, {', '.join(sorted(known))}")
-            parameters[name] = typed(name, value, known[name])
-        return cls(**{**PRESETS[preset], **parameters})
+@cache
+def described() -> dict[str, dict[str, Any]]:
+    """Setting -> what pydantic says of it as a JSON schema: type, bounds, default, description."""
+    properties: dict[str, dict[str, Any]] = TypeAdapter(Settings).json_schema()["properties"]
+    return properties
 
 
-_CHOICES = {
-    "normalise": ("stack", "image", "none"),
-    "poses": ("search", "refine", "fixed"),
-    "gating": ("table", "encoder"),
-    "conformations": ("table", "encoder"),
-    "latent_steps": ("newton", "gradient"),
+_KINDS = {"integer": "a whole number", "number": "a number", "null": "null", "boolean": "true or false"}
+
+
+def _in_words(error: ValidationError, values: object) -> str:
+    """What is wrong with the first setting that is, on one line: its name, what is there, what is allowed."""
+    problems = error.errors()
+    name = str(problems[0]["loc"][0])
+    # Of a setting of two kinds each tells why it is not that one; the one of the right kind tells of a bound.
+    for problem in (problem for problem in problems if problem["loc"][0] == name):
+        bounds, value = problem.get("ctx", {}), problem["input"]
+        match problem["type"]:
+            case "greater_than_equal":
+                return f"{name}: {value}; {bounds['ge']:g} or more is allowed"
+            case "greater_than":
+                return f"{name}: {value:g}; more than {bounds['gt']:g} is allowed"
+            case "less_than_equal":
+                return f"{name}: {value}; {bounds['le']:g} or less is allowed"
+            case "too_short":
+                return f"{name}: empty; one number or more is allowed"
+            case "literal_error":
+                return f"{name}: {str(value)!r}; allowed are {', '.join(described()[name]['enum'])}"
+    value = values.kwargs[name] if isinstance(values, ArgsKwargs) and values.kwargs else problems[0]["input"]
+    kinds = described()[name].get("anyOf", [described()[name]])
+    return f"{name}: {value!r}; {', or '.join(map(_kind_in_words, kinds))} is expected"
+
+
+def _kind_in_words(kind: Mapping[str, Any]) -> str:
+    if kind["type"] == "array":
+        return "two numbers in brackets" if "prefixItems" in kind else "whole numbers in brackets"
+    return _KINDS[kind["type"]]
+
+
+_FEW = 5
+"""Classes up to which `fast` is the default."""
+
+
+def default_preset(classes: object) -> str:
+    """The preset of a run that names none, by its number of classes, if that is one."""
+    return "many" if isinstance(classes, int) and classes > _FEW else "fast"
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # What the defaults above are: small fields, sharp posteriors; chosen by measurement on two CPU cores
+    # (docs/benchmarks.md).
+    "fast": {},
+    # `fast` and then, with fields of more features, refinement of poses by local search at rising resolution, for maps
+    # at the full resolution of boxes of about 128 px and for species that move; two to five times the time.
+    "fine": {"grow_epochs": 1, "refine_schedule": (14, 18, 22, 28, 34, 40), "decode_epochs": 4, "l_to_nyquist": True},
+    # `fast` for more than five species, most of whose maps are mixtures for the first epochs: more spare fields that
+    # stay longer, longer at the lowest resolutions, sharper posteriors, and no prior that could empty a class of few
+    # particles.
+    "many": {
+        "l_schedule": (5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10),
+        "sharpness": (3.0, 7.5),
+        "spare_fields": 4,
+        "spare_epochs": 4,
+        "full_search_epochs": 4,
+        "prior_strength": 0.0,
+    },
+    # The published protocol: three residual layers of 256 on 3 x 64 Fourier features of σ = 0.5 (radians per cycle per
+    # box, 0.08 boxes), 500,000 images of hierarchical search at 4608 base rotations with 8 kept poses and four
+    # subdivisions, l rising from 12 to 32 within each search, then 100 epochs of auto-decoding at all frequencies with
+    # Adam's rates 1e-4 for fields, 1e-3 for poses, 1e-2 for conformations and scores; point latents from the start.
+    # The value of σ in the likelihood is not among the published numbers at hand: it follows the data, as in `fast`.
+    # Source: Levy et al., NeurIPS 2024 (arXiv 2412.09420); l_coarse and the shift grid as in DRGN-AI and cryoDRGN2.
+    "paper": {
+        "features": 192,
+        "width": 256,
+        "depth": 3,
+        "feature_sigma": 0.08,
+        "pretrain_images": 10_000,
+        "l_schedule": (32,),
+        "search_images": 500_000,
+        "l_to_nyquist": True,
+        "l_coarse": 12,
+        "march_in_search": True,
+        "keep": (8, 8, 8, 8),
+        "shift_extent": 0.08,
+        "shift_points": 7,
+        "chunk": 500,
+        "steps_per_search": 1,
+        "full_search_epochs": 1_000_000,
+        "spare_fields": 0,
+        "prior_strength": 0.0,
+        "latent_steps": "gradient",
+        "variational": False,
+        "latent_epoch": 0,
+        "search_conformations": 1,
+        "decode_epochs": 100,
+        "minibatch": 32,
+        "frequencies_per_step": 0,
+        "learning_rate": 1e-4,
+        "learning_rate_final": 1e-4,
+        "latent_learning_rate": 1e-2,
+        "score_learning_rate": 1e-2,
+        "pose_learning_rate": 1e-3,
+    },
 }
-_LOWEST = {
-    "classes": 1,
-    "latent_dim": 0,
-    "downsample_px": 8,
-    "features": 1,
-    "width": 1,
-    "depth": 0,
-    "l_schedule": 1,
-    "refine_schedule": 1,
-    "search_images": 1,
-    "l_coarse": 1,
-    "base_order": 0,
-    "keep": 1,
-    "shift_extent": 0,
-    "shift_points": 1,
-    "chunk": 1,
-    "steps_per_search": 1,
-    "spare_fields": 0,
-    "prior_strength": 0,
-    "refine_chunk": 1,
-    "refine_sweeps": 1,
-    "grow_epochs": 0,
-    "fine_features": 1,
-    "fine_width": 1,
-    "fine_depth": 0,
-    "fine_minibatch": 1,
-    "fine_frequencies_per_step": 0,
-    "latent_prior": 0,
-    "search_conformations": 1,
-    "decode_epochs": 0,
-    "minibatch": 1,
-    "frequencies_per_step": 0,
-    "pretrain_images": 0,
-    "cache_mb": 0,
-}
-_POSITIVE = (
-    "feature_sigma",
-    "sigma",
-    "window",
-    "sharpness",
-    "learning_rate",
-    "learning_rate_final",
-    "fine_learning_rate",
-    "memory_gb",
-)
+"""Named sets of settings. A run that names none takes `fast`, or `many` for more than five classes."""
