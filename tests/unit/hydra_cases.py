@@ -14,12 +14,12 @@ import torch
 from hydra_bench.contracts.stack import IMAGES_NAME, STAR_NAME, Stack, read_stack, write_stack_star
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.mrc import ImageStackWriter
-from hydra_bench.methods.hydra.frequencies import Frequencies
-from hydra_bench.methods.hydra.images import ImageBatch, ImageSource
-from hydra_bench.methods.hydra.rendering import slicing_grid
+from hydra_bench.methods.hydra.data.frequencies import Frequencies
+from hydra_bench.methods.hydra.data.images import ImageBatch, ImageSource
+from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.train import GivenPoses, train
+from hydra_bench.methods.hydra.model.rendering import slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.methods.hydra.state import Run
-from hydra_bench.methods.hydra.train import GivenPoses, train
 from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley
 
 CPU = torch.device("cpu")

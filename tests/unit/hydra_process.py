@@ -12,10 +12,10 @@ from torch import distributed
 
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.core.threads import set_threads
-from hydra_bench.methods.hydra.checkpoint import Checkpointer, Stopped
-from hydra_bench.methods.hydra.mixture import temperature
-from hydra_bench.methods.hydra.parallel import Parallel
-from hydra_bench.methods.hydra.state import Run
+from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
+from hydra_bench.methods.hydra.fit.likelihood import temperature
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.run_state import Run
 
 RIGID: dict[str, Any] = {"latent_dim": 0, "prior_epoch": 99, "l_schedule": (4, 5, 5), "decode_epochs": 2}
 """Nothing in it depends on what other processes' particles are like between two epochs."""

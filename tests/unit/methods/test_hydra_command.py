@@ -20,8 +20,8 @@ from hydra_bench.contracts.reconstruction import (
 )
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
-from hydra_bench.methods.hydra.output import read_fields
-from hydra_bench.methods.hydra.rendering import render_map
+from hydra_bench.methods.hydra.model.rendering import render_map
+from hydra_bench.methods.hydra.output.reconstruction import read_fields
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,19 @@ import pytest
 import torch
 from hydra_cases import CPU, Case, in_double, load_batch, run, tiny
 
-from hydra_bench.methods.hydra.conformations import infer_latents, nearest, newton_step, representatives, scale_latents
-from hydra_bench.methods.hydra.frequencies import Frequencies, centred_images
-from hydra_bench.methods.hydra.images import ImageBatch
-from hydra_bench.methods.hydra.model import Model
-from hydra_bench.methods.hydra.rendering import render_map
+from hydra_bench.methods.hydra.data.frequencies import Frequencies, centred_images
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.fit.conformations import (
+    infer_latents,
+    nearest,
+    newton_step,
+    representatives,
+    scale_latents,
+)
+from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.rendering import render_map
+from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.methods.hydra.tables import ParticleTables
 
 FREQUENCIES = Frequencies.of_box(32, 6)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hydra_cases import PLAIN, Case, in_double, load_batch, run, source_of, tiny, write_stack
 
-from hydra_bench.methods.hydra.field import Field
-from hydra_bench.methods.hydra.frequencies import Frequencies
-from hydra_bench.methods.hydra.rendering import render_hartley, render_map, slices, slicing_grid
+from hydra_bench.methods.hydra.data.frequencies import Frequencies
+from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.rendering import render_hartley, render_map, slices, slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import fourier_crop, hartley
 from hydra_bench.physics.rotations import hopf_grid

@@ -15,7 +15,7 @@ from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.star import read_star, write_star
-from hydra_bench.methods.hydra.train import GivenPoses
+from hydra_bench.methods.hydra.fit.train import GivenPoses
 from hydra_bench.physics.rotations import angular_distance_deg, rotation_from_vector
 
 LONGER = {

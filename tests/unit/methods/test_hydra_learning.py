@@ -7,13 +7,13 @@ import pytest
 import torch
 from hydra_cases import CPU, Case, in_double, load_batch
 
-from hydra_bench.methods.hydra.field import Field
-from hydra_bench.methods.hydra.frequencies import Frequencies, random_pairs
-from hydra_bench.methods.hydra.images import ImageBatch
-from hydra_bench.methods.hydra.learning import Step, class_errors, divergence, learning_step, minibatch_loss
-from hydra_bench.methods.hydra.mixture import mixture_loss, posteriors, temperature
-from hydra_bench.methods.hydra.model import Model
-from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.data.frequencies import Frequencies, random_pairs
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.fit.gradient_steps import Step, class_errors, divergence, learning_step, minibatch_loss
+from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors, temperature
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.rotations import rotation_from_vector
 

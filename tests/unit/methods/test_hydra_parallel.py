@@ -21,8 +21,8 @@ from torch import distributed
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import read_assignments
-from hydra_bench.methods.hydra.mixture import temperature
-from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.fit.likelihood import temperature
+from hydra_bench.methods.hydra.fit.parallel import Parallel
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()), reason="this torch has no gloo backend"

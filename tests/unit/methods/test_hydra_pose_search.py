@@ -8,9 +8,9 @@ import torch
 from hydra_cases import CPU, Case, grid_of, load_batch, odd_case, source_of
 
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.methods.hydra.frequencies import Frequencies, centred_images
-from hydra_bench.methods.hydra.images import ImageBatch
-from hydra_bench.methods.hydra.pose_search import (
+from hydra_bench.methods.hydra.data.frequencies import Frequencies, centred_images
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.fit.pose_search import (
     Candidates,
     SearchPlan,
     axis_steps,
@@ -21,7 +21,7 @@ from hydra_bench.methods.hydra.pose_search import (
     search_locally,
     shift_grid,
 )
-from hydra_bench.methods.hydra.rendering import slices
+from hydra_bench.methods.hydra.model.rendering import slices
 from hydra_bench.physics.fourier import hartley
 from hydra_bench.physics.rotations import angular_distance_deg, hopf_grid, rotation_from_vector
 

@@ -134,7 +134,7 @@ def test_an_image_that_only_training_meets(
     """Of a large stack only a sample of the images is read before."""
     spoil_image(np.nan)(own)
     monkeypatch.setattr(stack, "_FINGERPRINT_IMAGES", 2)
-    monkeypatch.setattr("hydra_bench.methods.hydra.images._SAMPLE", 5)
+    monkeypatch.setattr("hydra_bench.methods.hydra.data.images._SAMPLE", 5)
     refused(hydra(own, tmp_path / "out", normalise=normalise), "image 41 has NaN", tmp_path, capsys)
 
 

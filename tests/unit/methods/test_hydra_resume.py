@@ -15,9 +15,9 @@ from hydra_cases import Case, assert_same_state, environment, hydra, run, tiny, 
 
 from hydra_bench.cli.main import main
 from hydra_bench.core.errors import InputError
-from hydra_bench.methods.hydra.checkpoint import Checkpointer, Stopped, first_difference
+from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped, first_difference
+from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.methods.hydra.state import Run
 
 CHUNKS = {1: "pretrain", 2: "search, with the spare field", 3: "search's first epoch ended", 4: "search, spare gone",
           5: "search ended", 6: "decode", 7: "all done"}  # fmt: skip

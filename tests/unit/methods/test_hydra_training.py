@@ -7,9 +7,9 @@ import pytest
 import torch
 from hydra_cases import Case, run, tiny
 
-from hydra_bench.methods.hydra.mixture import most_needed
-from hydra_bench.methods.hydra.output import assignments, settle_latents
-from hydra_bench.methods.hydra.state import Run
+from hydra_bench.methods.hydra.fit.likelihood import most_needed
+from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.output.reconstruction import assignments, settle_latents
 
 
 def check_consistent(found: Run, n: int) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from hydra_bench.core.threads import set_threads
-from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.methods.hydra.state import Run
-from hydra_bench.methods.hydra.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
 from hydra_bench.particles import read_particles
 
 

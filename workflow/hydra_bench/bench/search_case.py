@@ -11,11 +11,11 @@ from hydra_bench.bench.definitions import Case
 from hydra_bench.bench.summary import Measurement
 from hydra_bench.bench.training import Clock
 from hydra_bench.core.threads import set_threads
-from hydra_bench.methods.hydra.epochs import classes_to_search, search_plan, search_poses, update_posteriors
-from hydra_bench.methods.hydra.parallel import Parallel
-from hydra_bench.methods.hydra.schedule import Epoch
-from hydra_bench.methods.hydra.state import Draws, Run
-from hydra_bench.methods.hydra.train import epoch_chunks, set_epoch, start
+from hydra_bench.methods.hydra.fit.chunks import classes_to_search, search_plan, search_poses, update_posteriors
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.run_state import Draws, Run
+from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.fit.train import epoch_chunks, set_epoch, start
 
 
 def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:

@@ -17,11 +17,11 @@ from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.files import read_json
 from hydra_bench.methods.bounds.backprojection import run_backprojection
-from hydra_bench.methods.hydra.output import write_reconstruction
+from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.train import train
+from hydra_bench.methods.hydra.model.tables import ParticleTables
+from hydra_bench.methods.hydra.output.reconstruction import write_reconstruction
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.methods.hydra.state import Run
-from hydra_bench.methods.hydra.tables import ParticleTables
-from hydra_bench.methods.hydra.train import train
 from hydra_bench.methods.recording import Outcome, Request, record_run
 from hydra_bench.metrics.clustering import Labels, score
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate

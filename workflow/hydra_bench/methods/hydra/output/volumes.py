@@ -16,8 +16,8 @@ from hydra_bench.core.files import atomic
 from hydra_bench.core.k_means import k_means
 from hydra_bench.core.mrc import write_map
 from hydra_bench.core.star import read_star
-from hydra_bench.methods.hydra.output import SavedFields, read_fields
-from hydra_bench.methods.hydra.rendering import render_maps
+from hydra_bench.methods.hydra.model.rendering import render_maps
+from hydra_bench.methods.hydra.output.reconstruction import SavedFields, read_fields
 
 
 @dataclass(frozen=True)

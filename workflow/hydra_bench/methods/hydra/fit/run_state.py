@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hydra_bench.methods.hydra.frequencies import Frequencies
-from hydra_bench.methods.hydra.images import ImageSource
-from hydra_bench.methods.hydra.memory import Batches, budget_bytes, plan_batches
-from hydra_bench.methods.hydra.model import Model
-from hydra_bench.methods.hydra.parallel import Parallel
-from hydra_bench.methods.hydra.schedule import Epoch
+from hydra_bench.methods.hydra.data.frequencies import Frequencies
+from hydra_bench.methods.hydra.data.images import ImageSource
+from hydra_bench.methods.hydra.fit.memory import Batches, budget_bytes, plan_batches
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.rotations import hopf_grid
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from hydra_bench.core.k_means import k_means
-from hydra_bench.methods.hydra.field import Field
-from hydra_bench.methods.hydra.frequencies import centred_images
-from hydra_bench.methods.hydra.images import ImageBatch
-from hydra_bench.methods.hydra.model import Model
-from hydra_bench.methods.hydra.tables import ParticleTables
+from hydra_bench.methods.hydra.data.frequencies import centred_images
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.tables import ParticleTables
 
 _STEP = 0.3
 """Length, in standard deviations of the prior, of the differences by which a field's slope in its latents is taken:

@@ -15,9 +15,9 @@ from hydra_bench.contracts.reconstruction import Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import write_map
-from hydra_bench.methods.hydra.field import Field
-from hydra_bench.methods.hydra.rendering import render_map, render_maps
-from hydra_bench.methods.hydra.state import History, Run
+from hydra_bench.methods.hydra.fit.run_state import History, Run
+from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.rendering import render_map, render_maps
 
 FIELDS_NAME = "fields.pt"
 

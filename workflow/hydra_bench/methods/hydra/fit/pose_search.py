@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import torch
 
-from hydra_bench.methods.hydra.frequencies import shift_phases, swap_negatives
-from hydra_bench.methods.hydra.images import ImageBatch
-from hydra_bench.methods.hydra.rendering import slices
+from hydra_bench.methods.hydra.data.frequencies import shift_phases, swap_negatives
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.model.rendering import slices
 from hydra_bench.physics.rotations import rotation_from_vector
 
 

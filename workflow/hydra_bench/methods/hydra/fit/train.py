@@ -14,19 +14,19 @@ import numpy as np
 import torch
 
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.methods.hydra.checkpoint import Checkpointer, Stopped
-from hydra_bench.methods.hydra.conformations import scale_latents
-from hydra_bench.methods.hydra.epochs import pretrain_chunk, search_chunk, start_decoding
-from hydra_bench.methods.hydra.frequencies import Frequencies, largest_l
-from hydra_bench.methods.hydra.images import ImageSource
-from hydra_bench.methods.hydra.learning import learn
-from hydra_bench.methods.hydra.mixture import most_needed
-from hydra_bench.methods.hydra.model import Model
-from hydra_bench.methods.hydra.parallel import Parallel
-from hydra_bench.methods.hydra.schedule import Epoch, make_schedule
+from hydra_bench.methods.hydra.data.frequencies import Frequencies, largest_l
+from hydra_bench.methods.hydra.data.images import ImageSource
+from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
+from hydra_bench.methods.hydra.fit.chunks import pretrain_chunk, search_chunk, start_decoding
+from hydra_bench.methods.hydra.fit.conformations import scale_latents
+from hydra_bench.methods.hydra.fit.gradient_steps import learn
+from hydra_bench.methods.hydra.fit.likelihood import most_needed
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.run_state import Draws, Run
+from hydra_bench.methods.hydra.fit.schedule import Epoch, make_schedule
+from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.methods.hydra.state import Draws, Run
-from hydra_bench.methods.hydra.tables import ParticleTables
 
 Report = Callable[[dict[str, Any], ParticleTables], None]
 

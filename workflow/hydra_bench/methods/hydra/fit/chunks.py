@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hydra_bench.methods.hydra.conformations import nearest, representatives
-from hydra_bench.methods.hydra.images import ImageBatch
-from hydra_bench.methods.hydra.learning import learn
-from hydra_bench.methods.hydra.mixture import posteriors, temperature
-from hydra_bench.methods.hydra.pose_search import (
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.fit.conformations import nearest, representatives
+from hydra_bench.methods.hydra.fit.gradient_steps import learn
+from hydra_bench.methods.hydra.fit.likelihood import posteriors, temperature
+from hydra_bench.methods.hydra.fit.pose_search import (
     Candidates,
     SearchPlan,
     pose_errors,
@@ -17,9 +17,9 @@ from hydra_bench.methods.hydra.pose_search import (
     search_locally,
     shift_grid,
 )
-from hydra_bench.methods.hydra.rendering import render_hartleys, slicing_grid
-from hydra_bench.methods.hydra.schedule import Epoch
-from hydra_bench.methods.hydra.state import Draws, Run
+from hydra_bench.methods.hydra.fit.run_state import Draws, Run
+from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.model.rendering import render_hartleys, slicing_grid
 from hydra_bench.physics.rotations import grid_spacing_deg, random_rotations
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.methods.hydra.frequencies import Frequencies
+from hydra_bench.methods.hydra.data.frequencies import Frequencies
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import hartley
 

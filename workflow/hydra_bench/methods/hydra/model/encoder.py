@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hydra_bench.methods.hydra.images import ImageBatch
+from hydra_bench.methods.hydra.data.images import ImageBatch
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from hydra_bench.core.errors import RunFailedError
-from hydra_bench.methods.hydra.conformations import infer_latents
-from hydra_bench.methods.hydra.encoder import Encoded
-from hydra_bench.methods.hydra.field import Field
-from hydra_bench.methods.hydra.frequencies import random_pairs, shift_phases, swap_negatives
-from hydra_bench.methods.hydra.images import ImageBatch
-from hydra_bench.methods.hydra.mixture import mixture_loss, posteriors
-from hydra_bench.methods.hydra.model import Model
-from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.data.frequencies import random_pairs, shift_phases, swap_negatives
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.fit.conformations import infer_latents
+from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.run_state import Draws, Run
+from hydra_bench.methods.hydra.model.encoder import Encoded
+from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.methods.hydra.state import Draws, Run
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hydra_bench.methods.hydra.parallel import Parallel
+from hydra_bench.methods.hydra.fit.parallel import Parallel
 
 
 def temperature(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> float | None:
