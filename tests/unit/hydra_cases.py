@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.stack import IMAGES_NAME, STAR_NAME, Stack, read_stack, write_stack_star
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.mrc import ImageStackWriter
 from hydra_bench.methods.hydra.data.frequencies import Frequencies
 from hydra_bench.methods.hydra.data.images import ImageBatch, ImageSource
 from hydra_bench.methods.hydra.fit.run_state import Run
-from hydra_bench.methods.hydra.fit.train import GivenPoses, train
+from hydra_bench.methods.hydra.fit.train import train
 from hydra_bench.methods.hydra.model.rendering import slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley

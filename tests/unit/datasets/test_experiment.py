@@ -158,7 +158,7 @@ def test_poses_of_the_reference_are_taken_if_wanted(project: Project, tmp_path: 
     names = tables["particles"]["rlnImageName"].astype(str)
     frames, stacks = names.str.split("@").str[0].astype(int) - 1, names.str.extract(r"/(.)\.mrcs")[0]
     real = np.flatnonzero(stacks != "c")
-    from hydra_bench.contracts.truth import pose_table
+    from hydra_bench.contracts.poses import pose_table
 
     poses = [(truths["ab".index(stacks[i])], frames[i]) for i in real]
     rotations, shifts = (np.stack([getattr(t, key)[i] for t, i in poses]) for key in ("rotations", "shifts_A"))

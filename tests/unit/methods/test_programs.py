@@ -14,11 +14,12 @@ import pytest
 from hydra_cases import Case
 
 from hydra_bench.cli.main import main
+from hydra_bench.contracts.given_poses import read_given_poses
 from hydra_bench.contracts.reconstruction import Assignments, read_run, write_assignments
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.core.mrc import read_map
 from hydra_bench.methods.programs.programs import Programs, find_executable, program_output
-from hydra_bench.methods.programs.task import Task, load_adapter, read_given_poses
+from hydra_bench.methods.programs.task import Task, load_adapter
 
 INSTALL = "make envs"
 
@@ -162,7 +163,7 @@ def method(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> list[
     folder.mkdir(parents=True)
     (folder / "adapter.py").write_text(ADAPTER)
     (folder / "card.yaml").write_text(CARD)
-    monkeypatch.setattr("hydra_bench.method_cards.METHODS_FOLDER", folder.parent)
+    monkeypatch.setattr("hydra_bench.methods.cards.METHODS_FOLDER", folder.parent)
     stack = case.stack.path
     command = [
         "reconstruct",

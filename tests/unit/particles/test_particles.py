@@ -27,7 +27,7 @@ from particle_files import (
 )
 from scipy.spatial.transform import Rotation
 
-from hydra_bench.contracts.truth import pose_table
+from hydra_bench.contracts.poses import pose_table
 from hydra_bench.core.star import write_star
 from hydra_bench.particles import read_particles, read_poses
 from hydra_bench.physics.ctf import Optics, contrast_transfer

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hydra_bench.contracts.truth import pose_table, poses_from_table
-from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
+from hydra_bench.contracts.poses import pose_table, poses_from_table
+from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.star import read_star, write_star
 
@@ -120,19 +120,6 @@ def read_run(folder: Path | str) -> Run:
     if run.state not in STATES:
         raise InputError(f"{path}: state is {run.state!r}; {', '.join(STATES[:-1])} or {STATES[-1]} is expected")
     return run
-
-
-def check_pose_source(poses: Path) -> None:
-    """Whether the run whose particles.star is given as poses ended well; other files are no run's, and pass.
-
-    Raises RunFailedError, or NotConfiguredError where that run was not configured: who waits for it shares its state.
-    """
-    if not (poses.parent / RUN_NAME).is_file():
-        return
-    run = read_run(poses.parent)
-    if run.state != OK:
-        error = NotConfiguredError if run.state == NOT_CONFIGURED else RunFailedError
-        raise error(f"its poses are those of {run.method}, which ended as {run.state}: {run.reason}")
 
 
 def write_assignments(folder: Path, assignments: Assignments, star_name: str = STAR_NAME) -> None:

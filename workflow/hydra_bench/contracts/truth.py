@@ -21,18 +21,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.star import read_star, write_star
-from hydra_bench.physics.rotations import euler_from_matrices, matrices_from_euler
 
 STAR_NAME, PROVENANCE_NAME = "truth.star", "provenance.json"
 CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
 SOURCE_COLUMN, NO_MAP = "hydraBenchSource", "none"
-
-_POSE_COLUMNS = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
-_ORIGIN_COLUMNS = ["rlnOriginXAngst", "rlnOriginYAngst"]
 
 
 @dataclass(frozen=True)
@@ -90,18 +87,6 @@ def state_volume_path(folder: Path, k: int, state: int) -> Path:
     return folder / "volumes" / f"class_{k + 1}" / f"state_{state + 1}.mrc"
 
 
-def pose_table(rotations: np.ndarray, shifts_A: np.ndarray) -> pd.DataFrame:
-    """RELION's pose columns for rotations (N, 3, 3) and shifts (N, 2) in Å."""
-    columns = np.concatenate([euler_from_matrices(rotations), -np.asarray(shifts_A)], axis=1)
-    return pd.DataFrame(np.round(columns, 5) + 0.0, columns=[*_POSE_COLUMNS, *_ORIGIN_COLUMNS])
-
-
-def poses_from_table(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The inverse of `pose_table`: rotations (N, 3, 3), shifts (N, 2) in Å."""
-    rotations = matrices_from_euler(table[_POSE_COLUMNS].to_numpy(np.float64))
-    return rotations, -table[_ORIGIN_COLUMNS].to_numpy(np.float64)
-
-
 def write_truth_star(folder: Path, truth: Truth) -> None:
     """Write truth.star; the maps and provenance.json are the simulator's to write."""
     particles = pd.DataFrame({"rlnClassNumber": truth.classes + 1})
@@ -147,7 +132,7 @@ def read_truth(folder: Path | str) -> Truth:
     labels = particles["rlnClassNumber"].to_numpy(np.int64) - 1
     if labels.min() < 0 or labels.max() >= len(classes):
         raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(classes)}")
-    rotations, shifts = poses_from_table(particles) if _POSE_COLUMNS[0] in particles else (None, None)
+    rotations, shifts = poses_from_table(particles) if ANGLE_COLUMNS[0] in particles else (None, None)
     states, state_paths = _read_states(path, tables, labels)
     conformation_columns = [c for c in particles if c.startswith(CONFORMATION_COLUMN)]
     return Truth(
@@ -174,7 +159,7 @@ def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
         "classes": ["rlnReferenceImage", "hydraBenchClassName"],
         "particles": ["rlnClassNumber"],
     }
-    poses = [*_POSE_COLUMNS, *_ORIGIN_COLUMNS]
+    poses = [*ANGLE_COLUMNS, *ORIGIN_COLUMNS]
     # A reference may have none of them, but not some.
     if SOURCE_COLUMN not in tables.get("particles", ()) or any(c in tables["particles"] for c in poses):
         expected["particles"] += poses

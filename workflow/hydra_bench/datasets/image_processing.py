@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from hydra_bench.physics.fourier import fourier_crop
+from hydra_bench.physics.preparation import mean_and_deviation, radius_in_half_boxes, soft_window
 
 _EDGE = 0.1
 """Width of a window's soft edge, as a share of half the box."""
@@ -44,23 +45,14 @@ class Processing:
         """
         result = self.sign * fourier_crop(torch.from_numpy(images), self.box_px, 2)
         if self.normalise != "none":
-            measured = self._measured()
-            pixels = result[:, measured]
-            result = (result - pixels.mean(1)[:, None, None]) / pixels.std(1, correction=0)[:, None, None]
+            mean, deviation = mean_and_deviation(result, self._measured(), correction=0)
+            result = (result - mean) / deviation
         if self.window_radius is not None:
-            # From 1 within the radius to 0 at an edge's width beyond it, as a raised cosine.
-            position = ((_radius(self.box_px) - self.window_radius) / _EDGE).clamp(0, 1)
-            result = result * (0.5 * (1 + torch.cos(torch.pi * position)))
+            result = result * soft_window(self.box_px, self.window_radius, _EDGE)
         return result.float().numpy()
 
     def _measured(self) -> torch.Tensor:
         """The pixels (d, d) whose mean becomes 0 and whose deviation becomes 1."""
         if self.normalise == "image":
             return torch.ones(self.box_px, self.box_px, dtype=torch.bool)
-        return _radius(self.box_px) > self.background_radius
-
-
-def _radius(box: int) -> torch.Tensor:
-    """Distance from the origin (d, d), as a share of half the box."""
-    axis = (torch.arange(box) - box // 2) / (box / 2)
-    return torch.hypot(axis[:, None], axis)
+        return radius_in_half_boxes(self.box_px) > self.background_radius

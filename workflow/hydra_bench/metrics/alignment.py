@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 
 from hydra_bench.metrics.resampling import HalfTransform, half_ball
-from hydra_bench.physics.fourier import fourier_upsample
+from hydra_bench.physics.fourier import fourier_upsample, shift_phases
 from hydra_bench.physics.rotations import (
     MIRROR,
     angular_distance_deg,
@@ -219,7 +219,7 @@ def _refine(pair: _Pair, candidates: _Candidates, stage: _Stage) -> _Candidates:
         turned = rotation_from_vector(state[:, :3]) @ rotations
         moved = shifts + unit_px * state[:, 3:]
         values = pair.moving.at(points @ _matrices(turned, mirrored))
-        phase = (2 * torch.pi / pair.box) * (moved @ points.T)
+        phase = shift_phases(moved, points, pair.box)
         product = values * reference
         return (product.real * phase.cos() + product.imag * phase.sin()).sum(-1), turned, moved
 

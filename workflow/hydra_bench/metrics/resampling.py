@@ -12,8 +12,7 @@ import math
 import torch
 
 from hydra_bench.physics.fourier import centre_pad
-
-PADDING = 2
+from hydra_bench.physics.projection import PADDING, interpolation_falloff
 
 
 def half_ball(limit: float, device: torch.device | None = None) -> torch.Tensor:
@@ -35,7 +34,9 @@ class HalfTransform:
     def __init__(self, volume: torch.Tensor, radius: int) -> None:
         self.box, self.radius = volume.shape[-1], radius
         self._reach = PADDING * radius + 2
-        padded = centre_pad(volume / _kernel_transform(self.box, volume.device), PADDING * self.box, 3)
+        padded = centre_pad(
+            volume / interpolation_falloff(self.box, PADDING * self.box).to(volume.device), PADDING * self.box, 3
+        )
         f = torch.fft.rfftn(torch.fft.ifftshift(padded))
         index = torch.arange(-self._reach, self._reach + 1, device=volume.device)
         inside = (index.abs() <= self.box * PADDING // 2).float()
@@ -67,10 +68,3 @@ class HalfTransform:
         )
         real, imaginary = values.reshape(2, *below.shape)
         return torch.complex(real, torch.where(below, -imaginary, imaginary))
-
-
-def _kernel_transform(box: int, device: torch.device) -> torch.Tensor:
-    """What trilinear interpolation of the padded transform multiplies the map with, (D, D, D)."""
-    position = (torch.arange(box, device=device) - box // 2) / (PADDING * box)
-    axis = torch.sinc(position).square()
-    return axis[:, None, None] * axis[:, None] * axis

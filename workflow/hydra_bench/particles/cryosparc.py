@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
+from hydra_bench.contracts.poses import most_probable_class, of_class
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
@@ -109,12 +110,11 @@ def read_cs_labels(path: Path) -> tuple[np.ndarray, ImageKeys | None]:
     """
     data = read_dataset(path, None, _BLOB_FIELDS)
     if f"{MULTI}/class_posterior" in data.names:
-        return of_multi(data)[0].argmax(1), _image_keys(data)
+        return most_probable_class(of_multi(data)[0]), _image_keys(data)
     numbered = sorted({int(m[1]) for m in map(_CLASS_POSTERIOR.fullmatch, data.names) if m})
     if len(numbered) > 1:
-        fields = [f"alignments_class_{k}/class_posterior" for k in numbered]
-        best = np.stack([numbers(data.field(field), data.where(field)) for field in fields]).argmax(0)
-        return np.array(numbered)[best], _image_keys(data)
+        posteriors = _posteriors(data, [f"alignments_class_{k}" for k in numbered])
+        return np.array(numbered)[most_probable_class(posteriors)], _image_keys(data)
     for field in ("alignments3D/class", "alignments2D/class"):
         if field in data.names:
             return numbers(data.field(field), data.where(field)).astype(np.int64), _image_keys(data)
@@ -135,12 +135,17 @@ def _class_poses(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
         if f"{MULTI}/pose" in data.names:
             return of_multi(data)[1:]
         raise InputError(f"{data.path}: lacks the field alignments3D/pose (nor is there an alignments_class_<k>/pose)")
-    vectors, origins = (np.stack(parts) for parts in zip(*(_poses_of(data, group) for group in groups), strict=True))
-    best = np.zeros(len(data), dtype=np.int64)
-    if len(groups) > 1:
-        fields = [f"{group}/class_posterior" for group in groups]
-        best = np.stack([numbers(data.field(field), data.where(field)) for field in fields]).argmax(0)
-    return vectors[best, np.arange(len(data))], origins[best, np.arange(len(data))]
+    if len(groups) == 1:
+        return _poses_of(data, groups[0])
+    vectors, origins = zip(*(_poses_of(data, group) for group in groups), strict=True)
+    best = most_probable_class(_posteriors(data, groups))
+    return of_class(np.stack(vectors, 1), best), of_class(np.stack(origins, 1), best)
+
+
+def _posteriors(data: Dataset, groups: list[str]) -> np.ndarray:
+    """class_posterior (N, K) of groups of fields, one a class."""
+    fields = [f"{group}/class_posterior" for group in groups]
+    return np.stack([numbers(data.field(field), data.where(field)) for field in fields], axis=1)
 
 
 def _poses_of(data: Dataset, group: str) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
+from hydra_bench.contracts.poses import most_probable_class, of_class
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.particles.columns import PIXEL_SIZE, limited, numbers
@@ -131,8 +132,10 @@ def of_multi(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     vectors, shifts = _array(data, f"{MULTI}/pose", (n, k, 3)), _array(data, f"{MULTI}/shift", (n, k, 2))
     pixel = f"{MULTI}/psize_A"
     sizes = data.field(pixel)
-    sizes = limited(sizes.ravel(), data.where(pixel), PIXEL_SIZE).reshape(n, -1)
-    best, each = posteriors.argmax(1), np.arange(n)
+    if sizes.size not in (n, n * k):
+        raise InputError(f"{data.where(pixel)} has shape {sizes.shape}; {(n,)} or {(n, k)} is expected")
+    sizes = np.broadcast_to(limited(sizes.ravel(), data.where(pixel), PIXEL_SIZE).reshape(n, -1), (n, k))
+    best = most_probable_class(posteriors)
     if f"{MULTI}/class" in data.names:  # which class a column is of
         classes = _array(data, f"{MULTI}/class", (n, k)).astype(np.int64)
         if not np.array_equal(np.sort(classes, 1), np.broadcast_to(np.arange(k), (n, k))):
@@ -141,8 +144,8 @@ def of_multi(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.put_along_axis(ordered, classes, posteriors, 1)
     else:
         ordered = posteriors
-    origins = shifts[each, best] * sizes[each, np.minimum(best, sizes.shape[1] - 1)][:, None]
-    return _normalised(ordered, data.where(name)), vectors[each, best], origins
+    origins = of_class(shifts, best) * of_class(sizes, best)[:, None]
+    return _normalised(ordered, data.where(name)), of_class(vectors, best), origins
 
 
 def _of_class_groups(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,9 +156,10 @@ def _of_class_groups(data: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     groups = [f"alignments_class_{k}" for k in found]
     fields = [f"{group}/class_posterior" for group in groups]
     posteriors = np.stack([_array(data, field, (len(data),)) for field in fields], axis=1)
-    vectors, origins = (np.stack(parts) for parts in zip(*(_pose(data, group) for group in groups), strict=True))
-    best, each = posteriors.argmax(1), np.arange(len(data))
-    return _normalised(posteriors, data.where(fields[0])), vectors[best, each], origins[best, each]
+    vectors, origins = zip(*(_pose(data, group) for group in groups), strict=True)
+    best = most_probable_class(posteriors)
+    poses = of_class(np.stack(vectors, 1), best), of_class(np.stack(origins, 1), best)
+    return _normalised(posteriors, data.where(fields[0])), *poses
 
 
 def _of_classified(data: Dataset, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ Fourier picture ("centred"). Frequencies k are integers in cycles per box. Trans
 forwards, so that the 2-D transform of a projection is a central slice of the 3-D transform.
 
 The Hartley transform is H = Re F - Im F = sum x (cos + sin): real, and its own inverse up to D^n.
-A translation by t px moves F by exp(-2πi k·t / D), which in Hartley form is
-H'(k) = cos(2πk·t/D) H(k) + sin(2πk·t/D) H(-k)  (Bracewell, The Hartley Transform, 1986).
+A shift moves the content of an image by t = (x, y) px. With φ = 2π k·t / D it multiplies F by exp(-iφ), which in
+Hartley form is H'(k) = cos φ H(k) + sin φ H(-k)  (Bracewell, The Hartley Transform, 1986).
 """
 
 from __future__ import annotations
@@ -86,6 +86,22 @@ def frequency_radius(box: int, n_dims: int) -> torch.Tensor:
     """|k| of every voxel of a centred transform, (box,) * n_dims, float32."""
     k = torch.arange(box, dtype=torch.float32) - box // 2
     return torch.stack(torch.meshgrid(*[k] * n_dims, indexing="ij")).square().sum(0).sqrt()
+
+
+def shift_phases(shifts_px: torch.Tensor, frequencies: torch.Tensor, box: int) -> torch.Tensor:
+    """φ = 2π k·t / D (..., n) in radians, of shifts (..., d) in px of this box and frequencies (n, d or more)."""
+    return (2 * torch.pi / box) * (shifts_px @ frequencies[:, : shifts_px.shape[-1]].T)
+
+
+def shift_factors(shifts_px: torch.Tensor, frequencies: torch.Tensor, box: int) -> torch.Tensor:
+    """The factors (B, n), complex, that move images by shifts (B, 2), (x, y) in px of this box."""
+    phases = shift_phases(shifts_px.float(), frequencies, box)
+    return torch.polar(torch.ones_like(phases), -phases)
+
+
+def hartley_moved_back(at_k: torch.Tensor, at_minus_k: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
+    """Hartley coefficients at k of images moved by -t, from those at k and -k, and the phases of t."""
+    return torch.cos(phases) * at_k - torch.sin(phases) * at_minus_k
 
 
 def slice_volume(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -47,12 +47,6 @@ def central_slices(transform: torch.Tensor, rotations: torch.Tensor, plane: torc
     return torch.complex(real, imaginary)
 
 
-def shift_factors(shifts_px: torch.Tensor, plane: torch.Tensor, box: int) -> torch.Tensor:
-    """Fourier factors (B, n) that move images by shifts (B, 2), (x, y) in px of this box."""
-    phase = -2 * torch.pi / box * (shifts_px.float() @ plane[:, :2].T)
-    return torch.polar(torch.ones_like(phase), phase)
-
-
 def images_from_half_planes(transforms: torch.Tensor, box: int) -> torch.Tensor:
     """Real images (B, D, D), origin at D//2, of transforms (B, D·(D//2+1)) on `half_plane`."""
     images = torch.fft.irfft2(transforms.reshape(-1, box, box // 2 + 1), s=(box, box))

@@ -28,12 +28,11 @@ from hydra_bench.datasets.simulated.entries import Folders, find_entry
 from hydra_bench.datasets.simulated.imaging import Imaging, Particles, draw_particles
 from hydra_bench.datasets.simulated.species import Species, StateMap, StateMaps, entries_of, load_species, source_map
 from hydra_bench.physics.ctf import contrast_transfer
-from hydra_bench.physics.fourier import fourier_crop
+from hydra_bench.physics.fourier import fourier_crop, shift_factors
 from hydra_bench.physics.projection import (
     central_slices,
     half_plane,
     images_from_half_planes,
-    shift_factors,
     slicing_transform,
 )
 

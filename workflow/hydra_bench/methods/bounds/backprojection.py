@@ -19,8 +19,8 @@ from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.mrc import write_map
 from hydra_bench.methods.recording import Outcome
-from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius
-from hydra_bench.physics.projection import PADDING, map_from_padded, shift_factors
+from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius, shift_factors
+from hydra_bench.physics.projection import PADDING, map_from_padded
 
 _CHUNK = 128
 

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hydra_bench.contracts.given_poses import GivenPoses
+from hydra_bench.contracts.poses import most_probable_class
 from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.mrc import write_map
 from hydra_bench.methods.bounds.backprojection import back_project
 from hydra_bench.methods.bounds.slices import Slices, read_slices
-from hydra_bench.methods.programs.task import GivenPoses, Task
+from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
 
 _CHUNK = 2000
@@ -56,7 +58,7 @@ def run(task: Task, folder: Path) -> Outcome:
         tuple(task.parameters["radii"]), *(task.parameters[key] for key in ("iterations", "starts", "most_images"))
     )
     posteriors, seen = classify(task.stack, given, n_classes, task.seed, schedule)
-    classes = posteriors.argmax(1)
+    classes = most_probable_class(posteriors)
     none = np.zeros((len(classes), 0))
     write_assignments(folder, Assignments(classes, posteriors, given.rotations, given.shifts_A, none))
     for k in range(n_classes):

@@ -14,8 +14,8 @@ import torch
 from scipy.sparse import csr_matrix
 
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius
-from hydra_bench.physics.projection import PADDING, shift_factors
+from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius, shift_factors
+from hydra_bench.physics.projection import PADDING
 
 _CHUNK = 256
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hydra_bench.contracts.reconstruction import RUN_NAME, check_pose_source
+from hydra_bench.contracts.given_poses import GivenPoses, check_pose_source
+from hydra_bench.contracts.reconstruction import RUN_NAME
 from hydra_bench.contracts.stack import read_evaluation_list
 from hydra_bench.core.definition import read_definition
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.threads import set_threads
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.train import GivenPoses
 from hydra_bench.methods.hydra.output.volumes import FinishedRun, centres_path, principal_path, write_volumes
 from hydra_bench.methods.hydra.run import Job, choose_device, run_hydra
 from hydra_bench.methods.hydra.settings import Settings

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.methods.hydra.data.frequencies import largest_l
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.schedule import images_to_see, make_schedule
-from hydra_bench.methods.hydra.fit.train import GivenPoses, save, train
+from hydra_bench.methods.hydra.fit.train import save, train
 from hydra_bench.methods.hydra.output.reconstruction import notes, write_reconstruction
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.methods.recording import Outcome

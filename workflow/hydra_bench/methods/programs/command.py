@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from hydra_bench.contracts.given_poses import read_given_poses
 from hydra_bench.contracts.stack import read_evaluation_list, read_stack
 from hydra_bench.core.definition import read_definition
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.programs import Programs
-from hydra_bench.methods.programs.task import Task, load_adapter, read_given_poses
+from hydra_bench.methods.programs.task import Task, load_adapter
 from hydra_bench.methods.recording import Outcome, Request, record_run
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hydra_bench.contracts.poses import most_probable_class
 from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json
@@ -82,7 +83,7 @@ def _assignments(found: ClassAlignments, rows: np.ndarray) -> Assignments:
     posteriors[~there, k:] = 1
     rotations, shifts = np.broadcast_to(np.eye(3), (n, 3, 3)).copy(), np.zeros((n, 2))
     rotations[there], shifts[there] = found.rotations[rows[there]], found.shifts_A[rows[there]]
-    return Assignments(posteriors.argmax(1), posteriors, rotations, shifts, np.zeros((n, 0)))
+    return Assignments(most_probable_class(posteriors), posteriors, rotations, shifts, np.zeros((n, 0)))
 
 
 def _of_job_json(path: Path | None, task: Task) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hydra_bench.contracts.given_poses import GivenPoses
+from hydra_bench.contracts.poses import poses_from_table
 from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.contracts.stack import IMAGES_NAME, STAR_NAME, Stack, optics_table, particle_table
-from hydra_bench.contracts.truth import poses_from_table
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
@@ -33,7 +34,7 @@ from hydra_bench.methods.programs.relion_options import (
     printed_defaults,
     shared_options,
 )
-from hydra_bench.methods.programs.task import GivenPoses, Task
+from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
 
 REFINE, PREPROCESS = "relion_refine", "relion_preprocess"

@@ -15,27 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.contracts.reconstruction import check_pose_source
+from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.contracts.truth import poses_from_table
-from hydra_bench.core.errors import InputError, RunFailedError
-from hydra_bench.core.star import read_star
+from hydra_bench.core.errors import InputError
 from hydra_bench.methods.programs.programs import Programs
 from hydra_bench.methods.recording import Outcome
-
-
-@dataclass(frozen=True)
-class GivenPoses:
-    """Poses of all N particles.
-
-    rotations (N, 3, 3), map to view; shifts_A (N, 2), displacements in the image; classes (N,), 0-based.
-    `source` is the method that found them, or "truth".
-    """
-
-    rotations: np.ndarray
-    shifts_A: np.ndarray
-    classes: np.ndarray
-    source: str
 
 
 @dataclass(frozen=True)
@@ -87,22 +71,3 @@ def load_adapter(name: str, folder: Path) -> Adapter:
         return getattr(module, function)
     except (ImportError, OSError, AttributeError) as error:
         raise InputError(f"{where}; not found ({error})") from None
-
-
-def read_given_poses(path: Path, source: str, n_particles: int) -> GivenPoses:
-    """Poses of a truth.star, or of another method's particles.star.
-
-    Raises
-    ------
-    RunFailedError
-        If that method failed, or there are no poses: what depends on it fails, too.
-    """
-    check_pose_source(path)
-    table = read_star(path)["particles"]
-    if len(table) != n_particles:
-        raise InputError(f"{path}: {len(table)} particles; the stack has {n_particles}")
-    try:
-        rotations, shifts = poses_from_table(table)
-    except KeyError:
-        raise RunFailedError(f"{source} has no poses to be taken") from None
-    return GivenPoses(rotations, shifts, table["rlnClassNumber"].to_numpy(np.int64) - 1, source)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hydra_bench.physics.fourier import frequency_plane
+from hydra_bench.physics.fourier import frequency_plane, hartley_moved_back, shift_phases
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,6 @@ def swap_negatives(x: torch.Tensor) -> torch.Tensor:
     return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
 
 
-def shift_phases(shifts_px: torch.Tensor, plane: torch.Tensor, box_px: int) -> torch.Tensor:
-    """2π k·t / D for shifts (..., 2) in px and frequencies (n, 3): (..., n)."""
-    return (2 * torch.pi / box_px) * (shifts_px @ plane[:, :2].T)
-
-
 def centred_images(hartley: torch.Tensor, shifts_px: torch.Tensor, plane: torch.Tensor, box_px: int) -> torch.Tensor:
-    """Hartley images (B, n) of particles displaced by shifts (B, 2), moved back to the centre: (B, n)."""
-    phase = shift_phases(shifts_px, plane, box_px)
-    return torch.cos(phase) * hartley - torch.sin(phase) * swap_negatives(hartley)
+    """Hartley images (..., n) of particles displaced by shifts (..., 2), moved back to the centre: (..., n)."""
+    return hartley_moved_back(hartley, swap_negatives(hartley), shift_phases(shifts_px, plane, box_px))

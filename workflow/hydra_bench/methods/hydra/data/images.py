@@ -11,9 +11,13 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.methods.hydra.data.frequencies import Frequencies
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import hartley
+from hydra_bench.physics.preparation import mean_and_deviation, radius_in_half_boxes, soft_window
 
 _SAMPLE = 1000
 """Images that the noise and the signal are estimated from."""
+
+_SMALLEST_DEVIATION = 1e-12
+"""What a background without noise is divided by."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,15 @@ class Preparation:
     mean: float
     deviation: float
     each: bool
-    ground: torch.Tensor
+    background: torch.Tensor
     window: torch.Tensor | None
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        mean, deviation = self.mean, self.deviation
+        mean: float | torch.Tensor = self.mean
+        deviation: float | torch.Tensor = self.deviation
         if self.each:
-            ground = images[:, self.ground]
-            mean, deviation = ground.mean(1)[:, None, None], ground.std(1).clamp(min=1e-12)[:, None, None]
+            mean, deviation = mean_and_deviation(images, self.background, correction=1)
+            deviation = deviation.clamp(min=_SMALLEST_DEVIATION)
         images = (images - mean) * (self.sign / deviation)
         return images if self.window is None else images * self.window
 
@@ -64,18 +69,16 @@ class Preparation:
 def prepare(stack: Stack, settings: Settings, sample: np.ndarray, device: torch.device) -> Preparation:
     """Noise is measured where there should be no particle: outside the circle that the box holds."""
     box = stack.box_px
-    line = torch.arange(box, dtype=torch.float32) - box // 2
-    radius = (line[:, None].square() + line.square()).sqrt() / (box / 2)
-    ground = radius > 1
+    background = radius_in_half_boxes(box) > 1
     mean, deviation = 0.0, 1.0
     if settings.normalise == "stack":
-        pixels = torch.from_numpy(stack.read_images(sample))[:, ground]
-        mean, deviation = float(pixels.mean()), max(float(pixels.std()), 1e-12)
+        pixels = torch.from_numpy(stack.read_images(sample))[:, background]
+        mean, deviation = float(pixels.mean()), max(float(pixels.std()), _SMALLEST_DEVIATION)
     window = None
     if settings.window is not None:  # falls from 1 to 0 over a tenth of the radius
-        window = (0.5 + 0.5 * torch.cos(torch.pi * ((radius / settings.window - 0.9) * 10).clamp(0, 1))).to(device)
+        window = soft_window(box, 0.9 * settings.window, 0.1 * settings.window).to(device)
     sign = -1.0 if settings.invert else 1.0
-    return Preparation(sign, mean, deviation, settings.normalise == "image", ground.to(device), window)
+    return Preparation(sign, mean, deviation, settings.normalise == "image", background.to(device), window)
 
 
 class ImageSource:

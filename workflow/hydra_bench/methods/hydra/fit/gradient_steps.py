@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hydra_bench.core.errors import RunFailedError
-from hydra_bench.methods.hydra.data.frequencies import random_pairs, shift_phases, swap_negatives
+from hydra_bench.methods.hydra.data.frequencies import centred_images, random_pairs
 from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit.conformations import infer_latents
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors
@@ -80,9 +80,7 @@ def class_errors(
 ) -> torch.Tensor:
     """½ mean over the batch's frequencies of |C·V(Rᵀk; z) - Y(t)|² for B particles: (B,)."""
     predicted = batch.ctf * field(batch.plane @ rotations, latents)
-    phase = shift_phases(shifts, batch.plane, batch.box_px)
-    moved = torch.cos(phase) * batch.hartley - torch.sin(phase) * swap_negatives(batch.hartley)
-    return 0.5 * (predicted - moved).square().mean(1)
+    return 0.5 * (predicted - centred_images(batch.hartley, shifts, batch.plane, batch.box_px)).square().mean(1)
 
 
 def divergence(mean: torch.Tensor, log_sd: torch.Tensor) -> torch.Tensor:

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import torch
 
-from hydra_bench.methods.hydra.data.frequencies import shift_phases, swap_negatives
+from hydra_bench.methods.hydra.data.frequencies import centred_images, swap_negatives
 from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.model.rendering import slices
+from hydra_bench.physics.fourier import hartley_moved_back, shift_phases
 from hydra_bench.physics.rotations import rotation_from_vector
 
 
@@ -81,8 +82,8 @@ def coarse_search(batch: ImageBatch, references: torch.Tensor, plan: SearchPlan)
     """The best base rotations of each particle, each at its best base shift; references (Q, n) are the slices."""
     n, (B, T) = references.shape[1], (len(batch), len(plan.base_shifts))
     y, c, plane = batch.hartley[:, :n], batch.ctf[:, :n], batch.plane[:n]
-    phase = shift_phases(plan.base_shifts, plane, batch.box_px)
-    moved = torch.cos(phase) * (c * y)[:, None] - torch.sin(phase) * (c * swap_negatives(y))[:, None]
+    phases = shift_phases(plan.base_shifts, plane, batch.box_px)
+    moved = hartley_moved_back((c * y)[:, None], (c * swap_negatives(y))[:, None], phases)
     overlap, shift = (moved.reshape(B * T, n) @ references.T).reshape(B, T, -1).max(1)
     errors = torch.addmm(-overlap, c.square(), references.square().T, alpha=0.5)
     errors, rotation = errors.topk(min(plan.keep[0], errors.shape[1]), 1, largest=False)
@@ -104,8 +105,7 @@ def refine_candidates(
     B, m, q, t = *start.errors.shape, len(turns), len(steps)
     rotations = turns @ start.rotations[:, :, None]
     reference = slices(grid, rotations, plane)
-    phase = shift_phases(start.shifts, plane, batch.box_px)
-    moved = c * (torch.cos(phase) * y - torch.sin(phase) * swap_negatives(y))
+    moved = c * centred_images(y, start.shifts, plane, batch.box_px)
     step_phase = shift_phases(steps, plane, batch.box_px)
     along = (moved[:, :, None] * reference) @ torch.cos(step_phase).T
     # The coefficient at -k is moved with the opposite phase, which swapping the moved image does by itself.
@@ -155,9 +155,8 @@ def pose_errors(batch: ImageBatch, grid: torch.Tensor, poses: Candidates, plan: 
     def work(part: ImageBatch, rows: torch.Tensor) -> Candidates:
         here, plane = poses.take(rows), part.plane[:n]
         reference = slices(grid, here.rotations[:, 0], plane)
-        phase = shift_phases(here.shifts[:, 0], plane, part.box_px)
-        y, c = part.hartley[:, :n], part.ctf[:, :n]
-        moved = c * (torch.cos(phase) * y - torch.sin(phase) * swap_negatives(y))
+        c = part.ctf[:, :n]
+        moved = c * centred_images(part.hartley[:, :n], here.shifts[:, 0], plane, part.box_px)
         errors = (0.5 * (c * reference).square() - moved * reference).sum(1, keepdim=True)
         return Candidates(here.rotations, here.shifts, errors)
 

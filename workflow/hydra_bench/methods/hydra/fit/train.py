@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.methods.hydra.data.frequencies import Frequencies, largest_l
 from hydra_bench.methods.hydra.data.images import ImageSource
@@ -29,14 +29,6 @@ from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.settings import Settings
 
 Report = Callable[[dict[str, Any], ParticleTables], None]
-
-
-@dataclass(frozen=True)
-class GivenPoses:
-    """Poses that are not to be searched: rotations (N, 3, 3), map to view; shifts_A (N, 2), of the particle."""
-
-    rotations: np.ndarray
-    shifts_A: np.ndarray
 
 
 def train(

@@ -1,0 +1,31 @@
+"""What is done to images (B, D, D) before they are worked on: the background that noise is told by, and the window.
+
+Radii are shares of half the box, measured from the pixel D//2.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def radius_in_half_boxes(box_px: int) -> torch.Tensor:
+    """The distance of every pixel from the origin, (D, D), as a share of half the box."""
+    axis = (torch.arange(box_px) - box_px // 2) / (box_px / 2)
+    return torch.hypot(axis[:, None], axis)
+
+
+def soft_window(box_px: int, inner: float, edge: float) -> torch.Tensor:
+    """1 within the radius `inner`, falling as a raised cosine to 0 at `inner + edge`: (D, D)."""
+    position = ((radius_in_half_boxes(box_px) - inner) / edge).clamp(0, 1)
+    return 0.5 * (1 + torch.cos(torch.pi * position))
+
+
+def mean_and_deviation(
+    images: torch.Tensor, measured: torch.Tensor, correction: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation, (B, 1, 1) each, of each image's measured pixels (D, D), bool.
+
+    correction : 1 estimates the noise's deviation from a sample of it, 0 gives the deviation of the pixels themselves.
+    """
+    pixels = images[:, measured]
+    return pixels.mean(1)[:, None, None], pixels.std(1, correction=correction)[:, None, None]
