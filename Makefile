@@ -52,7 +52,7 @@ lint: .venv/installed-dev
 # Hydra's schema and its table in the docs, from its settings; the table of keys in config/README.md, from the schemas.
 config-table: .venv/installed
 	$(RUN) python -m hydra_bench.methods.hydra.settings_tables
-	$(RUN) python -m hydra_bench.config.configuration config/README.md
+	$(RUN) python -m hydra_bench.config.key_tables config/README.md
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

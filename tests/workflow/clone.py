@@ -19,19 +19,18 @@ class Clone:
     folder: Path
     commands: Path  # the folder that PATH begins with, where hydra-bench is found
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `snakemake` at the root of the clone."""
+    def snakemake(self, *arguments: str, offline: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `snakemake` at the root of the clone. Structures that are not embedded are missing, and not fetched."""
         path = os.pathsep.join([str(self.commands), str(Path(sys.executable).parent), os.environ["PATH"]])
         cache = str(self.folder / ".snakemake" / "cache")
-        # Structures that are not embedded are missing, and not fetched.
-        environment = os.environ | {"PATH": path, "HYDRA_BENCH_OFFLINE": "1", "XDG_CACHE_HOME": cache}
+        environment = os.environ | {"PATH": path, "HYDRA_BENCH_OFFLINE": str(int(offline)), "XDG_CACHE_HOME": cache}
         return subprocess.run(
             ["snakemake", *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, offline: bool = True) -> str:
         """Run to the end; what Snakemake said."""
-        done = self.snakemake(*arguments)
+        done = self.snakemake(*arguments, offline=offline)
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stderr + done.stdout
 

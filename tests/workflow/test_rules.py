@@ -174,7 +174,7 @@ def test_a_changed_file_of_a_finished_job_reruns_its_import(make_clone: Callable
         ("dataset_definitions.one.simulation.snr", 0, "config/config.yaml: dataset_definitions.one.simulation.snr: 0"),
         ("method_definitions.k2.parameters.classes", 0, "method_definitions.k2.parameters.classes: 0 is not allowed"),
         ("dataset_definitions.two.species.s.entry", "9xyz", "dataset_definitions.two.species.s.entry: entry '9xyz'"),
-        ("dataset_definitions.one.simulation.box_px", 96, "simulation.box_px: 96 is too small"),
+        ("dataset_definitions.one.simulation.ctf", {"drawn_from": "no.star"}, "ctf.drawn_from: no.star: no such file"),
         ("structures_folder", "nowhere", "entry '3jb9' is not there, and fetching is switched off"),
     ],
 )
@@ -190,6 +190,67 @@ def test_a_wrong_configuration_ends_a_run_before_its_first_job(make_clone: Calla
     clone.configure(config_with("threads", 0))
     assert "threads: 0 is not allowed" in refusal(clone.snakemake())
     assert not (clone.folder / "results").exists()
+
+
+def test_what_is_in_the_files_is_checked_before_the_first_job_and_not_in_a_dry_run(
+    make_clone: Callable[[Path], Clone],
+) -> None:
+    clone = make_clone(STAND_IN)
+    clone.configure(config_with("dataset_definitions.one.simulation.box_px", 96))
+    assert clone.jobs()["simulate"] == 2
+    done = clone.snakemake()
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert line.startswith("hydra-bench: error: config/config.yaml: dataset_definitions.one.simulation.box_px: 96 is")
+    assert "rule simulate" not in done.stderr
+    assert not (clone.folder / "results" / "datasets").exists()
+
+
+def test_an_entry_that_is_to_be_fetched_is_named_and_is_no_input(
+    make_clone: Callable[[Path], Clone],
+) -> None:
+    """So that a dry run needs no network, and what was fetched since makes no dataset anew."""
+    clone = make_clone(STAND_IN)
+    entry = "dataset_definitions.two.species.s.entry"
+    clone.configure({**config_with(entry, "9xyz"), "fetching": {"mirrors": ["http://127.0.0.1:9/{entry}"]}})
+    said = clone.run("--dry-run", offline=False)
+    assert "hydra-bench: 9xyz is fetched at the start of a run" in said
+    assert "9xyz.cif" not in said
+    done = clone.snakemake(offline=False)
+    assert done.returncode == 2
+    assert f"config/config.yaml: {entry}: entry '9xyz' cannot be fetched; http://127.0.0.1:9/9xyz: " in done.stderr
+    assert "rule simulate" not in done.stderr
+
+
+HEAVY = ["gemmi", "matplotlib", "mrcfile", "numpy", "pandas", "PIL", "scipy", "sklearn", "starfile", "torch", "tqdm"]
+REFUSE = """
+import pkgutil
+import sys
+from pathlib import Path
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name in {names}:
+            raise ModuleNotFoundError(f"{{name}} is not light", name=name)
+
+sys.meta_path.insert(0, Refuse())
+sys.path[:] = [path for path in sys.path if not Path(path, "hydra_bench").is_dir()]
+# Snakemake would load its plugin for SLURM, which takes pandas.
+every = pkgutil.iter_modules
+pkgutil.iter_modules = lambda *args: (m for m in every(*args) if not m.name.startswith("snakemake_executor_plugin"))
+"""
+
+
+@pytest.mark.parametrize("arguments", [("--dry-run",), ("--lint",)])
+def test_reading_the_workflow_takes_no_more_than_snakemake_brings(
+    make_clone: Callable[[Path], Clone], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Nor the package to be installed."""
+    (tmp_path / "sitecustomize.py").write_text(REFUSE.format(names=HEAVY))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for module in ("numpy", "hydra_bench"):  # the test refuses what it says it does
+        assert subprocess.run([sys.executable, "-c", f"import {module}"], check=False, capture_output=True).returncode
+    make_clone(STAND_IN).run(*arguments)
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:

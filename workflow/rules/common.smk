@@ -4,11 +4,18 @@ import re
 import sys
 from pathlib import Path
 
-from hydra_bench.config import configuration
-from hydra_bench.contracts.places import Results
-from hydra_bench.methods import cards as method_cards
-from hydra_bench.core.errors import InputError
+# Where Snakemake alone is installed, the clone's package does. Everything here runs with what Snakemake brings.
+sys.path.append(
+    str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent)
+)
+
+from hydra_bench.config import configuration, named_files
 from hydra_bench.config import identity as state
+from hydra_bench.config.method_definitions import TRUTH as TRUE_POSES
+from hydra_bench.contracts.places import Results
+from hydra_bench.core.errors import InputError
+from hydra_bench.datasets import kinds
+from hydra_bench.methods import cards as method_cards
 
 RESULTS = Results()
 DATASET = RESULTS.dataset("{dataset}")
@@ -16,12 +23,10 @@ RUN = RESULTS.run("{dataset}", "{method}", "{seed}")
 
 try:
     settings = configuration.validate(config, workflow.configfiles)
-    if (
-        workflow.is_main_process
-    ):  # jobs re-read this file, and the structures need one look
-        configuration.fetch_structures(settings, workflow.configfiles)
-        configuration.check_structures(settings, workflow.configfiles)
-        configuration.check_named_files(settings, workflow.configfiles)
+    if workflow.is_main_process:  # jobs re-read this file, and one look is enough
+        for entry in named_files.check_named_files(settings, workflow.configfiles):
+            message = f"hydra-bench: {entry} is fetched at the start of a run"
+            print(message, file=sys.stderr)
 except InputError as error:
     # One line and no traceback: the user's input is wrong, not the workflow.
     print(f"hydra-bench: error: {error}", file=sys.stderr)
@@ -41,13 +46,10 @@ def dataset_definition(wildcards):
 
 def dataset_files(wildcards):
     """The files that a dataset is made of: structures, or a list of particles and what they are compared with."""
-    from hydra_bench.datasets.description import structure_paths
-
     dataset = settings["dataset_definitions"][wildcards.dataset]
-    return [
-        str(path)
-        for path in structure_paths(dataset, configuration.structure_folders(settings))
-    ]
+    return list(
+        map(str, kinds.input_files(dataset, Path(settings["structures_folder"])))
+    )
 
 
 def method_definition(wildcards):
@@ -73,7 +75,7 @@ def given_poses(wildcards):
     source = state.pose_source(settings, wildcards.method)
     if source is None:
         return []
-    pattern = DATASET.truth if source == configuration.TRUTH else RUN.reconstruction
+    pattern = DATASET.truth if source == TRUE_POSES else RUN.reconstruction
     return str(pattern).format(
         dataset=wildcards.dataset, method=source, seed=wildcards.seed
     )
@@ -90,7 +92,7 @@ def poses_option(wildcards, input):
     source = state.pose_source(settings, wildcards.method)
     if source is None:
         return ""
-    name = "truth" if source == configuration.TRUTH else "particles"
+    name = "truth" if source == TRUE_POSES else "particles"
     return f"--poses-from {input.poses}/{name}.star"
 
 
@@ -101,10 +103,9 @@ def growing(amount):
 
 def simulation_mb(wildcards, attempt):
     """Memory to ask for to make a dataset: what a simulation is known to take, and a quarter more."""
-    from hydra_bench.datasets.description import making_bytes
-
     dataset = settings["dataset_definitions"][wildcards.dataset]
-    return max(2500, round(1.25 * making_bytes(dataset) / 1e6)) * attempt
+    memory = kinds.kind_of(dataset).memory_bytes(dataset)
+    return max(2500, round(1.25 * memory / 1e6)) * attempt
 
 
 def methods_of(program):

@@ -1,11 +1,9 @@
 # Before the first job: is everything there that the jobs need? After a failed one: a report all the same.
 # Snakemake takes hooks from the main Snakefile alone, so both Snakefiles include this file. They are run by the main
 # process, not in dry runs and not by jobs.
-# What they need is imported in them: every job reads this file, too.
+# What they need is imported in them: every job reads this file, too, and rules/common.smk says where the package lies.
 import sys
 from pathlib import Path
-
-from hydra_bench.contracts.places import Results
 
 
 def asked_for():
@@ -33,7 +31,8 @@ def asked_for():
 
 
 onstart:
-    from hydra_bench.config import configuration
+    from hydra_bench.config import configuration, named_files
+    from hydra_bench.contracts.places import Results
     from hydra_bench.core.errors import InputError
     from hydra_bench.jobs import doctor, slurm
     from hydra_bench.config import identity as state
@@ -41,6 +40,8 @@ onstart:
     results = Results()
     try:
         checked = configuration.validate(config, workflow.configfiles)
+        named_files.fetch_entries(checked, workflow.configfiles)
+        named_files.check_contents(checked, workflow.configfiles)
         state.write_configuration(results.configuration, checked)
         jobs, remote, gpus = asked_for(), not workflow.local_exec, 0
         if not remote:
@@ -68,6 +69,7 @@ onstart:
 onerror:
     # Stopped by its user, who wants it to end now.
     if workflow.scheduler._user_kill is None:
+        from hydra_bench.contracts.places import Results
         from hydra_bench.report.unfinished import summarise
 
         results = Results()

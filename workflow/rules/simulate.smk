@@ -21,7 +21,7 @@ rule simulate:
         definition=dataset_definition,
         # Not Snakemake's `threads`, which --cores lowers: sums in another order give other last digits.
         threads=settings["threads"],
-        folders=[str(path) for path in configuration.structure_folders(settings)],
+        folders=[str(path) for path in named_files.structure_folders(settings)],
         stack=lambda wildcards, output: Path(output.particles).parent,
     shell:
         "hydra-bench simulate --definition {params.definition:q} --structures {params.folders:q}"

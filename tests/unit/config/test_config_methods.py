@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hydra_bench.config import configuration
+from hydra_bench.config import configuration, named_files
+from hydra_bench.config.method_definitions import reads_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.task import load_adapter
@@ -76,9 +77,9 @@ def test_a_file_that_parameters_name_must_be_there(tmp_path: Path) -> None:
         "parameters": {"references": ["nowhere.mrc"]},
     }
     checked = configuration.validate(settings)
-    configuration.check_named_files(checked)  # it does not run
+    named_files.check_named_files(checked)  # it does not run
     with pytest.raises(InputError, match=r"method_definitions\.relion\.parameters: nowhere\.mrc: no such file"):
-        configuration.check_named_files(checked | {"methods": ["relion"]})
+        named_files.check_named_files(checked | {"methods": ["relion"]})
 
 
 def test_a_program_that_needs_poses_is_given_some() -> None:
@@ -100,5 +101,5 @@ def test_who_is_given_true_poses_is_a_bound() -> None:
     settings["method_definitions"]["hydra_k3"]["poses_from"] = "truth"
     settings["method_definitions"]["hydra_k5"]["poses_from"] = "hydra_k3"
     checked = configuration.validate(settings)
-    bounds = [name for name in checked["method_definitions"] if configuration.reads_truth(checked, name)]
+    bounds = [name for name in checked["method_definitions"] if reads_truth(checked["method_definitions"], name)]
     assert bounds == ["hydra_k3", "hydra_k5", "oracle", "shuffled"]

@@ -18,7 +18,7 @@ from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map, write_map
-from hydra_bench.datasets.cryobench import import_cryobench
+from hydra_bench.datasets.cryobench.archive import import_archive
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pickle, read_pose_table
 
 FULL_PX = 64
@@ -71,7 +71,7 @@ def definition(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def test_an_archive_becomes_stack_and_truth(archive: Path, case: Case, tmp_path: Path) -> None:
-    import_cryobench(definition(archive), tmp_path / "stack", tmp_path / "truth")
+    import_archive(definition(archive), tmp_path / "stack", tmp_path / "truth")
     stack, truth = read_stack(tmp_path / "stack" / "particles.star"), read_truth(tmp_path / "truth")
     order = np.argsort(case.truth.classes, kind="stable")[truth.sources]
     assert truth.class_names == ("000_1abc", "001_2XYZ")
@@ -92,12 +92,12 @@ def test_an_archive_becomes_stack_and_truth(archive: Path, case: Case, tmp_path:
 
 def test_some_classes_and_images_of_it(archive: Path, tmp_path: Path) -> None:
     few = definition(archive, classes=["2xyz"], images_per_class=12, box_px=16)
-    import_cryobench(few, tmp_path / "stack", tmp_path / "truth")
+    import_archive(few, tmp_path / "stack", tmp_path / "truth")
     truth = read_truth(tmp_path / "truth")
     assert (truth.class_names, len(truth)) == (("001_2XYZ",), 12)
     assert read_stack(tmp_path / "stack" / "particles.star").box_px == 16
     shares = definition(archive, labels=None)
-    import_cryobench(shares, tmp_path / "s" / "stack", tmp_path / "s" / "truth")
+    import_archive(shares, tmp_path / "s" / "stack", tmp_path / "s" / "truth")
     assert np.bincount(read_truth(tmp_path / "s" / "truth").classes).tolist() == [30, 30]
 
 
@@ -133,7 +133,7 @@ def test_what_does_not_belong_together_is_refused(
 ) -> None:
     break_it(archive)
     with pytest.raises(InputError, match=said) as error:
-        import_cryobench(definition(archive, **more), tmp_path / "stack", tmp_path / "truth")
+        import_archive(definition(archive, **more), tmp_path / "stack", tmp_path / "truth")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "stack").exists()
 

@@ -10,10 +10,10 @@ import mrcfile
 import numpy as np
 import pytest
 
-from hydra_bench.config import configuration
+from hydra_bench.config import configuration, named_files
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import MRC_HEADER_BYTES, write_map
-from hydra_bench.datasets.description import explained
+from hydra_bench.datasets.kinds import description
 
 ROOT = Path(__file__).parents[3]
 STRUCTURES = ROOT / "resources" / "structures"
@@ -41,8 +41,9 @@ def of_species(**species: Any) -> dict[str, Any]:
 
 def checked(dataset: dict[str, Any], structures: Path = STRUCTURES) -> dict[str, Any]:
     settings = configuration.validate(config_of(dataset, structures))
-    configuration.fetch_structures(settings)
-    configuration.check_structures(settings)
+    named_files.check_named_files(settings)
+    named_files.fetch_entries(settings)
+    named_files.check_contents(settings)
     return settings
 
 
@@ -164,7 +165,7 @@ def test_a_species_that_leaves_the_box_may_be_wrapped() -> None:
     small = {"box_px": 32, "pixel_size_A": 6.6, "delivered_box_px": 32, "shift_px": 4}
     assert "box_px: 32 is too small" in refusal({**of_species(), "simulation": small})
     settings = checked({**of_species(), "simulation": {**small, "overhang": "wrap"}})
-    said = "\n".join(explained("d", settings["dataset_definitions"]["d"], [STRUCTURES]))
+    said = "\n".join(description("d", settings["dataset_definitions"]["d"], [STRUCTURES]))
     assert "too much: what leaves the image at the largest shifts comes in on its other side" in said
 
 
@@ -184,7 +185,7 @@ def test_a_folder_of_files_is_its_species(tmp_path: Path) -> None:
     assert list(settings["dataset_definitions"]["d"]["species"]) == ["a", "b"]
 
 
-def test_what_a_dataset_would_be_is_explained() -> None:
+def test_what_a_dataset_would_be_is_description() -> None:
     dataset = {
         "species": {
             "still": {"entry": "6zu5", "chains": ["SA0", "SB0", "S60"], "images": 30},
@@ -193,7 +194,7 @@ def test_what_a_dataset_would_be_is_explained() -> None:
         "simulation": {"box_px": 64, "pixel_size_A": 5, "delivered_box_px": 32},
     }
     settings = checked(dataset)
-    said = "\n".join(explained("d", settings["dataset_definitions"]["d"], [STRUCTURES]))
+    said = "\n".join(description("d", settings["dataset_definitions"]["d"], [STRUCTURES]))
     assert re.search(r"still: 30 images, \d+ kDa, \d+ Å across \(\d+ Å with its shifts, of 320 Å\)", said)
     assert "16 states from -10 to 10 degrees, atoms move by up to" in said
     assert "disk: 0.2 MB of images, 2.4 MB of 18 true maps" in said

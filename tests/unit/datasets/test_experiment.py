@@ -24,8 +24,8 @@ from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
-from hydra_bench.datasets.experiment import Experiment, import_particles
-from hydra_bench.datasets.image_processing import Processing
+from hydra_bench.datasets.experimental.experiment import Experiment, import_experiment
+from hydra_bench.datasets.importing import Processing
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
 from hydra_bench.particles import read_particles
 from hydra_bench.particles.cryodrgn import read_numbers
@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def imported(project: Project, folder: Path, **particles: Any) -> tuple[Stack, Truth]:
     definition = {"seed": 3, "evaluation_particles_per_class": 4, "particles": {**project.definition, **particles}}
-    import_particles(definition, folder / "stack", folder / "truth")
+    import_experiment(definition, folder / "stack", folder / "truth")
     return read_stack(folder / "stack" / "particles.star"), read_truth(folder / "truth")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hydra_bench import __version__
-from hydra_bench.config import configuration as config
+from hydra_bench.config import named_files
 from hydra_bench.contracts import stack
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
@@ -53,7 +53,7 @@ def prepare(work: Path, structures: Path, definition: dict[str, Any]) -> Dataset
     if not folder.is_dir():
         checked = {"datasets": ["it"], "dataset_definitions": {"it": definition}, "structures_folder": str(structures)}
         try:
-            config.check_structures(checked)
+            named_files.check_contents(checked)
         except InputError as error:
             raise InputError(f"{definition['name']}: {error}") from None
         partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")

@@ -1,4 +1,4 @@
-"""Where a run keeps its state while it is under way: checkpoints, and the account of its attempts."""
+"""What a run depends on, written as text, and the folder of its state that is named after a hash of that."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hydra_bench.config.configuration import TRUTH, reads_truth
+from hydra_bench.config.method_definitions import TRUTH, pose_sources, reads_truth
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.files import write_text
 
@@ -31,7 +31,7 @@ def method_definition(settings: Config, method: str) -> str:
     content = {"name": method, "program": definition["program"], "parameters": chosen}
     content |= {key: definition[key] for key in ("poses_from", "time_limit_min") if definition[key] is not None}
     if definition["poses_from"] is not None:
-        content["reads_truth"] = reads_truth(settings, method)
+        content["reads_truth"] = reads_truth(settings["method_definitions"], method)
     return json.dumps(content)
 
 
@@ -47,9 +47,8 @@ def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -
     declared output of a rule, since Snakemake deletes those of a job that fails.
     """
     depends_on = dataset_definition(settings, dataset)
-    source: str | None = method
-    while source is not None and source != TRUTH:
-        depends_on += method_definition(settings, source)
-        source = pose_source(settings, source)
+    for name in (method, *pose_sources(settings["method_definitions"], method)):
+        if name != TRUTH:
+            depends_on += method_definition(settings, name)
     digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]
     return Results().run(dataset, method, seed).state(digest)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
 import jsonschema
 import yaml
+
+from hydra_bench.core.errors import InputError
 
 Schema = dict[str, Any]
 KeyPath = tuple[str | int, ...]
@@ -24,6 +27,15 @@ class KeyPathError(Exception):
 
     def __str__(self) -> str:
         return f"{key_text(self.path)}: {self.problem}"
+
+
+@contextmanager
+def at_key(path: KeyPath) -> Iterator[None]:
+    """Whatever InputError the block raises is wrong at this key: a KeyPathError, of one line."""
+    try:
+        yield
+    except InputError as error:
+        raise KeyPathError(path, " ".join(str(error).split())) from None
 
 
 def key_text(path: KeyPath) -> str:
@@ -84,6 +96,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the known name that was probably meant, if one is near."""
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def check_name(name: str, allowed: Iterable[str], path: KeyPath, what: str) -> None:
+    """Raises KeyPathError for a name that is none of those allowed, which `what` says in words."""
+    names = list(allowed)
+    if name not in names:
+        known = ", ".join(names) or "none there"
+        raise KeyPathError(path, f"unknown name {name!r}; {what} is expected: {known}{nearest(name, names)}")
 
 
 def allowed_text(schema: Schema) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra_bench.config import configuration as config
 from hydra_bench.config.identity import state_folder
+from hydra_bench.config.method_definitions import reads_truth
 from hydra_bench.contracts.reconstruction import Cost
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import write_json
@@ -67,7 +68,7 @@ def write_failed(settings: config.Config, results: Path, dataset: str, method: s
         "seed": seed,
         "state": "failed",
         "reason": reason(results, dataset, method, seed, made),
-        "reads_truth": config.reads_truth(settings, method),
+        "reads_truth": reads_truth(settings["method_definitions"], method),
         "cost": cost(made),
     }
     path = results / FOLDER / dataset / method / f"{seed}.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra_bench.core.errors import InputError
 
@@ -77,3 +78,11 @@ def entry_name(entry: str) -> str:
     for suffix in (*SUFFIXES, *MAP_SUFFIXES):
         name = name.removesuffix(suffix)
     return name
+
+
+def entries_of(definition: dict[str, Any]) -> list[str]:
+    """Every entry that a species is made of, each once."""
+    states = definition.get("states")
+    others = [] if states is None or states == "models" else states
+    named = [one if isinstance(one, str) else one.get("entry") for one in others]
+    return list(dict.fromkeys([definition["entry"], *(entry for entry in named if entry)]))

@@ -16,15 +16,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
-
-import gemmi
-import requests
+from typing import TYPE_CHECKING, Any
 
 from hydra_bench import __version__
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, sha256, write_json
 from hydra_bench.datasets.simulated.entries import Folders, as_folders, entry_path, is_fetchable, is_file_name
+
+if TYPE_CHECKING:
+    import requests
 
 _CHUNK_BYTES = 1 << 16
 _LONGEST_WAIT_S = 30.0
@@ -58,6 +58,14 @@ class Source:
             fetching["attempts"],
             fetching["wait_s"],
         )
+
+    def check_online(self, entry: str) -> None:
+        """Raises InputError if an entry that is not there may not be fetched."""
+        if self.offline:
+            raise InputError(
+                f"entry {entry!r} is not there, and fetching is switched off (fetching.offline, or "
+                f"HYDRA_BENCH_OFFLINE); put its file into the structures' folder or into {self.cache}"
+            )
 
 
 class _UnavailableError(Exception):
@@ -105,11 +113,7 @@ def check_cached(path: Path) -> None:
 
 def fetch(entry: str, source: Source) -> Path:
     """Bring an entry into the cache. Raises InputError if no mirror gives it, naming what each of them said."""
-    if source.offline:
-        raise InputError(
-            f"entry {entry!r} is not there, and fetching is switched off (fetching.offline, or HYDRA_BENCH_OFFLINE); "
-            f"put its file into the structures' folder or into {source.cache}"
-        )
+    source.check_online(entry)
     said = []
     for mirror in source.mirrors:
         url = mirror.format(entry=entry.lower(), middle=entry.lower()[1:3])
@@ -160,6 +164,8 @@ def _download(url: str, partial: Path, source: Source) -> None:
 
 
 def _one_attempt(url: str, partial: Path, source: Source) -> None:
+    import requests  # what only reads a configuration does without
+
     have = partial.stat().st_size if partial.is_file() else 0
     # Bytes as they are stored: "identity" keeps a server from packing the file once more.
     headers = {"User-Agent": f"hydra-bench/{__version__}", "Accept-Encoding": "identity"}
@@ -208,6 +214,8 @@ def _plain(error: Exception) -> str:
 
 def unusable(path: Path, entry: str) -> str:
     """Why a file cannot be the gzipped mmCIF of an entry; empty if it can."""
+    import gemmi
+
     try:
         with gzip.open(path) as file:
             text = file.read()

@@ -24,9 +24,9 @@ from hydra_bench import __version__
 from hydra_bench.contracts import stack, truth
 from hydra_bench.core.files import atomic, sha256, write_json
 from hydra_bench.core.mrc import ImageStackWriter, write_map
-from hydra_bench.datasets.simulated.entries import Folders, find_entry
+from hydra_bench.datasets.simulated.entries import Folders, entries_of, find_entry
 from hydra_bench.datasets.simulated.imaging import Imaging, Particles, draw_particles
-from hydra_bench.datasets.simulated.species import Species, StateMap, StateMaps, entries_of, load_species, source_map
+from hydra_bench.datasets.simulated.species import Species, StateMap, StateMaps, load_species, source_map
 from hydra_bench.physics.ctf import contrast_transfer
 from hydra_bench.physics.fourier import fourier_crop, shift_factors
 from hydra_bench.physics.projection import (

@@ -126,14 +126,6 @@ def state_definitions(definition: dict[str, Any], folders: Folders) -> list[dict
     return [first, *({**first, "model": 1, **one} for one in own)]
 
 
-def entries_of(definition: dict[str, Any]) -> list[str]:
-    """Every entry that a species is made of, each once."""
-    states = definition.get("states")
-    others = [] if states is None or states == "models" else states
-    named = [one if isinstance(one, str) else one.get("entry") for one in others]
-    return list(dict.fromkeys([definition["entry"], *(entry for entry in named if entry)]))
-
-
 def load_species(folders: Folders, definition: dict[str, Any]) -> Species:
     """Read a species of a dataset definition.
 

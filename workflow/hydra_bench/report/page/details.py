@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hydra_bench.config.configuration import TRUTH
+from hydra_bench.config.method_definitions import TRUTH
 from hydra_bench.contracts.reconstruction import EMPTY_TEXT
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods import cards as method_cards

@@ -6,30 +6,30 @@ a reference then, in the provenance and on the report.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from hydra_bench import __version__
-from hydra_bench.contracts import stack, truth
+from hydra_bench.contracts import truth
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import atomic, sha256, write_json
-from hydra_bench.core.mrc import ImageStackWriter, write_map
-from hydra_bench.datasets.image_processing import Processing
+from hydra_bench.core.files import sha256, write_json
+from hydra_bench.core.mrc import write_map
+from hydra_bench.datasets.experimental.kind import reference_files
+from hydra_bench.datasets.importing import Processing, evaluated, write_prepared
+from hydra_bench.datasets.kind import Definition, duration_text, size_text
 from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
 from hydra_bench.particles import is_listed, read_labels, read_particles, read_poses
 from hydra_bench.particles.cryodrgn import read_numbers
-from hydra_bench.physics.ctf import Defocus, Optics
 
-_CHUNK = 256
+_SECONDS_PER_IMAGE_128PX = 1.0e-3
+"""What taking one over costs, measured with two threads on 2 cores (docs/benchmarks.md)."""
+
 UNLABELLED = "unlabelled"
-NO_CTF = Optics(300.0, 0.0, 1.0)
-"""With no defocus the CTF of these is 1 everywhere: images without CTF, or corrected for it."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Reference:
 class Experiment:
     """A checked definition, and its particles as they lie in their file."""
 
-    definition: dict[str, Any]
+    definition: Definition
     particles: Stack
 
     @classmethod
-    def open(cls, definition: dict[str, Any]) -> Experiment:
+    def open(cls, definition: Definition) -> Experiment:
         """Raises InputError if the particles are not usable, or an image is listed twice and must not be."""
         file = definition["file"]
         particles = read_particles(
@@ -144,7 +144,7 @@ def _repeated(particles: Stack) -> np.ndarray:
     return pd.DataFrame({"file": files[images.file_index], "frame": images.frame_index}).duplicated().to_numpy()
 
 
-def import_particles(definition: dict[str, Any], stack_folder: Path, truth_folder: Path) -> None:
+def import_experiment(definition: Definition, stack_folder: Path, truth_folder: Path) -> None:
     """Make the stack and the reference of a dataset definition with `particles`. Raises InputError."""
     experiment = Experiment.open(definition["particles"])
     experiment.check_box()
@@ -173,40 +173,28 @@ def import_particles(definition: dict[str, Any], stack_folder: Path, truth_folde
     write_json(truth_folder / truth.PROVENANCE_NAME, provenance)
 
 
-def reference_files(reference: dict[str, Any] | None) -> list[Path]:
-    """Every file that a reference names."""
-    if reference is None:
-        return []
-    classes = (reference["classes"] or {}).values()
-    named = [reference["labels"], *(one["map"] for one in classes), *(f for one in classes for f in one["files"] or [])]
-    return [Path(name) for name in dict.fromkeys(named) if name is not None]
-
-
-def evaluated(classes: np.ndarray, has_map: list[bool], definition: dict[str, Any]) -> np.ndarray:
-    """Numbers of the particles whose own volume is wanted: of each class with a map, as many as there are of them."""
-    stream, most = np.random.default_rng([definition["seed"], 1]), definition["evaluation_particles_per_class"]
-    own = [np.flatnonzero(classes == k) for k, there in enumerate(has_map) if there]
-    drawn = [stream.choice(numbers, min(most, len(numbers)), replace=False) for numbers in own]
-    return np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *drawn]))
-
-
-def write_prepared(
-    particles: Stack, processing: Processing, pixel_size_A: float, evaluation: np.ndarray, folder: Path
-) -> None:
-    """Write particles, processed, as the stack of the contract, in their order."""
-    n = len(particles)
-    with (
-        atomic(folder / stack.IMAGES_NAME) as temporary,
-        ImageStackWriter(temporary, n, processing.box_px, pixel_size_A) as writer,
-        tqdm(total=n, desc="particles", unit="image", disable=None, delay=5) as progress,
-    ):
-        # In the order in which they lie on disk, which is much quicker than in the random one of the stack.
-        on_disk = np.lexsort((particles.images.frame_index, particles.images.file_index))
-        for start in range(0, n, _CHUNK):
-            part = on_disk[start : start + _CHUNK]
-            writer.write(part, processing.apply(particles.read_images(part)))
-            progress.update(len(part))
-    defocus, optics = particles.defocus, particles.optics
-    if defocus is None or optics is None:
-        defocus, optics = Defocus(*np.zeros((4, n))), NO_CTF
-    stack.write_stack_star(folder, defocus, optics, processing.box_px, pixel_size_A, evaluation)
+def describe_experiment(dataset: Definition) -> Iterator[str]:
+    """Lines about a checked dataset. Raises InputError if its files are not usable."""
+    experiment = Experiment.open(dataset["particles"])
+    particles, chosen = experiment.particles, experiment.chosen(dataset["seed"])
+    reference = experiment.reference(chosen)
+    taken, box = particles.take(chosen), experiment.processing.box_px
+    yield f"{len(chosen):,} of {len(particles):,} particles in {len(particles.images.files):,} image files"
+    yield (
+        f"images: {particles.box_px} px of {particles.pixel_size_A:g} Å, delivered as {box} px of "
+        f"{experiment.delivered_pixel_size_A:g} Å"
+    )
+    if taken.defocus is None or taken.optics is None:
+        yield "CTF: none"
+    else:
+        voltages = ", ".join(f"{v:g}" for v in np.unique(taken.optics.voltage_kV))
+        low, high = np.percentile((taken.defocus.u_A + taken.defocus.v_A) / 2e4, [1, 99])
+        yield f"CTF: {voltages} kV, defocus {low:.2f} to {high:.2f} µm (1st to 99th percentile)"
+    if reference.says_nothing:
+        yield "reference: none, so there are no classes to compare with"
+    else:
+        for k, (name, source) in enumerate(zip(reference.names, reference.maps, strict=True)):
+            where = "no map" if source is None else source.path
+            yield f"{name}: {int((reference.classes == k).sum()):,} particles, {where}"
+    yield f"disk: {size_text(4 * box**2 * len(chosen))}"
+    yield f"time: about {duration_text(len(chosen) * _SECONDS_PER_IMAGE_128PX * (particles.box_px / 128) ** 2)}"

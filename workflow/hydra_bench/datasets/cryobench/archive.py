@@ -14,9 +14,9 @@ whether particles are white or black: whatever is out of order does not fit, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +28,9 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_json
 from hydra_bench.core.image_files import ImageFiles, read_mrc_header
 from hydra_bench.core.mrc import write_map
-from hydra_bench.datasets.experiment import evaluated, write_prepared
-from hydra_bench.datasets.image_processing import Processing
+from hydra_bench.datasets.cryobench.kind import archive_folder
+from hydra_bench.datasets.importing import Processing, evaluated, write_prepared
+from hydra_bench.datasets.kind import Definition, size_text
 from hydra_bench.datasets.simulated.entries import MAP_SUFFIXES
 from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pose_table
@@ -52,7 +53,7 @@ poses; by chance one case in thirty thousand comes to this."""
 class Archive:
     """An archive's particles (N) with their poses, labels (N,), 0-based, and the maps of the classes by name."""
 
-    definition: dict[str, Any]
+    definition: Definition
     particles: Stack
     rotations: np.ndarray
     shifts_A: np.ndarray
@@ -60,11 +61,9 @@ class Archive:
     volumes: tuple[Path, ...]
 
     @classmethod
-    def open(cls, definition: dict[str, Any]) -> Archive:
+    def open(cls, definition: Definition) -> Archive:
         """Raises InputError if a file is missing or they do not belong together."""
-        folder = Path(definition["folder"])
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; an unpacked archive of CryoBench is expected")
+        folder = archive_folder(definition)
         images = _open_images(_images_path(folder, definition["images"]))
         n = len(images)
         optics, defocus, pixel_A, size_px = read_ctf_table(folder / definition["ctf"])
@@ -162,7 +161,7 @@ class Archive:
         return (views * images).sum(1) / np.sqrt((views**2).sum(1) * (images**2).sum(1))
 
 
-def import_cryobench(definition: dict[str, Any], stack_folder: Path, truth_folder: Path) -> None:
+def import_archive(definition: Definition, stack_folder: Path, truth_folder: Path) -> None:
     """Make the stack and the truth of a dataset definition with `cryobench`. Raises InputError."""
     archive = Archive.open(definition["cryobench"])
     chosen, wanted = archive.chosen(definition["seed"]), archive.wanted()
@@ -231,7 +230,7 @@ def _volume_paths(folder: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _labels(folder: Path, definition: dict[str, Any], n: int, n_classes: int) -> np.ndarray:
+def _labels(folder: Path, definition: Definition, n: int, n_classes: int) -> np.ndarray:
     if definition["labels"] is None:
         if n % n_classes:
             raise InputError(f"labels: null is not allowed; {n} images are no equal shares of {n_classes} maps")
@@ -243,3 +242,15 @@ def _labels(folder: Path, definition: dict[str, Any], n: int, n_classes: int) ->
     if labels.min() < 0 or labels.max() >= n_classes:
         raise InputError(f"{path}: labels {labels.min()}..{labels.max()}; 0..{n_classes - 1}, one a map, are expected")
     return labels
+
+
+def describe_archive(dataset: Definition) -> Iterator[str]:
+    """Lines about a checked dataset. Raises InputError if its files are not usable."""
+    archive = Archive.open(dataset["cryobench"])
+    chosen, particles = archive.chosen(dataset["seed"]), archive.particles
+    for k in archive.wanted():
+        yield f"{archive.volumes[k].stem}: {int((archive.labels[chosen] == k).sum()):,} images"
+    pixel = particles.pixel_size_A * particles.box_px / archive.box_px
+    yield f"images: {len(chosen):,} of {len(particles):,}, delivered as {archive.box_px} px of {pixel:g} Å"
+    yield f"particles are {'white' if archive.sign(chosen) > 0 else 'black'} in the archive, and fit their maps"
+    yield f"disk: {size_text(4 * archive.box_px**2 * len(chosen))}"

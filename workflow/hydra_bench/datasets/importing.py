@@ -1,0 +1,100 @@
+"""Images that others made as the stack of the contract: what is done to each, and how they are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from hydra_bench.contracts import stack
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.files import atomic
+from hydra_bench.core.mrc import ImageStackWriter
+from hydra_bench.datasets.kind import Definition
+from hydra_bench.physics.ctf import Defocus, Optics
+from hydra_bench.physics.fourier import fourier_crop
+from hydra_bench.physics.preparation import mean_and_deviation, radius_in_half_boxes, soft_window
+
+_CHUNK = 256
+
+NO_CTF = Optics(300.0, 0.0, 1.0)
+"""With no defocus the CTF of these is 1 everywhere: images without CTF, or corrected for it."""
+
+_EDGE = 0.1
+"""Width of a window's soft edge, as a share of half the box."""
+
+
+@dataclass(frozen=True)
+class Processing:
+    """What is to be done.
+
+    box_px: box to Fourier-crop to; sign: +1 or -1; normalise: background, image or none; radii of the background's
+    inner edge and of the window, as shares of half the box, None for no window.
+    """
+
+    box_px: int
+    sign: int = 1
+    normalise: str = "background"
+    background_radius: float = 0.75
+    window_radius: float | None = None
+
+    @classmethod
+    def from_definition(cls, particles: Definition, own_box_px: int) -> Processing:
+        """From the configuration's `particles` block."""
+        return cls(
+            particles["box_px"] or own_box_px,
+            1 if particles["contrast"] == "white" else -1,
+            *(particles[key] for key in ("normalise", "background_radius", "window_radius")),
+        )
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """Images (B, D, D) as they are to be (B, d, d), float32: sign, crop, normalisation, window, in this order.
+
+        Cropping changes the noise, so it comes before the normalisation; the window after, since it takes noise away.
+        """
+        result = self.sign * fourier_crop(torch.from_numpy(images), self.box_px, 2)
+        if self.normalise != "none":
+            mean, deviation = mean_and_deviation(result, self._measured(), correction=0)
+            result = (result - mean) / deviation
+        if self.window_radius is not None:
+            result = result * soft_window(self.box_px, self.window_radius, _EDGE)
+        return result.float().numpy()
+
+    def _measured(self) -> torch.Tensor:
+        """The pixels (d, d) whose mean becomes 0 and whose deviation becomes 1."""
+        if self.normalise == "image":
+            return torch.ones(self.box_px, self.box_px, dtype=torch.bool)
+        return radius_in_half_boxes(self.box_px) > self.background_radius
+
+
+def evaluated(classes: np.ndarray, has_map: list[bool], definition: Definition) -> np.ndarray:
+    """Numbers of the particles whose own volume is wanted: of each class with a map, as many as there are of them."""
+    stream, most = np.random.default_rng([definition["seed"], 1]), definition["evaluation_particles_per_class"]
+    own = [np.flatnonzero(classes == k) for k, there in enumerate(has_map) if there]
+    drawn = [stream.choice(numbers, min(most, len(numbers)), replace=False) for numbers in own]
+    return np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *drawn]))
+
+
+def write_prepared(
+    particles: Stack, processing: Processing, pixel_size_A: float, evaluation: np.ndarray, folder: Path
+) -> None:
+    """Write particles, processed, as the stack of the contract, in their order."""
+    n = len(particles)
+    with (
+        atomic(folder / stack.IMAGES_NAME) as temporary,
+        ImageStackWriter(temporary, n, processing.box_px, pixel_size_A) as writer,
+        tqdm(total=n, desc="particles", unit="image", disable=None, delay=5) as progress,
+    ):
+        # In the order in which they lie on disk, which is much quicker than in the random one of the stack.
+        on_disk = np.lexsort((particles.images.frame_index, particles.images.file_index))
+        for start in range(0, n, _CHUNK):
+            part = on_disk[start : start + _CHUNK]
+            writer.write(part, processing.apply(particles.read_images(part)))
+            progress.update(len(part))
+    defocus, optics = particles.defocus, particles.optics
+    if defocus is None or optics is None:
+        defocus, optics = Defocus(*np.zeros((4, n))), NO_CTF
+    stack.write_stack_star(folder, defocus, optics, processing.box_px, pixel_size_A, evaluation)
