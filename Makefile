@@ -8,7 +8,10 @@ TORCH := torch==2.13.0
 # Snakemake's source cache stays in the clone.
 RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: demo envs test test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock config-table clean
+# Two tests at a time, those of one file in one process, since they share what is costly to make.
+PYTEST := pytest --numprocesses=2 --dist=loadfile
+
+.PHONY: demo envs test test-fast test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean
 
 demo: .venv/installed
 	$(RUN) snakemake
@@ -18,7 +21,11 @@ demo: .venv/installed
 	@echo "Report: results/report/index.html"
 
 test: lint
-	$(RUN) pytest tests/unit tests/workflow
+	$(RUN) $(PYTEST) tests/workflow tests/house tests/unit
+
+# The inner loop: no training, no Snakemake.
+test-fast: .venv/installed-dev
+	$(RUN) $(PYTEST) tests/unit -m "not training"
 
 # On a real SLURM, which is installed and started here; without root it is skipped and says so.
 test-slurm: slurm-installed
@@ -48,11 +55,16 @@ lint: .venv/installed-dev
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) python docs/architecture.py --check
 
-# Hydra's schema and its table in the docs, from its settings; the table of keys in config/README.md, from the schemas.
-config-table: .venv/installed
+# What is written from the code: schema and tables of settings and keys, the rooms and their picture. Tests fail where
+# they are stale.
+generated: .venv/installed-dev
 	$(RUN) python -m hydra_bench.methods.hydra.settings_tables
 	$(RUN) python -m hydra_bench.config.key_tables config/README.md
+	$(RUN) python docs/architecture.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
