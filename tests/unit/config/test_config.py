@@ -294,8 +294,8 @@ def test_every_key_has_a_description_a_default_unless_required_and_a_row_in_the_
         for path, key, required in keys(schema, prefix):
             assert key.get("description"), path
             assert required or "default" in key, path
-            assert f"| `{path}` |" in readme, f"{path}: run `make config-table`"
-    assert readme.endswith(key_tables.key_tables()), "run `make config-table`"
+            assert f"| `{path}` |" in readme, f"{path}: run `make generated`"
+    assert readme.endswith(key_tables.key_tables()), "run `make generated`"
 
 
 def test_every_default_is_allowed_by_its_own_schema() -> None:

@@ -96,7 +96,7 @@ def test_what_the_schema_refuses_the_command_refuses_too(parameters: dict[str, A
 
 
 def test_what_is_made_from_the_settings_is_up_to_date() -> None:
-    """`make config-table` writes them anew."""
+    """`make generated` writes them anew."""
     assert SCHEMA_PATH.read_text() == schema_text()
     document = DOCUMENT_PATH.read_text()
     assert document == document_text(document)

@@ -1,4 +1,4 @@
-"""The tables of keys that config/README.md ends with, made from the schemas: `make config-table`."""
+"""The tables of keys that config/README.md ends with, made from the schemas: `make generated`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hydra_bench.core.schema import markdown_table
 from hydra_bench.core.yaml_files import read_schema
 from hydra_bench.methods.cards import parameter_schema, programs
 
-_TABLE_MARK = "<!-- Below this line: made by `make config-table` from the schemas. -->\n"
+_TABLE_MARK = "<!-- Below this line: made by `make generated` from the schemas. -->\n"
 
 
 def key_tables() -> str:

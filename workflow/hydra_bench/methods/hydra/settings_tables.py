@@ -1,6 +1,6 @@
 """What is made from settings.py: the schema of Hydra's parameters, its list on the command line, the documents' table.
 
-`make config-table` runs this module, which writes the schema that the workflow checks configurations against (it must
+`make generated` runs this module, which writes the schema that the workflow checks configurations against (it must
 not import pydantic) and the table of the presets in docs/how-hydra-works.md; a test fails where those differ.
 """
 
@@ -23,9 +23,9 @@ DOCUMENT_PATH = _CLONE / "docs" / "how-hydra-works.md"
 
 _HEADER = """\
 # Parameters of the program `hydra`, under method_definitions.<name>.parameters.
-# Made by `make config-table` from workflow/hydra_bench/methods/hydra/settings.py; not to be changed by hand.
+# Made by `make generated` from workflow/hydra_bench/methods/hydra/settings.py; not to be changed by hand.
 """
-_BEGIN, _END = "<!-- Made by `make config-table` from settings.py. -->\n", "<!-- To here. -->\n"
+_BEGIN, _END = "<!-- Made by `make generated` from settings.py. -->\n", "<!-- To here. -->\n"
 
 _IDENTIFYING = ("classes", "latent_dim")
 """Settings whose default is filled into a definition, and so is part of a run's identity; null leaves the others to
