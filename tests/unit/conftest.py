@@ -10,10 +10,10 @@ from definitions import dataset
 from hydra_cases import Case
 from threadpoolctl import threadpool_limits
 
-from hydra_bench.cli.main import set_threads
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.files import read_json
+from hydra_bench.core.threads import set_threads
 from hydra_bench.datasets.simulated.simulate import simulate
 
 set_threads(1)

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import yaml
 from definitions import dataset
+from hydra_cases import CPU
 
-from hydra_bench.bench import command
+from hydra_bench.bench import cases as bench_cases
+from hydra_bench.bench import machine
+from hydra_bench.bench.context import Bench
 from hydra_bench.bench.data import dataset_folder, first_particles, repeated_star
 from hydra_bench.bench.definitions import CASES_PATH, load_cases, shrunk
-from hydra_bench.bench.machine import busy_warning
+from hydra_bench.bench.machine import busy_warning, describe_machine
 from hydra_bench.bench.process_cases import phase_medians
+from hydra_bench.bench.results import Results
 from hydra_bench.bench.summary import Bar, Measurement, markdown_table, median, pairwise_ratios, summarise
 from hydra_bench.bench.training import Clock, EpochRecord, epoch_costs, wall_to_ari_s
 from hydra_bench.bench.training_cases import points
@@ -100,7 +104,7 @@ def test_a_busy_machine_is_told() -> None:
 
 def test_the_cases_of_the_repository_are_right() -> None:
     cases = load_cases(CASES_PATH, [], None, quick=False)
-    assert {case.kind for case in cases} == set(command.KINDS)
+    assert {case.kind for case in cases} == set(bench_cases.KINDS)
     assert len({case.name for case in cases}) == 10
     ablation = next(case for case in cases if case.kind == "ablation")
     small = shrunk(ablation, {"images": 4, "particles": 9, "simulation": {}, "parameters": {"steps_per_search": 7}})
@@ -168,7 +172,7 @@ def test_data_are_simulated_once_and_the_rest_is_gone(measured: tuple[Path, Path
 
 def test_parts_and_repetitions_of_a_stack(measured: tuple[Path, Path]) -> None:
     case = load_cases(measured[0], ["search"], None, quick=True)[0]
-    bench = command.Bench(measured[1] / "work", STRUCTURES, command.choose_device("cpu"), 1, 1)
+    bench = Bench(measured[1] / "work", STRUCTURES, CPU, 1, 1)
     data = bench.dataset(case.dataset)
     part = first_particles(data.stack, 5)
     assert (len(part), len(data.stack)) == (5, 32)
@@ -184,21 +188,21 @@ def test_parts_and_repetitions_of_a_stack(measured: tuple[Path, Path]) -> None:
 
 def test_a_case_that_fails_is_written_down(measured: tuple[Path, Path], tmp_path: Path) -> None:
     case = load_cases(measured[0], ["search"], None, quick=True)[0]
-    results = command.Results(tmp_path, command.describe_machine(command.choose_device("cpu"), 1), True)
+    results = Results(tmp_path, describe_machine(CPU, 1), True)
 
     def broken(bench: object, case: object) -> object:
         yield Measurement("CPU per image", "ms", 1.0)
         raise RuntimeError("no luck")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(command.KINDS, "pose_search", broken)
-        assert not command.run_case(None, case, results, "busy")
+        patch.setitem(bench_cases.KINDS, "pose_search", broken)
+        assert not bench_cases.run_case(None, case, results, "busy")
     written = read_json(tmp_path / "bench.json")["cases"]["search"]
     assert (written["state"], written["reason"], written["warning"]) == ("failed", "RuntimeError: no luck", "busy")
     assert written["summary"][0]["median"] == 1.0
     # The same folder takes no measurements of another machine.
     with pytest.raises(InputError, match="threads 1, and now 5; name another --out"):
-        command.Results.open(tmp_path, replace(results.machine, threads=5), True)
+        Results.open(tmp_path, replace(results.machine, threads=5), True)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +220,7 @@ def test_one_line_and_exit_code_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "busy_warning", lambda *_: None)
+    monkeypatch.setattr(machine, "busy_warning", lambda *_: None)
     assert main(["bench", "--work", "work", "--out", "out", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("hydra-bench: error: ")

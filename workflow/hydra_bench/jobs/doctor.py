@@ -5,11 +5,8 @@ Each check is a function that yields findings; `doctor` runs them all, so that o
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -178,29 +175,3 @@ def doctor(settings: config.Config, results: Path, gpus: int, jobs: list[dict[st
     yield from check_methods(settings)
     yield from check_gpus(gpus)
     yield from check_slurm(jobs or [])
-
-
-def doctor_command(args: argparse.Namespace) -> int:
-    """Print the findings; 2 if one of them is a failure. Raises InputError for a configuration that is wrong."""
-    settings = config.validate(config.load(args.configuration), args.configuration)
-    failed = False
-    for finding in doctor(settings, args.results, args.gpus, read_jobs(args.jobs)):
-        print(finding, flush=True)
-        failed |= finding.state == FAILED
-    if failed:
-        print("hydra-bench: error: doctor: what is marked FAILED must be mended first", file=sys.stderr)
-    return 2 if failed else 0
-
-
-def read_jobs(text: str | None) -> list[dict[str, Any]]:
-    """The jobs of --jobs. Raises InputError."""
-    if text is None:
-        return []
-    content = text if text.lstrip().startswith("[") else Path(text).read_text() if Path(text).is_file() else ""
-    try:
-        jobs = json.loads(content)
-    except ValueError:
-        raise InputError("--jobs: a list of mappings as JSON, or a file of it, is expected") from None
-    if not isinstance(jobs, list) or not all(isinstance(job, dict) and "rule" in job for job in jobs):
-        raise InputError("--jobs: a list of mappings, each with the key rule, is expected")
-    return jobs

@@ -1,23 +1,24 @@
-"""The sub-commands `figure` and `compare`."""
+"""`hydra-bench compare`."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hydra_bench.contracts.places import Results
 from hydra_bench.core.errors import InputError
 
-
-def figure_command(args: argparse.Namespace) -> None:
-    from hydra_bench.report.paper.drawing import draw_figure
-
-    found = args.metrics or sorted((args.results / "metrics" / args.dataset).glob("*/*.json"))
-    if not found:
-        raise InputError(f"{args.results / 'metrics' / args.dataset}: no metrics of any run; is --results right?")
-    draw_figure(args.name, found, args.results, args.dataset, args.main_method, args.out)
+HELP = "say what changed between two results folders"
 
 
-def compare_command(args: argparse.Namespace) -> None:
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("before", type=Path, help="results folder, or its metrics folder")
+    parser.add_argument("after", type=Path, help="the one to compare with it")
+    parser.add_argument("--out", type=Path, help="CSV file for the table of differences")
+    parser.add_argument("--level", type=float, default=0.05, help="of significance, for the marks (default 0.05)")
+
+
+def run(args: Namespace) -> None:
     from hydra_bench.report.compare import compare, markdown, write_csv
 
     if not 0 < args.level < 1:
@@ -30,8 +31,8 @@ def compare_command(args: argparse.Namespace) -> None:
 
 def metrics_of(folder: Path) -> list[Path]:
     """Every metrics file of a results (or metrics) folder. Raises InputError if there is none."""
-    metrics = folder / "metrics" if (folder / "metrics").is_dir() else folder
-    found = sorted(metrics.glob("*/*/*.json"))
+    metrics = Results(folder).metrics
+    found = sorted((metrics if metrics.is_dir() else folder).glob("*/*/*.json"))
     if not found:
         raise InputError(
             f"{folder}: no metrics; a results folder with metrics/<dataset>/<method>/<seed>.json is expected"

@@ -1,39 +1,55 @@
-"""`hydra-bench reconstruct`: a method of another program, by its adapter."""
+"""`hydra-bench reconstruct`: a method by its adapter, which its program's card names."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from hydra_bench.contracts.given_poses import read_given_poses
-from hydra_bench.contracts.stack import read_evaluation_list, read_stack
+from hydra_bench.cli.options import add_run_of_method
 from hydra_bench.core.definition import read_definition
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
-from hydra_bench.methods import cards as method_cards
-from hydra_bench.methods.programs.programs import Programs
-from hydra_bench.methods.programs.task import Task, load_adapter
-from hydra_bench.methods.recording import Outcome, Request, record_run
+from hydra_bench.methods import cards
+
+if TYPE_CHECKING:
+    from hydra_bench.methods.recording import Outcome
+
+HELP = "reconstruct particles by another program, as its method's card says"
 
 
-def reconstruct_command(args: argparse.Namespace) -> int:
-    """Run the method's adapter; a run that fails is recorded, and is no error here. Raises InputError."""
+def add_options(parser: ArgumentParser) -> None:
+    add_run_of_method(parser)
+    parser.add_argument("--environments", type=Path, metavar="DIR", help="folder of the environments of `make envs`")
+    parser.add_argument(
+        "--state", type=Path, required=True, metavar="DIR", help="folder that outlives a killed attempt"
+    )
+    parser.add_argument("--poses-from", type=Path, metavar="STAR", help="given poses: a truth.star or particles.star")
+
+
+def run(args: Namespace) -> None:
+    """A run that fails is recorded, and is no error here."""
+    import torch
+
+    from hydra_bench.contracts.given_poses import read_given_poses
+    from hydra_bench.contracts.stack import read_evaluation_list, read_stack
+    from hydra_bench.methods.programs.programs import Programs
+    from hydra_bench.methods.programs.task import Task, load_adapter
+    from hydra_bench.methods.recording import Outcome, Request, record_run
+
     definition = read_definition(args.definition)
-    program = definition["program"]
-    card, folder = method_cards.card(program), method_cards.METHODS_FOLDER / program
+    program, source = definition["program"], definition.get("poses_from")
+    card = cards.card(program)
     if card.get("needs_poses") and args.poses_from is None:
         raise InputError(f"--poses-from: is missing; the program {program} needs poses")
-    adapter = load_adapter(str(card.get("adapter")), folder)
+    adapter = load_adapter(str(card.get("adapter")), cards.METHODS_FOLDER / program)
     stack = read_stack(args.particles)
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))
     set_threads(args.threads)
     limit = definition.get("time_limit_min")
     programs = Programs(
-        method_cards.environment_folder(card, args.environments),
+        cards.environment_folder(card, args.environments),
         card.get("install") or "docs/baselines.md says how",
         args.threads,
         None if limit is None else 60.0 * limit,
@@ -54,13 +70,11 @@ def reconstruct_command(args: argparse.Namespace) -> int:
     def work(out: Path) -> Outcome:
         given = task
         if args.poses_from is not None:
-            poses = read_given_poses(args.poses_from, definition["poses_from"], len(stack))
-            given = replace(task, poses=poses)
+            given = replace(task, poses=read_given_poses(args.poses_from, definition["poses_from"], len(stack)))
         outcome = adapter(given, out)
         return Outcome(outcome.images_seen, notes() | outcome.notes, programs.gpu_memory_mb)
 
     def notes() -> dict[str, Any]:
-        source = definition.get("poses_from")
         return task.notes() | ({} if source is None else {"poses_from": source})
 
     def failed() -> Outcome:
@@ -69,4 +83,3 @@ def reconstruct_command(args: argparse.Namespace) -> int:
 
     reads_truth = bool(definition.get("reads_truth", card["reads_truth"]))
     record_run(args.out, Request(definition, args.seed, device, reads_truth), work, failed)
-    return 0

@@ -1,0 +1,69 @@
+"""`hydra-bench bench`: one case after the other, every measurement written down at once."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from hydra_bench.cli.options import add_threads
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.threads import set_threads
+
+HELP = "measure how fast hydra is"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")
+    parser.add_argument("--cases", default="", metavar="A,B", help="cases to run (default all of the file's)")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements where no seed varies (default 3)")
+    parser.add_argument("--seeds", metavar="0,1", help="seeds of cases that train (default each case's own)")
+    add_threads(parser)
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, or cuda:<number>")
+    parser.add_argument("--structures", type=Path, default=Path("resources/structures"), help="folder of PDB entries")
+    parser.add_argument(
+        "--definitions", type=Path, metavar="FILE", help="cases (default the clone's config/bench.yaml)"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny cases, to try that all of them work")
+
+
+def run(args: Namespace) -> int:
+    """Returns 1 if a case failed, 0 otherwise, bars met or not."""
+    import torch
+
+    from hydra_bench.bench.cases import run_case
+    from hydra_bench.bench.context import Bench
+    from hydra_bench.bench.definitions import CASES_PATH, load_cases
+    from hydra_bench.bench.machine import busy_warning, circumstances, describe_machine
+    from hydra_bench.bench.results import Results
+    from hydra_bench.methods.hydra.run import choose_device
+
+    names = [name.strip() for name in args.cases.split(",") if name.strip()]
+    cases = load_cases(args.definitions or CASES_PATH, names, _seeds(args.seeds), args.quick)
+    for name in ("repeats", "threads"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name}: {getattr(args, name)}; 1 or more is allowed")
+    device = choose_device(args.device)
+    machine = describe_machine(device, args.threads)
+    results = Results.open(args.out, machine, args.quick)
+    warning = busy_warning(circumstances().load_average[0], machine.cores, args.threads)
+    if warning:
+        print(f"hydra-bench: warning: {warning}", file=sys.stderr)
+    set_threads(args.threads, device.type)
+    if device.type == "cuda":  # as `hydra-bench hydra` does
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")
+    bench = Bench(args.work, args.structures, device, args.threads, 1 if args.quick else args.repeats)
+    failed = [case for case in cases if not run_case(bench, case, results, warning)]
+    return int(bool(failed))
+
+
+def _seeds(text: str | None) -> list[int] | None:
+    try:
+        seeds = None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = []
+    if seeds is not None and (not seeds or min(seeds) < 0):
+        raise InputError(f"--seeds: {text!r}; numbers from 0 with commas between them are expected")
+    return seeds

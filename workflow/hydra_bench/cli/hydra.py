@@ -1,0 +1,266 @@
+"""`hydra-bench hydra`: Hydra on anybody's particles, or as a method of the benchmark by a definition."""
+
+from __future__ import annotations
+
+import sys
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from hydra_bench.cli.options import add_threads
+from hydra_bench.contracts.places import RUN_NAME
+from hydra_bench.core.definition import read_definition
+from hydra_bench.core.errors import InputError, RunFailedError
+from hydra_bench.core.threads import set_threads
+
+if TYPE_CHECKING:
+    from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
+    from hydra_bench.methods.hydra.fit.parallel import Parallel
+    from hydra_bench.methods.hydra.run import Job
+    from hydra_bench.methods.recording import Outcome, Request
+
+HELP = "reconstruct particles by a mixture of neural fields"
+STOPPED = 143
+"""The exit status of a run that SIGTERM ended: 128 + 15, as shells count."""
+
+Number = TypeVar("Number", int, float)
+
+
+class ListSettings(Action):
+    """Prints the settings, which are imported only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> NoReturn:
+        from hydra_bench.methods.hydra.settings_tables import listing
+
+        print(listing())
+        parser.exit()
+
+
+def add_options(parser: ArgumentParser) -> None:
+    particles = parser.add_argument_group("particles")
+    particles.add_argument(
+        "--particles", type=Path, required=True, metavar="FILE", help="RELION .star, cryoSPARC .cs, or .mrcs"
+    )
+    particles.add_argument("--datadir", type=Path, metavar="DIR", help="where the image files that it names lie")
+    particles.add_argument(
+        "--passthrough", type=Path, metavar="CS", help="the .cs file that holds what the other lacks"
+    )
+    particles.add_argument("--no-ctf", action="store_true", help="images have no CTF, or were corrected for it")
+    particles.add_argument(
+        "--pixel-size", type=float, metavar="Å", help="pixel size, if the file's own is to be replaced"
+    )
+    particles.add_argument(
+        "--poses-from", type=Path, metavar="FILE", help="STAR or .cs file with poses to refine (default) or hold fixed"
+    )
+
+    method = parser.add_argument_group("method")
+    method.add_argument("--classes", type=int, metavar="K", help="number of neural fields")
+    method.add_argument(
+        "--latent-dim",
+        metavar="D",
+        help="dimension of the conformations, 0 for rigid; 2,2,0 is one a class",
+    )
+    method.add_argument("--preset", metavar="NAME", help="named set of settings: see --settings")
+    method.add_argument("--downsample", type=int, metavar="PX", help="box to Fourier-crop images to, inside")
+    method.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting, the value as YAML; repeat for more",
+    )
+    method.add_argument(
+        "--settings", action=ListSettings, help="list all settings, their defaults and bounds, and exit"
+    )
+    method.add_argument("--definition", help="instead of these: a method definition, JSON text or a file")
+    method.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+
+    run = parser.add_argument_group("run")
+    run.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the reconstruction")
+    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda, or cuda:<number>")
+    add_threads(run)
+    run.add_argument("--resume", action="store_true", help="go on from the checkpoint, if there is one")
+    run.add_argument("--checkpoint", type=Path, metavar="FILE", help="where it is kept (default <out>.checkpoint)")
+    run.add_argument(
+        "--checkpoint-minutes", type=float, default=3.0, metavar="MIN", help="time between checkpoints (default 3)"
+    )
+    run.add_argument("--keep-checkpoint", action="store_true", help="leave it there when the run has ended well")
+    run.add_argument("--evaluation-list", type=Path, metavar="FILE", help="particles (from 0) to write own maps of")
+
+
+def run(args: Namespace) -> int:
+    import numpy as np
+
+    from hydra_bench.contracts.stack import read_evaluation_list
+    from hydra_bench.methods.hydra.fit.checkpoint import Stopped
+    from hydra_bench.methods.hydra.fit.parallel import Parallel
+    from hydra_bench.methods.hydra.run import choose_device, run_hydra
+    from hydra_bench.methods.recording import Request
+
+    definition, device = method_definition(args), choose_device(args.device)
+    check_out(args.out)
+    request = Request(definition, args.seed, str(device), bool(definition.get("reads_truth", False)))
+    if args.definition and args.poses_from and waits_in_vain(args.poses_from, args.out, request):
+        return 0
+    source = definition.get("poses_from")
+    job = read_job(args, definition["parameters"])
+    if not args.definition:
+        job.check()
+    evaluation = np.zeros(0, dtype=np.int64)
+    if args.evaluation_list:
+        evaluation = read_evaluation_list(args.evaluation_list, len(job.stack))
+    set_threads(args.threads, device.type)
+    parallel = Parallel.from_environment(device)
+    checkpointer = open_checkpoint(args, job)
+
+    def work(folder: Path) -> Outcome:
+        try:
+            job.check()
+        except InputError as error:
+            # In a benchmark every method meets every dataset: one that cannot take a stack has failed on it.
+            raise RunFailedError(str(error)) from None
+        outcome = run_hydra(job, evaluation, device, parallel, checkpointer, folder)
+        return outcome if source is None else replace(outcome, notes={**outcome.notes, "poses_from": source})
+
+    try:
+        return recorded(args, request, parallel, work)
+    except Stopped:
+        print(f"hydra-bench: stopped; {checkpointer.path} is the state, --resume goes on from it", file=sys.stderr)
+        return STOPPED
+    finally:
+        parallel.leave()
+
+
+def waits_in_vain(poses: Path, out: Path, request: Request) -> bool:
+    """Whether the run whose poses are given has none to give; this one then is recorded as that one ended."""
+    from hydra_bench.contracts.given_poses import check_pose_source
+    from hydra_bench.methods.recording import record_run
+
+    try:
+        check_pose_source(poses)
+    except RunFailedError as error:
+        why = error
+
+        def work(_: Path) -> Outcome:
+            raise why
+
+        record_run(out, request, work)
+        return True
+    return False
+
+
+def recorded(args: Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:
+    """Run; the first process records what came of it. A finished run's checkpoint goes unless it is kept."""
+    from hydra_bench.methods.recording import record_run
+
+    if parallel.rank > 0:
+        try:
+            work(args.out)
+        except RunFailedError as error:
+            print(f"hydra-bench: error: {error}", file=sys.stderr)
+            return 1
+        return 0
+    made = record_run(args.out, request, work)
+    if made.state == "ok":
+        if not args.keep_checkpoint:
+            checkpoint_path(args).unlink(missing_ok=True)
+        return 0
+    print(f"hydra-bench: error: {made.reason}", file=sys.stderr)
+    # In a benchmark a failed method is a result, a failed row of the table; among processes others must end too.
+    return 0 if args.definition and parallel.size == 1 else 1
+
+
+def method_definition(args: Namespace) -> dict[str, Any]:
+    """The definition given, or one made of the single arguments. Raises InputError."""
+    import yaml
+
+    single = {"classes": args.classes, "preset": args.preset, "downsample_px": args.downsample}
+    parameters = {name: value for name, value in single.items() if value is not None}
+    if args.latent_dim is not None:
+        dimensions = numbers(args.latent_dim, int, "--latent-dim")
+        parameters["latent_dim"] = dimensions if len(dimensions) > 1 else dimensions[0]
+    if args.poses_from:
+        parameters["poses"] = "refine"
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set: {text!r}; KEY=VALUE is expected")
+        try:
+            parameters[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set: {text!r}; the value is not YAML") from None
+    if not args.definition:
+        return {"name": "hydra", "program": "hydra", "parameters": parameters}
+    if set(parameters) - {"poses"}:
+        raise InputError(f"--definition: holds all parameters; {', '.join(parameters)} cannot be given beside it")
+    definition = read_definition(args.definition)
+    if args.poses_from:
+        definition["parameters"].setdefault("poses", "refine")
+    return definition
+
+
+def numbers(text: str, kind: Callable[[str], Number], option: str) -> list[Number]:
+    """Numbers with commas between them. Raises InputError."""
+    try:
+        found = [kind(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(map(isfinite, found)):
+        raise InputError(f"{option}: {text!r}; numbers with commas between them are expected")
+    return found
+
+
+def read_job(args: Namespace, parameters: dict[str, Any]) -> Job:
+    """The settings, the particles, and their poses if they are given. Raises InputError."""
+    from hydra_bench.contracts.given_poses import GivenPoses
+    from hydra_bench.methods.hydra.run import Job
+    from hydra_bench.methods.hydra.settings import Settings
+    from hydra_bench.particles import read_particles, read_poses
+
+    settings = Settings.from_parameters(parameters)
+    stack = read_particles(
+        args.particles,
+        args.datadir,
+        ctf="none" if args.no_ctf else "file",
+        pixel_size_A=args.pixel_size,
+        passthrough=args.passthrough,
+    )
+    given = None
+    if settings.poses != "search" or args.poses_from:
+        # The passthrough file belongs to the particles; other poses may bring their own, which is found beside them.
+        passthrough = None if args.poses_from else args.passthrough
+        given = GivenPoses(*read_poses(args.poses_from or args.particles, stack, passthrough=passthrough))
+    return Job(stack, given, settings, args.seed)
+
+
+def check_out(out: Path) -> None:
+    """The folder is replaced when the run ends. Raises InputError if that would take what is no reconstruction."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out: {out} is a file; a folder is expected")
+    if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
+        raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
+    if not out.name or out.name == "..":
+        raise InputError(f"--out: {out}; a folder with a name is expected")
+
+
+def checkpoint_path(args: Namespace) -> Path:
+    path: Path = args.checkpoint or args.out.with_name(args.out.name + ".checkpoint")
+    return path
+
+
+def open_checkpoint(args: Namespace, job: Job) -> Checkpointer:
+    """Raises InputError if a checkpoint is there and it was not asked to go on from it."""
+    from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
+
+    path = checkpoint_path(args)
+    if path.is_file() and not args.resume:
+        raise InputError(f"{path}: the checkpoint of an unfinished run; go on with --resume, or delete it")
+    checkpointer = Checkpointer(path, job.identity(), 60 * args.checkpoint_minutes)
+    checkpointer.listen()
+    return checkpointer

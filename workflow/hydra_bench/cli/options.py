@@ -1,0 +1,35 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, _ArgumentGroup
+from pathlib import Path
+
+
+def add_paths(parser: ArgumentParser, **texts: str) -> None:
+    """An option that must be given for each file or folder, with its help text."""
+    for name, text in texts.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=text)
+
+
+def add_threads(parser: ArgumentParser | _ArgumentGroup, default: int = 2) -> None:
+    parser.add_argument("--threads", type=int, default=default, help=f"CPU threads (default {default})")
+
+
+def add_configuration(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="configuration files, merged in the order given"
+    )
+
+
+def add_run_of_method(parser: ArgumentParser) -> None:
+    """What every method of the workflow is given, and where its reconstruction goes."""
+    parser.add_argument("--definition", required=True, help="method definition: JSON text, or a file")
+    add_paths(parser, particles="STAR file of the stack", evaluation_list="particles to write volumes of")
+    parser.add_argument("--seed", type=int, default=0)
+    add_threads(parser)
+    add_paths(parser, out="folder for the reconstruction")
+
+
+def add_metrics(parser: ArgumentParser) -> None:
+    parser.add_argument("--metrics", nargs="+", type=Path, required=True, metavar="JSON")
