@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from hydra_bench.contracts.given_poses import GivenPoses
-from hydra_bench.contracts.stack import IMAGES_NAME, STAR_NAME, Stack, read_stack, write_stack_star
+from hydra_bench.contracts.places import IMAGES_NAME, PARTICLES_NAME
+from hydra_bench.contracts.stack import Stack, read_stack, write_stack_star
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.mrc import ImageStackWriter
 from hydra_bench.methods.hydra.data.frequencies import Frequencies
@@ -107,7 +108,7 @@ def write_stack(folder: Path, stack: Stack, images: np.ndarray, pixel_size_A: fl
     with ImageStackWriter(folder / IMAGES_NAME, n, box, pixel_size_A) as writer:
         writer.write(np.arange(n), images)
     write_stack_star(folder, stack.defocus.take(np.arange(n)), stack.optics, box, pixel_size_A, np.zeros(0, int))
-    return read_stack(folder / STAR_NAME)
+    return read_stack(folder / PARTICLES_NAME)
 
 
 def odd_case(folder: Path, case: Case) -> tuple[Stack, list[torch.Tensor]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from experimental_stack import EACH, JUNK, Project, write_project
 
+from hydra_bench.contracts.places import EVALUATION_NAME
 from hydra_bench.contracts.reconstruction import (
     Assignments,
     Cost,
@@ -18,7 +19,7 @@ from hydra_bench.contracts.reconstruction import (
     write_assignments,
     write_run,
 )
-from hydra_bench.contracts.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
+from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json

@@ -10,6 +10,7 @@ import pytest
 import torch
 from definitions import dataset, moving_dataset
 
+from hydra_bench.contracts.places import EVALUATION_NAME
 from hydra_bench.contracts.reconstruction import (
     Assignments,
     Cost,
@@ -19,7 +20,7 @@ from hydra_bench.contracts.reconstruction import (
     write_assignments,
     write_run,
 )
-from hydra_bench.contracts.stack import EVALUATION_NAME, read_evaluation_list, read_stack
+from hydra_bench.contracts.stack import read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth, write_truth_star
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hydra_bench.contracts.places import IMAGES_NAME
 from hydra_bench.contracts.reconstruction import (
     Assignments,
     Cost,
@@ -19,7 +20,7 @@ from hydra_bench.contracts.reconstruction import (
     write_assignments,
     write_run,
 )
-from hydra_bench.contracts.stack import IMAGES_NAME, write_stack_star
+from hydra_bench.contracts.stack import write_stack_star
 from hydra_bench.contracts.truth import Truth, write_truth_star
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic

@@ -14,7 +14,7 @@ import numpy as np
 
 from hydra_bench import __version__
 from hydra_bench.config import named_files
-from hydra_bench.contracts import stack
+from hydra_bench.contracts.places import EVALUATION_NAME, PARTICLES_NAME
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError
@@ -34,7 +34,7 @@ class Dataset:
 
     @property
     def star_path(self) -> Path:
-        return self.folder / "stack" / stack.STAR_NAME
+        return self.folder / "stack" / PARTICLES_NAME
 
     @property
     def truth_folder(self) -> Path:
@@ -63,8 +63,8 @@ def prepare(work: Path, structures: Path, definition: dict[str, Any]) -> Dataset
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    particles = read_stack(folder / "stack" / stack.STAR_NAME)
-    evaluation = read_evaluation_list(folder / "stack" / stack.EVALUATION_NAME, len(particles))
+    particles = read_stack(folder / "stack" / PARTICLES_NAME)
+    evaluation = read_evaluation_list(folder / "stack" / EVALUATION_NAME, len(particles))
     return Dataset(folder, particles, read_truth(folder / "truth"), evaluation)
 
 

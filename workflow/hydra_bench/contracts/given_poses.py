@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hydra_bench.contracts.places import RUN_NAME
 from hydra_bench.contracts.poses import poses_from_table
-from hydra_bench.contracts.reconstruction import NOT_CONFIGURED, OK, RUN_NAME, read_run
+from hydra_bench.contracts.reconstruction import NOT_CONFIGURED, OK, read_run
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.core.star import read_star
 from hydra_bench.core.types import FloatArray, IntArray

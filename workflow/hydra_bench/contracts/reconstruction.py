@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME
 from hydra_bench.contracts.poses import pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.star import read_star, write_star
 
-STAR_NAME, RUN_NAME, HISTORY_NAME = "particles.star", "run.json", "history.csv"
-HISTORY_LABELS_NAME = "history_labels.npy"
+HISTORY_NAME, HISTORY_LABELS_NAME = "history.csv", "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
 OK, FAILED, NOT_CONFIGURED = STATES = ("ok", "failed", "not configured")
 EMPTY_SHARE, EMPTY_PART = 0.02, 0.25
@@ -122,7 +122,7 @@ def read_run(folder: Path | str) -> Run:
     return run
 
 
-def write_assignments(folder: Path, assignments: Assignments, star_name: str = STAR_NAME) -> None:
+def write_assignments(folder: Path, assignments: Assignments, star_name: str = PARTICLES_NAME) -> None:
     table = pose_table(assignments.rotations, assignments.shifts_A)
     table.insert(0, "rlnClassNumber", assignments.classes + 1)
     extra = {f"{POSTERIOR_COLUMN}{k + 1}": assignments.posteriors[:, k] for k in range(assignments.posteriors.shape[1])}
@@ -133,7 +133,7 @@ def write_assignments(folder: Path, assignments: Assignments, star_name: str = S
 
 def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
     """Read a method's particles.star. Raises InputError if it does not cover the stack's particles."""
-    path = Path(folder) / STAR_NAME
+    path = Path(folder) / PARTICLES_NAME
     tables = read_star(path)
     if "particles" not in tables:
         raise InputError(f"{path}: no data_particles table")

@@ -17,14 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hydra_bench.contracts.places import EVALUATION_NAME, IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_text
 from hydra_bench.core.image_files import ImageFiles, read_mrc_header
 from hydra_bench.core.mrc import MRC_HEADER_BYTES
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer
-
-STAR_NAME, IMAGES_NAME, EVALUATION_NAME = "particles.star", "particles.mrcs", "evaluation_particles.txt"
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize")
 _PARTICLE_COLUMNS = ("rlnImageName", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift")
@@ -147,7 +146,7 @@ def write_stack_star(
     """Write particles.star and the evaluation list; the images are written by ImageStackWriter."""
     table, groups = optics_table(optics, box_px, pixel_size_A)
     particles = particle_table(len(defocus), defocus, groups=groups)
-    write_star(folder / STAR_NAME, {"optics": table, "particles": particles})
+    write_star(folder / PARTICLES_NAME, {"optics": table, "particles": particles})
     write_text(folder / EVALUATION_NAME, "".join(f"{i}\n" for i in sorted(evaluation.tolist())))
 
 

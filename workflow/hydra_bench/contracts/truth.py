@@ -21,13 +21,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hydra_bench.contracts.places import TRUTH_NAME
 from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.star import read_star, write_star
 
-STAR_NAME, PROVENANCE_NAME = "truth.star", "provenance.json"
+PROVENANCE_NAME = "provenance.json"
 CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
 SOURCE_COLUMN, NO_MAP = "hydraBenchSource", "none"
 
@@ -106,7 +107,7 @@ def write_truth_star(folder: Path, truth: Truth) -> None:
         tables["states"] = _state_table(folder, truth)
     if truth.sources is not None:
         particles[SOURCE_COLUMN] = truth.sources
-    write_star(folder / STAR_NAME, tables | {"particles": particles})
+    write_star(folder / TRUTH_NAME, tables | {"particles": particles})
 
 
 def _state_table(folder: Path, truth: Truth) -> pd.DataFrame:
@@ -122,7 +123,7 @@ def _state_table(folder: Path, truth: Truth) -> pd.DataFrame:
 def read_truth(folder: Path | str) -> Truth:
     """Read and check a truth folder. Raises InputError if a table, column, class, state or map is missing."""
     folder = Path(folder)
-    path = folder / STAR_NAME
+    path = folder / TRUTH_NAME
     tables = read_star(path)
     _check_columns(path, tables)
     particles, classes = tables["particles"], tables["classes"]

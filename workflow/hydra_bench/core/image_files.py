@@ -15,11 +15,14 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import MRC_HEADER_BYTES
+from hydra_bench.core.types import FloatArray, IntArray
 
 _TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _LARGEST_SIDE_PX = 65535
@@ -36,7 +39,7 @@ class MrcFile:
     n_images: int
     height_px: int
     width_px: int
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     data_offset: int
     size_bytes: int
     pixel_size_A: float
@@ -117,16 +120,16 @@ class ImageFiles:
     """
 
     files: tuple[MrcFile, ...]
-    file_index: np.ndarray
-    frame_index: np.ndarray
+    file_index: IntArray
+    frame_index: IntArray
     box_px: int
 
     @classmethod
     def open(
         cls,
         paths: Sequence[Path],
-        file_index: np.ndarray,
-        frame_index: np.ndarray,
+        file_index: IntArray,
+        frame_index: IntArray,
         named_by: str,
         box_px: int | None = None,
         box_named_by: str = "",
@@ -173,7 +176,7 @@ class ImageFiles:
         """Size of all files together when they were opened."""
         return sum(file.size_bytes for file in self.files)
 
-    def read(self, indices: np.ndarray) -> np.ndarray:
+    def read(self, indices: IntArray) -> FloatArray:
         """The given images (B,), as (B, D, D) float32, in the order asked for; an index may repeat.
 
         Raises
@@ -198,7 +201,7 @@ class ImageFiles:
         self._check(images, indices)
         return images
 
-    def _runs(self, indices: np.ndarray) -> Iterator[tuple[MrcFile, list[np.ndarray]]]:
+    def _runs(self, indices: IntArray) -> Iterator[tuple[MrcFile, list[IntArray]]]:
         """Each file with its rows of the batch, cut into runs of neighbouring frames in rising order."""
         order = np.lexsort((self.frame_index[indices], self.file_index[indices]))
         file_index = self.file_index[indices[order]]
@@ -212,7 +215,7 @@ class ImageFiles:
             cuts = np.flatnonzero((np.diff(frames) > 1) | (np.diff(block) > 0)) + 1
             yield file, np.split(rows, cuts)
 
-    def _check(self, images: np.ndarray, indices: np.ndarray) -> None:
+    def _check(self, images: FloatArray, indices: IntArray) -> None:
         # NaN and inf come through minimum and maximum, so two passes without temporary arrays see everything.
         pixels = images.reshape(len(images), self.box_px**2)
         lowest, highest = pixels.min(1), pixels.max(1)
@@ -226,12 +229,12 @@ class ImageFiles:
                 raise InputError(f"{path}: image {frame} {what}; remove it from the particles (particle {i + 1})")
 
 
-def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> np.ndarray:
+def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> npt.NDArray[Any]:
     """Frames first..last of an open file, (n, D, D) in the file's own type."""
     data = np.empty((last - first + 1) * file.image_bytes, dtype=np.uint8)
     offset, done = file.data_offset + first * file.image_bytes, 0
     while done < len(data):
-        n_bytes = os.preadv(handle, [data[done:]], offset + done)
+        n_bytes = os.preadv(handle, [memoryview(data)[done:]], offset + done)
         if n_bytes == 0:
             raise InputError(f"{file.path}: truncated since it was opened; it ends within image {last + 1} or before")
         done += n_bytes

@@ -9,12 +9,13 @@ import numpy as np
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
+from hydra_bench.core.types import FloatArray, IntArray
 
 MRC_HEADER_BYTES = 1024
 _LABEL = b"hydra-bench"
 
 
-def write_map(path: Path | str, volume: np.ndarray, pixel_size_A: float) -> None:
+def write_map(path: Path | str, volume: FloatArray, pixel_size_A: float) -> None:
     """Write a cubic map (z, y, x; the origin at voxel D//2) as float32 MRC."""
     with atomic(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
         mrc.set_data(np.ascontiguousarray(volume, dtype=np.float32))
@@ -22,7 +23,7 @@ def write_map(path: Path | str, volume: np.ndarray, pixel_size_A: float) -> None
         _set_label(mrc)
 
 
-def read_map(path: Path | str) -> tuple[np.ndarray, float]:
+def read_map(path: Path | str) -> tuple[FloatArray, float]:
     """Return (volume float32 (D, D, D) in z, y, x; pixel size in Å). Raises InputError."""
     path = Path(path)
     if not path.is_file():
@@ -63,7 +64,7 @@ class ImageStackWriter:
     def __enter__(self) -> ImageStackWriter:
         return self
 
-    def write(self, positions: np.ndarray, images: np.ndarray) -> None:
+    def write(self, positions: IntArray, images: FloatArray) -> None:
         """Put images (B, D, D) at the given places (B,) of the stack."""
         images = np.ascontiguousarray(images, dtype="<f4")
         for position, image in zip(positions, images, strict=True):

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from hydra_bench.contracts import stack
+from hydra_bench.contracts.places import IMAGES_NAME
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import ImageStackWriter
@@ -84,7 +85,7 @@ def write_prepared(
     """Write particles, processed, as the stack of the contract, in their order."""
     n = len(particles)
     with (
-        atomic(folder / stack.IMAGES_NAME) as temporary,
+        atomic(folder / IMAGES_NAME) as temporary,
         ImageStackWriter(temporary, n, processing.box_px, pixel_size_A) as writer,
         tqdm(total=n, desc="particles", unit="image", disable=None, delay=5) as progress,
     ):

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
+from hydra_bench.contracts.places import EVALUATION_NAME
 from hydra_bench.contracts.reconstruction import Run, read_assignments, read_history_labels, read_run
-from hydra_bench.contracts.stack import EVALUATION_NAME, Stack, read_evaluation_list, read_stack
+from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import write_json

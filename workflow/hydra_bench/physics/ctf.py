@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hydra_bench.core.types import FloatArray, IntArray
+
 
 @dataclass(frozen=True)
 class Optics:
@@ -21,11 +23,11 @@ class Optics:
     Each is one number that all particles share, or (N,), one a particle: stacks of several optics groups.
     """
 
-    voltage_kV: float | np.ndarray
-    spherical_aberration_mm: float | np.ndarray
-    amplitude_contrast: float | np.ndarray
+    voltage_kV: float | FloatArray
+    spherical_aberration_mm: float | FloatArray
+    amplitude_contrast: float | FloatArray
 
-    def take(self, indices: np.ndarray) -> Optics:
+    def take(self, indices: IntArray) -> Optics:
         """The optics of the given particles; what is shared stays one number."""
         fields = (self.voltage_kV, self.spherical_aberration_mm, self.amplitude_contrast)
         return Optics(*(field[indices] if isinstance(field, np.ndarray) else field for field in fields))
@@ -35,19 +37,19 @@ class Optics:
 class Defocus:
     """Per particle, each (N,): defocus U and V in Å, angle of U from x in degrees, phase shift in degrees."""
 
-    u_A: np.ndarray
-    v_A: np.ndarray
-    angle_deg: np.ndarray
-    phase_shift_deg: np.ndarray
+    u_A: FloatArray
+    v_A: FloatArray
+    angle_deg: FloatArray
+    phase_shift_deg: FloatArray
 
     def __len__(self) -> int:
         return len(self.u_A)
 
-    def take(self, indices: np.ndarray) -> Defocus:
+    def take(self, indices: IntArray) -> Defocus:
         return Defocus(*(a[indices] for a in (self.u_A, self.v_A, self.angle_deg, self.phase_shift_deg)))
 
 
-def electron_wavelength_A(voltage_kV: float | np.ndarray) -> float | np.ndarray:
+def electron_wavelength_A(voltage_kV: float | FloatArray) -> float | FloatArray:
     """Relativistic electron wavelength in Å (0.0197 Å at 300 kV)."""
     volts = voltage_kV * 1e3
     return 12.2642596 / np.sqrt(volts * (1 + 0.978475598e-6 * volts))

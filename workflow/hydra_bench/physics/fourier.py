@@ -17,13 +17,15 @@ import torch
 def fft_centred(x: torch.Tensor, n_dims: int) -> torch.Tensor:
     """Transform the last n_dims axes, origin at D//2 on both sides."""
     dims = tuple(range(-n_dims, 0))
-    return torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(x, dim=dims), dim=dims), dim=dims)
+    transform: torch.Tensor = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(x, dim=dims), dim=dims), dim=dims)
+    return transform
 
 
 def ifft_centred(x: torch.Tensor, n_dims: int) -> torch.Tensor:
     """The inverse of `fft_centred`."""
     dims = tuple(range(-n_dims, 0))
-    return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(x, dim=dims), dim=dims), dim=dims)
+    values: torch.Tensor = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(x, dim=dims), dim=dims), dim=dims)
+    return values
 
 
 def hartley(x: torch.Tensor, n_dims: int) -> torch.Tensor:

@@ -49,8 +49,9 @@ def central_slices(transform: torch.Tensor, rotations: torch.Tensor, plane: torc
 
 def images_from_half_planes(transforms: torch.Tensor, box: int) -> torch.Tensor:
     """Real images (B, D, D), origin at D//2, of transforms (B, D·(D//2+1)) on `half_plane`."""
-    images = torch.fft.irfft2(transforms.reshape(-1, box, box // 2 + 1), s=(box, box))
-    return torch.fft.fftshift(images, dim=(-2, -1))
+    corner = torch.fft.irfft2(transforms.reshape(-1, box, box // 2 + 1), s=(box, box))
+    images: torch.Tensor = torch.fft.fftshift(corner, dim=(-2, -1))
+    return images
 
 
 def project(volume: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:

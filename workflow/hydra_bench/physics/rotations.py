@@ -15,27 +15,29 @@ import torch
 from astropy_healpix import HEALPix
 from scipy.spatial.transform import Rotation
 
+from hydra_bench.core.types import FloatArray
+
 MIRROR = np.diag([1.0, 1.0, -1.0])
 """The reflection used for a change of hand."""
 
 
-def matrices_from_euler(angles_deg: np.ndarray) -> np.ndarray:
+def matrices_from_euler(angles_deg: FloatArray) -> FloatArray:
     """RELION angles (N, 3) = (rot, tilt, psi) in degrees -> rotations (N, 3, 3), map to view."""
     return np.swapaxes(Rotation.from_euler("ZYZ", angles_deg, degrees=True).as_matrix(), -1, -2)
 
 
-def euler_from_matrices(rotations: np.ndarray) -> np.ndarray:
+def euler_from_matrices(rotations: FloatArray) -> FloatArray:
     """Rotations (N, 3, 3), map to view -> RELION angles (N, 3) = (rot, tilt, psi) in degrees."""
     transposed = np.swapaxes(np.asarray(rotations, dtype=np.float64), -1, -2)
     return Rotation.from_matrix(transposed).as_euler("ZYZ", degrees=True, suppress_warnings=True)
 
 
-def random_rotations(n: int, generator: np.random.Generator) -> np.ndarray:
+def random_rotations(n: int, generator: np.random.Generator) -> FloatArray:
     """n rotations (n, 3, 3), uniform over SO(3)."""
     return Rotation.random(n, random_state=generator).as_matrix()
 
 
-def hopf_grid(order: int) -> np.ndarray:
+def hopf_grid(order: int) -> FloatArray:
     """A near-uniform grid of rotations (72·8^order, 3, 3): HEALPix views times in-plane turns.
 
     Order 2 has 192 views x 24 turns = 4608 rotations about 15° apart; each order halves the spacing.
@@ -53,13 +55,14 @@ def hopf_grid(order: int) -> np.ndarray:
 
 def grid_spacing_deg(order: int) -> float:
     """The spacing of `hopf_grid(order)`, in degrees."""
-    return 60.0 / 2**order
+    return 60.0 * 0.5**order
 
 
-def angular_distance_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def angular_distance_deg(a: FloatArray, b: FloatArray) -> FloatArray:
     """The angle in degrees of the rotation between a and b (..., 3, 3)."""
     trace = np.einsum("...ij,...ij->...", a, b)
-    return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+    angles: FloatArray = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+    return angles
 
 
 def rotation_from_vector(vectors: torch.Tensor) -> torch.Tensor:

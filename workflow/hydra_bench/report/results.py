@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra_bench.contracts.places import TRUTH_NAME
 from hydra_bench.contracts.reconstruction import OK
-from hydra_bench.contracts.truth import STAR_NAME, Truth, read_truth
+from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 
@@ -215,7 +216,7 @@ def true_maps(results: Path, run: Metrics) -> list[Path | None]:
 def truth_of(results: Path, dataset: str) -> Truth | None:
     """A dataset's truth; None where it is not there."""
     folder = dataset_folder(results, dataset) / "truth"
-    return read_truth(folder) if (folder / STAR_NAME).is_file() else None
+    return read_truth(folder) if (folder / TRUTH_NAME).is_file() else None
 
 
 def definition(results: Path, dataset: str) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from hydra_bench import __version__
 from hydra_bench.contracts import stack, truth
+from hydra_bench.contracts.places import IMAGES_NAME
 from hydra_bench.core.files import atomic, sha256, write_json
 from hydra_bench.core.mrc import ImageStackWriter, write_map
 from hydra_bench.datasets.simulated.entries import Folders, entries_of, find_entry
@@ -197,7 +198,7 @@ def _write_stack(
 ) -> None:
     box, pixel, n = imaging.delivered_box_px, imaging.delivered_pixel_size_A, len(particles.classes)
     with (
-        atomic(folder / stack.IMAGES_NAME) as temporary,
+        atomic(folder / IMAGES_NAME) as temporary,
         ImageStackWriter(temporary, n, box, pixel) as writer,
         tqdm(total=n, desc="simulate", unit="image", disable=None, delay=5) as progress,
     ):

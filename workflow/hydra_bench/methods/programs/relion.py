@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.contracts.given_poses import GivenPoses
+from hydra_bench.contracts.places import IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.contracts.poses import poses_from_table
 from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
-from hydra_bench.contracts.stack import IMAGES_NAME, STAR_NAME, Stack, optics_table, particle_table
+from hydra_bench.contracts.stack import Stack, optics_table, particle_table
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
@@ -114,7 +115,7 @@ def prepare_particles(task: Task) -> None:
         task.programs.run(PREPROCESS, "--operate_on", link.name, *normalise, "--operate_out", images, cwd=task.work)
     optics, groups = optics_table(stack.optics, stack.box_px, stack.pixel_size_A)
     particles = particle_table(len(stack), stack.defocus, images, groups)
-    write_star(task.work / STAR_NAME, {"optics": optics, "particles": particles})
+    write_star(task.work / PARTICLES_NAME, {"optics": optics, "particles": particles})
 
 
 def ab_initio(task: Task, options: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hydra_bench.contracts.stack import STAR_NAME
+from hydra_bench.contracts.places import PARTICLES_NAME
 from hydra_bench.methods.programs.task import Task
 
 BOTH = ("particle_diameter", "sym", "offset", "pad")
@@ -71,7 +71,7 @@ def execution_options(task: Task) -> list[str]:
 def shared_options(task: Task) -> list[str]:
     """Options of both steps. RELION takes seed 0 for no shuffling, and a negative one for the time of day."""
     parameters = task.parameters
-    options = ["--i", STAR_NAME, "--K", str(parameters["classes"]), "--random_seed", str(task.seed + 1)]
+    options = ["--i", PARTICLES_NAME, "--K", str(parameters["classes"]), "--random_seed", str(task.seed + 1)]
     options += execution_options(task) + _valued(parameters, {name: name for name in BOTH})
     return options + [f"--{name}" for name in SWITCHES if parameters[name]]
 

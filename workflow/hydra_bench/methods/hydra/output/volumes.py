@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hydra_bench.contracts.reconstruction import STAR_NAME, read_assignments
+from hydra_bench.contracts.places import PARTICLES_NAME
+from hydra_bench.contracts.reconstruction import read_assignments
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.k_means import k_means
@@ -32,7 +33,7 @@ class FinishedRun:
     def read(cls, folder: Path) -> FinishedRun:
         """Raises InputError if the folder is no finished run."""
         saved = read_fields(folder)
-        table = read_star(folder / STAR_NAME).get("particles")
+        table = read_star(folder / PARTICLES_NAME).get("particles")
         found = read_assignments(folder, 0 if table is None else len(table))
         return cls(saved, found.classes, found.latents)
 
