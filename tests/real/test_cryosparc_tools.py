@@ -14,7 +14,6 @@ from hydra_bench.contracts.reconstruction import read_run
 from hydra_bench.contracts.stack import write_stack_star
 from hydra_bench.core.mrc import ImageStackWriter
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.methods.programs.cryosparc_files import job_files
 from hydra_bench.physics.ctf import Defocus, Optics
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +82,7 @@ def test_jobs_are_built_by_calls_that_the_package_takes(folder: Path) -> None:
         ("completed", 120, True),
         ("completed", 120, False),
     ]
-    fetched = job_files({"job": str(folder / "files")})
+    fetched = method_cards.method_module("cryosparc_import/files.py").job_files({"job": str(folder / "files")})
     assert fetched.particles.name == "J3_00062_particles.cs"
     assert [path.name for path in fetched.volumes] == [f"J3_class_0{k}_00062_volume.mrc" for k in range(2)]
 

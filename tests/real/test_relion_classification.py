@@ -23,7 +23,6 @@ from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.methods.programs.relion_options import printed_defaults
 from hydra_bench.physics.rotations import angular_distance_deg
 
 pytestmark = pytest.mark.skipif(
@@ -153,7 +152,7 @@ NAMES |= {f"sgd_{name}": name for name in ("offset_range", "offset_step", "maxsi
 def test_defaults_are_relions() -> None:
     """Of the parameters that have a number in RELION's help; switches are on or off as its job forms have them."""
     said = subprocess.run(["relion_refine", "--help"], capture_output=True, text=True).stdout
-    printed = printed_defaults(said)
+    printed = method_cards.method_module("relion/options.py").printed_defaults(said)
     if "--sgd" not in printed:
         pytest.skip("this RELION has other options of gradient descent than 3.1; apt-get install relion has 3.1")
     compared = 0

@@ -9,7 +9,6 @@ from hydra_bench.config import configuration, named_files
 from hydra_bench.config.method_definitions import reads_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.methods.programs.task import load_adapter
 
 ROOT = Path(__file__).parents[3]
 DEFAULT = ROOT / "config" / "config.yaml"
@@ -33,7 +32,7 @@ def test_every_card_is_complete(program: str) -> None:
 
 @pytest.mark.parametrize("program", [p for p in method_cards.programs() if not method_cards.has_rule(p)])
 def test_every_adapter_is_there(program: str) -> None:
-    assert callable(load_adapter(method_cards.card(program)["adapter"], method_cards.METHODS_FOLDER / program))
+    assert callable(method_cards.named_function(program, "adapter"))
     assert not method_cards.card(program)["reads_truth"], "an adapter is never given the truth"
 
 

@@ -16,9 +16,10 @@ from hydra_cases import Case
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import Run, read_run
 from hydra_bench.core.errors import RunFailedError
-from hydra_bench.methods.programs import cryodrgn_files as files
+from hydra_bench.methods import cards as method_cards
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_pose_table
 
+files = method_cards.method_module("cryodrgn/files.py")
 PROGRAM = f'''#!{sys.executable}
 """Leaves what a run of one epoch leaves, spoiled as the file `spoil` beside it says."""
 import os, pickle, signal, struct, sys, time

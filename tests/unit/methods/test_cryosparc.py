@@ -1,7 +1,6 @@
 """CryoSPARC on a server: what is said where none is configured, and what can be known without one."""
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from hydra_cases import Case
 from hydra_bench.cli.main import main
 from hydra_bench.core.errors import NotConfiguredError
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.methods.programs.cryosparc import check_configured, departures, login_file
 
+adapter = method_cards.method_module("cryosparc/adapter.py")
 VARIABLES = ("BASE_URL", "MASTER_HOSTNAME", "BASE_PORT", "EMAIL", "PASSWORD", "PROJECT", "LANE", "LICENSE_ID")
 
 
@@ -49,22 +48,19 @@ def test_only_what_is_missing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CRYOSPARC_BASE_URL", "http://here:39000")
     monkeypatch.setenv("CRYOSPARC_PROJECT", "P3")
     with pytest.raises(NotConfiguredError, match=r"^not configured: set CRYOSPARC_EMAIL and CRYOSPARC_PASSWORD \("):
-        check_configured()
-    login_file().parent.mkdir(parents=True)
-    login_file().write_text("{}")
-    assert check_configured() == "P3"
-    login_file().unlink()
+        adapter.check_configured()
+    adapter.login_file().parent.mkdir(parents=True)
+    adapter.login_file().write_text("{}")
+    assert adapter.check_configured() == "P3"
+    adapter.login_file().unlink()
     monkeypatch.setenv("CRYOSPARC_EMAIL", "me@here")
     monkeypatch.setenv("CRYOSPARC_PASSWORD", "secret")
-    assert check_configured() == "P3"
+    assert adapter.check_configured() == "P3"
 
 
 def script() -> Any:
     """The module of the script, which imports cryosparc-tools only when it runs."""
-    spec = importlib.util.spec_from_file_location("run_jobs", method_cards.METHODS_FOLDER / "cryosparc" / "run_jobs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return method_cards.method_module("cryosparc/run_jobs.py")
 
 
 def test_only_files_of_the_last_iteration_are_fetched() -> None:
@@ -87,7 +83,7 @@ def test_what_departs_from_the_defaults_is_told() -> None:
         parameters = {"abinit_params": {"abinit_max_res": 20}, "refine_params": {}}  # noqa: RUF012
 
     steps = {"import": {"type": "import_particles"}, "abinit": {"type": "homo_abinit", "seeded": True}}
-    found = departures({"steps": steps | {"refine": {"type": "hetero_refine", "seeded": False}}}, Task())
+    found = adapter.departures({"steps": steps | {"refine": {"type": "hetero_refine", "seeded": False}}}, Task())
     assert found[1:] == [
         'abinit: {"abinit_max_res": 20}',
         "the seed was not passed on: hetero_refine of this CryoSPARC has no random_seed",

@@ -17,12 +17,13 @@ from hydra_bench.config import configuration, named_files
 from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run, sample_path
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import read_map, write_map
-from hydra_bench.methods.programs.cryosparc_files import job_files, used_files
+from hydra_bench.methods import cards as method_cards
 from hydra_bench.metrics.fsc import compare
 from hydra_bench.particles import read_labels, read_poses
 from hydra_bench.physics.fourier import fourier_crop
 from hydra_bench.physics.rotations import angular_distance_deg
 
+files = method_cards.method_module("cryosparc_import/files.py")
 JOB_PIXEL_A = 5.0
 """CryoSPARC's jobs may work in another box; shifts are in px of theirs."""
 
@@ -180,7 +181,7 @@ def test_homogeneous_refinement_is_one_class_whatever_passed_through(
     assert notes["versions"] == {"CryoSPARC": "v4.6.2"}
     assert (notes["job_type"], notes["job_wall_s"]) == ("homo_refine_new", 1230)
     wanted = {"J43_007_particles.cs", "J43_007_volume_map.mrc", "J43_passthrough_particles.cs", "job.json"}
-    assert {path.name for path in used_files({"job": str(job.folder)})} == wanted
+    assert {path.name for path in files.used_files({"job": str(job.folder)})} == wanted
 
 
 def test_particles_that_are_not_in_the_job_are_a_class_of_their_own(
@@ -288,7 +289,7 @@ def test_a_truncated_file_is_a_failed_row_that_names_it(job: Job, imported: Call
 def test_what_is_not_there_is_said_before_any_job(job: Job) -> None:
     def problem(**parameters: Any) -> str:
         with pytest.raises(InputError) as error:
-            job_files(parameters)
+            files.job_files(parameters)
         return str(error.value)
 
     assert problem() == "particles: is missing, as is job; a finished job's folder, or its files, are expected"

@@ -18,8 +18,9 @@ from hydra_bench.contracts.given_poses import read_given_poses
 from hydra_bench.contracts.reconstruction import Assignments, read_run, write_assignments
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.core.mrc import read_map
+from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.programs import Programs, find_executable, program_output
-from hydra_bench.methods.programs.task import Task, load_adapter
+from hydra_bench.methods.programs.task import Task
 
 INSTALL = "make envs"
 
@@ -163,7 +164,7 @@ def method(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> list[
     folder.mkdir(parents=True)
     (folder / "adapter.py").write_text(ADAPTER)
     (folder / "card.yaml").write_text(CARD)
-    monkeypatch.setattr("hydra_bench.methods.cards.METHODS_FOLDER", folder.parent)
+    monkeypatch.setattr(method_cards, "METHODS_FOLDER", folder.parent)
     stack = case.stack.path
     command = [
         "reconstruct",
@@ -266,10 +267,25 @@ def test_given_poses_are_those_of_the_file(tmp_path: Path, case: Case) -> None:
         read_given_poses(folder / "particles.star", "one", 1)
 
 
-def test_an_adapter_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_adapter_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method_cards, "METHODS_FOLDER", tmp_path)
+    (tmp_path / "absent").mkdir()
     for name in ("nowhere", "adapter.py:run", "hydra_bench.methods.programs:run", "no.such.module:run"):
-        with pytest.raises(InputError, match=r"card.yaml: adapter: '"):
-            load_adapter(name, tmp_path)
+        (tmp_path / "absent" / "card.yaml").write_text(f"adapter: {name}\n")
+        with pytest.raises(InputError, match=rf"card.yaml: adapter: '{name}'"):
+            method_cards.named_function("absent", "adapter")
+
+
+def test_the_files_of_methods_import_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method_cards, "METHODS_FOLDER", tmp_path)
+    for folder in ("ours", "lent"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "ours" / "adapter.py").write_text("from . import helper\nfrom ..lent import lender\n")
+    (tmp_path / "ours" / "helper.py").write_text("")
+    (tmp_path / "lent" / "lender.py").write_text("def run(): return 3\n")
+    assert method_cards.method_module("ours/adapter.py").lender.run() == 3
+    (tmp_path / "ours" / "card.yaml").write_text("adapter: ../lent/lender.py:run\n")
+    assert method_cards.named_function("ours", "adapter")() == 3
 
 
 def test_sigterm_ends_the_program_too(programs: Programs, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from hydra_bench.contracts.reconstruction import Run, class_volume_path, read_as
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.methods.programs import relion, relion_options
+
+relion, options = (method_cards.method_module(f"relion/{name}.py") for name in ("adapter", "options"))
 
 STAND_IN = r'''#!{python}
 """Writes what relion_refine writes, or misbehaves in the step and way that the environment names."""
@@ -247,8 +248,8 @@ def test_references_must_be_maps_of_the_stack(case: Case, tmp_path: Path, capsys
 def test_batches_rise_from_the_first_size_to_the_last() -> None:
     parameters = {"sgd_ini_iter": 2, "sgd_inbetween_iter": 4, "sgd_fin_iter": 1}
     parameters |= {"sgd_ini_subset": 10, "sgd_fin_subset": 50}
-    assert relion_options.batch_sizes(parameters, 1000) == [10, 10, 10, 20, 30, 40, 50]
-    assert relion_options.batch_sizes(parameters, 30) == [10, 10, 10, 15, 20, 25, 30]
+    assert options.batch_sizes(parameters, 1000) == [10, 10, 10, 20, 30, 40, 50]
+    assert options.batch_sizes(parameters, 30) == [10, 10, 10, 15, 20, 25, 30]
 
 
 def test_a_version_that_is_none_is_a_failure() -> None:

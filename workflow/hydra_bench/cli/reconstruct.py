@@ -35,7 +35,7 @@ def run(args: Namespace) -> None:
     from hydra_bench.contracts.given_poses import read_given_poses
     from hydra_bench.contracts.stack import read_evaluation_list, read_stack
     from hydra_bench.methods.programs.programs import Programs
-    from hydra_bench.methods.programs.task import Task, load_adapter
+    from hydra_bench.methods.programs.task import Adapter, Task
     from hydra_bench.methods.recording import Outcome, Request, record_run
 
     definition = read_definition(args.definition)
@@ -43,7 +43,7 @@ def run(args: Namespace) -> None:
     card = cards.card(program)
     if card.get("needs_poses") and args.poses_from is None:
         raise InputError(f"--poses-from: is missing; the program {program} needs poses")
-    adapter = load_adapter(str(card.get("adapter")), cards.METHODS_FOLDER / program)
+    adapter: Adapter = cards.named_function(program, "adapter")
     stack = read_stack(args.particles)
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))
     set_threads(args.threads)

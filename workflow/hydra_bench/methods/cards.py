@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from importlib import import_module
+from os.path import normpath
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from hydra_bench.core.errors import InputError
 from hydra_bench.core.schema import KeyPath, Schema, filled
 from hydra_bench.core.yaml_files import read_schema, read_yaml
 
 # They lie beside the package, in the clone from which it was installed.
 METHODS_FOLDER = Path(__file__).resolve().parents[2] / "methods"
+_PACKAGE = "hydra_bench_methods"
 
 
 def programs() -> list[str]:
@@ -43,17 +49,45 @@ def named_files(definition: dict[str, Any]) -> list[str]:
     """Files that a method's parameters name.
 
     They are those that its card lists under `file_parameters`, one each, or a list; or what the function of the
-    parameters gives that it names under `files_from`, module:function, which may raise InputError.
+    parameters gives that it names under `files_from`, which may raise InputError.
     """
-    if (hook := card(definition["program"]).get("files_from")) is not None:
-        module, _, function = hook.partition(":")
-        return [str(path) for path in getattr(import_module(module), function)(definition["parameters"])]
+    program, parameters = definition["program"], definition["parameters"]
+    if "files_from" in card(program):
+        return [str(path) for path in named_function(program, "files_from")(parameters)]
     paths: list[str] = []
-    for key in card(definition["program"]).get("file_parameters") or []:
-        value = definition["parameters"].get(key)
+    for key in card(program).get("file_parameters") or []:
+        value = parameters.get(key)
         values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-        paths += [str(one) for one in values if one is not None]
+        paths += [str(path) for path in values if path is not None]
     return paths
+
+
+def named_function(program: str, key: str) -> Callable[..., Any]:
+    """The function that a program's card names: <file>.py:<function>, seen from its folder, or <module>:<function>.
+
+    Raises InputError if there is none.
+    """
+    name = str(card(program).get(key))
+    where = f"{METHODS_FOLDER / program / 'card.yaml'}: {key}: {name!r}"
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise InputError(f"{where}; <module>:<function> or <file>.py:<function> is expected")
+    try:
+        found = method_module(f"{program}/{module}") if module.endswith(".py") else import_module(module)
+        named: Callable[..., Any] = getattr(found, function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{where}; not found ({error})") from None
+    return named
+
+
+def method_module(file: str) -> ModuleType:
+    """The module of a file of workflow/methods, such as relion/adapter.py. Raises ImportError.
+
+    The folder is imported as a package, so that a method's files import each other: `from . import options`.
+    """
+    package = sys.modules.setdefault(_PACKAGE, ModuleType(_PACKAGE))
+    package.__path__ = [str(METHODS_FOLDER)]
+    return import_module(".".join((_PACKAGE, *Path(normpath(file)).with_suffix("").parts)))
 
 
 def parameter_schema(program: str) -> Schema:

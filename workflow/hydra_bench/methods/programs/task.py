@@ -6,8 +6,6 @@ An adapter is a function of a Task and a folder. It writes what its program read
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,6 @@ import numpy as np
 
 from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.core.errors import InputError
 from hydra_bench.methods.programs.programs import Programs
 from hydra_bench.methods.recording import Outcome
 
@@ -50,24 +47,3 @@ class Task:
 
 
 Adapter = Callable[[Task, Path], Outcome]
-
-
-def load_adapter(name: str, folder: Path) -> Adapter:
-    """The function that a card names, as package.module:function or as file.py:function in the method's folder.
-
-    Raises InputError if there is none.
-    """
-    module_name, colon, function = name.partition(":")
-    where = f"{folder / 'card.yaml'}: adapter: {name!r}"
-    if not colon:
-        raise InputError(f"{where}; <module>:<function> or <file>.py:<function> is expected")
-    try:
-        if module_name.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(f"hydra_bench_method_{folder.name}", folder / module_name)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(module_name)
-        return getattr(module, function)
-    except (ImportError, OSError, AttributeError) as error:
-        raise InputError(f"{where}; not found ({error})") from None

@@ -26,7 +26,10 @@ from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.methods.bounds.backprojection import back_project
 from hydra_bench.methods.programs.programs import program_output
-from hydra_bench.methods.programs.relion_options import (
+from hydra_bench.methods.programs.task import Task
+from hydra_bench.methods.recording import Outcome
+
+from .options import (
     batch_sizes,
     classification_options,
     departures,
@@ -35,8 +38,6 @@ from hydra_bench.methods.programs.relion_options import (
     printed_defaults,
     shared_options,
 )
-from hydra_bench.methods.programs.task import Task
-from hydra_bench.methods.recording import Outcome
 
 REFINE, PREPROCESS = "relion_refine", "relion_preprocess"
 

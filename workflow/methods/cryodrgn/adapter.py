@@ -2,7 +2,8 @@
 
 Each is the program itself, called with its own defaults but for what the definition says. All have one class and a
 latent for each particle; their maps are decoded by `cryodrgn eval_vol`, the class's at the latent that is nearest to
-the mean of all, a particle's at its own.
+the mean of all, a particle's at its own. This folder has no card: the methods drgnai, cryodrgn2 and cryodrgn_fixed name
+its functions in theirs.
 
 Sources: Zhong et al., Nature Methods 18 (2021) 176; Zhong et al., ICCV 2021 (cryoDRGN2); Levy et al., Nature Methods
 22 (2025) 1486 (DRGN-AI); https://github.com/ml-struct-bio/cryodrgn, GPL-3, which is run and never imported.
@@ -28,9 +29,10 @@ from hydra_bench.contracts.reconstruction import (
 )
 from hydra_bench.core.mrc import write_map
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.methods.programs import cryodrgn_files as files
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
+
+from . import files
 
 _PROGRAM = "cryodrgn"
 _ASK_VERSIONS = "from importlib.metadata import version as v; print(*(f'{p} {v(p)}' for p in ('cryodrgn', 'torch')))"

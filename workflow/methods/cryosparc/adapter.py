@@ -13,14 +13,14 @@ from typing import Any
 
 from hydra_bench.core.errors import NotConfiguredError, RunFailedError
 from hydra_bench.core.files import read_json, write_json
-from hydra_bench.methods.cards import METHODS_FOLDER
-from hydra_bench.methods.programs.cryosparc_files import job_files
-from hydra_bench.methods.programs.cryosparc_import import import_job
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
 
-_SCRIPT = METHODS_FOLDER / "cryosparc" / "run_jobs.py"
+from ..cryosparc_import.adapter import import_job
+from ..cryosparc_import.files import job_files
+
+_SCRIPT = Path(__file__).with_name("run_jobs.py")
 _VERSION = "import cryosparc; print('cryosparc-tools', cryosparc.__version__)"
 
 COST_NOTE = "wall time is the client's, with waiting for the server's queue; CPU time and memory are the client's alone"

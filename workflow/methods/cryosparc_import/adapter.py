@@ -19,11 +19,12 @@ from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import write_map
 from hydra_bench.datasets.simulated.volume_source import load_volume
-from hydra_bench.methods.programs.cryosparc_files import JobFiles, job_files
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
 from hydra_bench.particles.cryosparc_classes import ClassAlignments, JobType, read_class_alignments
+
+from .files import JobFiles, job_files
 
 COST_NOTE = "wall time, CPU time and memory are those of reading the job's files, not of the job"
 
