@@ -11,6 +11,7 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.methods.hydra.data.frequencies import Frequencies, centred_images
 from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit.pose_search import (
+    BaseGrid,
     Candidates,
     SearchPlan,
     axis_steps,
@@ -30,9 +31,9 @@ KEEP = (4, 3, 2)
 
 def plan(frequencies: Frequencies, rising: tuple[int, ...], order: int = 0, batch: int = 100) -> SearchPlan:
     """A base grid of 72·8^order rotations and 3 x 3 shifts, then one subdivision for each further resolution."""
-    base, counts = torch.from_numpy(hopf_grid(order)).float(), tuple(frequencies.count(l) for l in rising)
-    angle = np.radians(60 / 2**order)
-    return SearchPlan(base, shift_grid(1.0, 3, CPU), angle, 1.0, KEEP[: len(rising) - 1], counts, batch)
+    first, *counts = (frequencies.count(l) for l in rising)
+    base = BaseGrid(torch.from_numpy(hopf_grid(order)).float(), shift_grid(1.0, 3, CPU), first)
+    return SearchPlan(np.radians(60 / 2**order), 1.0, KEEP[: len(counts)], tuple(counts), batch, base)
 
 
 def one_error(batch: ImageBatch, grid: torch.Tensor, rotation: torch.Tensor, shift: torch.Tensor, n: int) -> float:
@@ -45,13 +46,13 @@ def one_error(batch: ImageBatch, grid: torch.Tensor, rotation: torch.Tensor, shi
 
 def search_by_hand(batch: ImageBatch, grid: torch.Tensor, p: SearchPlan) -> tuple[torch.Tensor, torch.Tensor, float]:
     """The whole hierarchy for one particle, in plain loops."""
-    n = p.frequencies[0]
+    assert p.base is not None
     found = []
-    for rotation in p.base:
-        at_shifts = [(one_error(batch, grid, rotation, shift, n), shift) for shift in p.base_shifts]
+    for rotation in p.base.rotations:
+        at_shifts = [(one_error(batch, grid, rotation, shift, p.base.frequencies), shift) for shift in p.base.shifts]
         found.append((rotation, *min(at_shifts, key=lambda pair: pair[0])))
-    angle, step = p.base_angle / 2, p.base_shift_step / 2
-    for kept, n in zip(p.keep, p.frequencies[1:], strict=True):
+    angle, step = p.angle / 2, p.shift_step / 2
+    for kept, n in zip(p.keep, p.frequencies, strict=True):
         refined = []
         for rotation, _, shift in sorted(found, key=lambda one: one[1])[:kept]:
             around = []
@@ -90,13 +91,13 @@ def test_search_by_hand_in_a_smaller_odd_box(case: Case) -> None:
 def test_coarse_errors_with_images_moved_in_real_space(case: Case) -> None:
     """Against ½‖C s - Y(t)‖² for every rotation and shift."""
     frequencies = Frequencies.of_box(32, 5)
-    n, grid, particles = len(frequencies), grid_of(case.volume(0), 5), np.arange(3)
-    batch, small = load_batch(case.stack, frequencies, particles), plan(frequencies, (5,))
-    references = slices(grid, small.base, frequencies.plane)
-    small = SearchPlan(small.base, small.base_shifts, 1.0, 1.0, (1,), (n,), 10)
-    found = coarse_search(batch, references, small)
+    grid, particles = grid_of(case.volume(0), 5), np.arange(3)
+    batch, base = load_batch(case.stack, frequencies, particles), plan(frequencies, (5,)).base
+    assert base is not None
+    references = slices(grid, base.rotations, frequencies.plane)
+    found = coarse_search(batch, references, base, keep=1)
     images, best = torch.from_numpy(case.stack.read_images(particles)), torch.full((3,), torch.inf)
-    for tx, ty in small.base_shifts.int().tolist():
+    for tx, ty in base.shifts.int().tolist():
         y = hartley(torch.roll(images, (-ty, -tx), (1, 2)), 2).flatten(1)[:, frequencies.pixels(32)] / 32
         difference = batch.ctf[:, None] * references - y[:, None]
         best = torch.minimum(best, 0.5 * difference.square().sum(-1).min(1).values)
@@ -122,8 +123,8 @@ def test_search_finds_true_poses_in_the_true_map(case: Case, box: str, tmp_path:
     frequencies = Frequencies.of_box(stack.box_px, 10)
     members = np.flatnonzero(case.truth.classes == 0)[:20]
     batch = load_batch(stack, frequencies, members)
-    base, counts = torch.from_numpy(hopf_grid(2)).float(), tuple(frequencies.count(l) for l in (6, 10, 10, 10))
-    p = SearchPlan(base, shift_grid(2.0, 5, CPU), np.radians(15), 1.0, (4, 2, 2), counts, 100)
+    base = BaseGrid(torch.from_numpy(hopf_grid(2)).float(), shift_grid(2.0, 5, CPU), frequencies.count(6))
+    p = SearchPlan(np.radians(15), 1.0, (4, 2, 2), (frequencies.count(10),) * 3, 100, base)
     found = search(batch, grid_of(volume, 10), p)
     errors = angular_distance_deg(found.rotations[:, 0].numpy(), case.truth.rotations[members])
     shifts = found.shifts[:, 0].numpy() - case.truth.shifts_A[members] / stack.pixel_size_A

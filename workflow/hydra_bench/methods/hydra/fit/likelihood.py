@@ -7,7 +7,7 @@ import torch
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 
 
-def temperature(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> float | None:
+def softening_of(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> float | None:
     """The softening T of the likelihood, from errors (B, K) = ½‖Y - Ŷ‖² of searched particles of every process.
 
     The paper's σ is a free parameter. Here it follows the data: the differences between classes, in units of
@@ -18,7 +18,8 @@ def temperature(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> f
     count, squares = parallel.sum(torch.stack([differences.new_tensor(len(errors)), differences.square().sum()]))
     if count < 8:
         return None
-    return max(float(squares / (count * errors.shape[1] - 1)) ** 0.5, 1e-6) / sharpness
+    spread: float = float(squares / (count * errors.shape[1] - 1)) ** 0.5
+    return max(spread, 1e-6) / sharpness
 
 
 def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor | None = None) -> torch.Tensor:

@@ -13,14 +13,35 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-import numpy as np
 import torch
 from torch import distributed
 
-from hydra_bench.core.errors import RunFailedError
+from hydra_bench.core.errors import InputError, RunFailedError
+from hydra_bench.core.types import BoolArray, IntArray
 
 _TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it gives up; a process that dies is noticed at once."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device named; "auto" takes the first GPU if there is a usable one, one each under torchrun.
+
+    Raises InputError.
+    """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if name == "auto":
+        name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda":
+        name = f"cuda:{local}"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device: {name!r}; auto, cpu, cuda or cuda:<number> is allowed")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device: {name!r}; {torch.cuda.device_count()} usable GPUs are here")
+    return device
 
 
 @dataclass(frozen=True)
@@ -42,9 +63,10 @@ class Parallel:
         if self.size > 1:
             distributed.destroy_process_group()
 
-    def owns(self, particles: np.ndarray) -> np.ndarray:
+    def owns(self, particles: IntArray) -> BoolArray:
         """Which of the particles (B,) are this process's, (B,) bool."""
-        return particles % self.size == self.rank
+        mine: BoolArray = particles % self.size == self.rank
+        return mine
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor summed over the processes, in place. Raises RunFailedError if one of them is gone."""

@@ -24,21 +24,29 @@ from hydra_bench.physics.rotations import rotation_from_vector
 
 
 @dataclass(frozen=True)
-class SearchPlan:
-    """What is searched. Angles in radians, shifts in px of the stack's box.
+class BaseGrid:
+    """Every rotation (Q, 3, 3) at every shift (T, 2) in px, compared on the first `frequencies`."""
 
-    base : (Q, 3, 3) rotations of the coarse stage. base_shifts : (T, 2).
-    frequencies : how many the base grid uses, and then each subdivision.
+    rotations: torch.Tensor
+    shifts: torch.Tensor
+    frequencies: int
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What is searched: around kept poses in steps that halve, and before that a base grid, or else from known poses.
+
+    angle, shift_step : in radians and px, between the poses that the first subdivision divides.
+    keep, frequencies : for each subdivision, the poses that go into it, and the frequencies that it uses.
     batch : particles searched at once, which memory limits.
     """
 
-    base: torch.Tensor
-    base_shifts: torch.Tensor
-    base_angle: float
-    base_shift_step: float
+    angle: float
+    shift_step: float
     keep: tuple[int, ...]
     frequencies: tuple[int, ...]
     batch: int
+    base: BaseGrid | None = None
 
 
 @dataclass(frozen=True)
@@ -78,16 +86,16 @@ def axis_steps(device: torch.device) -> torch.Tensor:
     return torch.cat([torch.zeros(1, 3, device=device), eye, -eye])
 
 
-def coarse_search(batch: ImageBatch, references: torch.Tensor, plan: SearchPlan) -> Candidates:
+def coarse_search(batch: ImageBatch, references: torch.Tensor, base: BaseGrid, keep: int) -> Candidates:
     """The best base rotations of each particle, each at its best base shift; references (Q, n) are the slices."""
-    n, (B, T) = references.shape[1], (len(batch), len(plan.base_shifts))
+    n, B, T = base.frequencies, len(batch), len(base.shifts)
     y, c, plane = batch.hartley[:, :n], batch.ctf[:, :n], batch.plane[:n]
-    phases = shift_phases(plan.base_shifts, plane, batch.box_px)
+    phases = shift_phases(base.shifts, plane, batch.box_px)
     moved = hartley_moved_back((c * y)[:, None], (c * swap_negatives(y))[:, None], phases)
     overlap, shift = (moved.reshape(B * T, n) @ references.T).reshape(B, T, -1).max(1)
     errors = torch.addmm(-overlap, c.square(), references.square().T, alpha=0.5)
-    errors, rotation = errors.topk(min(plan.keep[0], errors.shape[1]), 1, largest=False)
-    return Candidates(plan.base[rotation], plan.base_shifts[shift.gather(1, rotation)], errors)
+    errors, rotation = errors.topk(min(keep, errors.shape[1]), 1, largest=False)
+    return Candidates(base.rotations[rotation], base.shifts[shift.gather(1, rotation)], errors)
 
 
 def refine_candidates(
@@ -112,16 +120,22 @@ def refine_candidates(
     swapped = swap_negatives(moved)  # the CTF is even in k
     across = (swapped[:, :, None] * reference) @ torch.sin(step_phase).T
     power = 0.5 * (c.square()[:, :, None] * reference.square()).sum(-1)
-    errors, place = (power[..., None] - along + across).reshape(B, m, q * t).min(-1)
-    best_turn = (place // t)[..., None, None, None].expand(-1, -1, 1, 3, 3)
-    return Candidates(rotations.gather(2, best_turn)[:, :, 0], start.shifts + steps[place % t], errors)
+    errors, best = (power[..., None] - along + across).reshape(B, m, q * t).min(-1)
+    best_turn = (best // t)[..., None, None, None].expand(-1, -1, 1, 3, 3)
+    return Candidates(rotations.gather(2, best_turn)[:, :, 0], start.shifts + steps[best % t], errors)
 
 
 @torch.no_grad()
 def search(batch: ImageBatch, grid: torch.Tensor, plan: SearchPlan) -> Candidates:
     """The best pose (one candidate) of each particle against a slicing grid, over all of SO(3)."""
-    references = slices(grid, plan.base, batch.plane[: plan.frequencies[0]])
-    return in_parts(batch, plan, lambda part, _: refine(part, grid, coarse_search(part, references, plan), plan))
+    base = plan.base
+    assert base is not None
+    references = slices(grid, base.rotations, batch.plane[: base.frequencies])
+
+    def work(part: ImageBatch, _: torch.Tensor) -> Candidates:
+        return refine(part, grid, coarse_search(part, references, base, plan.keep[0]), plan)
+
+    return in_parts(batch, plan, work)
 
 
 @torch.no_grad()
@@ -139,9 +153,9 @@ def in_parts(batch: ImageBatch, plan: SearchPlan, work: Callable[[ImageBatch, to
 
 def refine(batch: ImageBatch, grid: torch.Tensor, start: Candidates, plan: SearchPlan) -> Candidates:
     """The best pose of each particle near the given candidates, in steps that halve each time."""
-    angle, step = plan.base_angle / 2, plan.base_shift_step / 2
+    angle, step = plan.angle / 2, plan.shift_step / 2
     found = start
-    for kept, n in zip(plan.keep, plan.frequencies[1:], strict=True):
+    for kept, n in zip(plan.keep, plan.frequencies, strict=True):
         found = refine_candidates(batch, grid, found.best(kept), n, angle, step)
         angle, step = angle / 2, step / 2
     return found.best(1)

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from hydra_bench.core.types import BoolArray, IntArray
 from hydra_bench.methods.hydra.data.frequencies import Frequencies
 from hydra_bench.methods.hydra.data.images import ImageSource
-from hydra_bench.methods.hydra.fit.memory import Batches, budget_bytes, plan_batches
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.schedule import Epoch
 from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.tables import FOUND
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.rotations import hopf_grid
+
+_CPU_BYTES = 2**30
 
 
 @dataclass
@@ -33,10 +36,11 @@ class History:
 
     def keep_classes(self, keep: list[int]) -> None:
         """Renumber the classes of all rows so far: `keep` come first, the others, spare fields, after them."""
-        spare = [k for k in range(1 + max([*keep, *(int(one.max()) for one in self.labels)])) if k not in keep]
-        places = torch.empty(len(keep) + len(spare), dtype=torch.int64)
-        places[[*keep, *spare]] = torch.arange(len(places))
-        self.labels = [places[one.long()].to(one.dtype) for one in self.labels]
+        largest = max([*keep, *(int(labels.max()) for labels in self.labels)])
+        spare = [k for k in range(largest + 1) if k not in keep]
+        number_of = torch.empty(largest + 1, dtype=torch.int64)
+        number_of[[*keep, *spare]] = torch.arange(largest + 1)
+        self.labels = [number_of[labels.long()].to(labels.dtype) for labels in self.labels]
         for row in self.rows:
             sizes = [row.pop(name) for name in list(row) if name.startswith("size_")]
             spare = [k for k in range(len(sizes)) if k not in keep]
@@ -45,7 +49,7 @@ class History:
 
 
 @dataclass
-class Place:
+class Progress:
     """How far a run is: the next epoch of its schedule, the next chunk of it, the epoch's summed loss so far."""
 
     epoch: int = 0
@@ -54,18 +58,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The random numbers of one chunk: `rng` and `generator` alike in all processes, `noise` this one's own."""
+class Batches:
+    """Particles at a time: in the base grid's search, and in one gradient step's forward and backward pass."""
 
-    rng: np.random.Generator
-    generator: torch.Generator
-    noise: torch.Generator
-
-    @classmethod
-    def of(cls, seed: int, epoch: int, chunk: int, rank: int) -> Draws:
-        rng = np.random.default_rng([seed, 3, epoch, chunk])
-        first, second = rng.integers(2**62), rng.integers(2**62)
-        return cls(rng, torch.Generator().manual_seed(int(first)), torch.Generator().manual_seed(int(second) + rank))
+    search: int
+    learn: int
 
 
 @dataclass
@@ -81,7 +78,7 @@ class Run:
     source: ImageSource
     model: Model
     softening: float = 1.0
-    place: Place = field(default_factory=Place)
+    progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
     wall_before_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -94,16 +91,36 @@ class Run:
         """Seconds of training, those before a resumption included."""
         return self.wall_before_s + time.monotonic() - self.started
 
-    def tensor(self, particles: np.ndarray) -> torch.Tensor:
+    def tensor(self, particles: IntArray) -> torch.Tensor:
         return torch.from_numpy(particles).to(self.device)
 
     def plan_memory(self, epoch: Epoch) -> None:
-        """Choose how many particles are worked on at a time in this epoch."""
-        s, n = self.settings, self.frequencies.count(epoch.l)
-        n_learn = min(n, s.stage(self.model.grown).frequencies or n)
+        """Choose how many particles are worked on at a time in this epoch, so that memory is bounded; at least one.
+
+        Counted are the arrays that grow with B particles, all float32: in the base grid's search B x T x Q overlaps and
+        the moved images; in a subdivision's about six arrays of B x kept x 7 rotations x n, and two products of 9
+        shifts; in a gradient step one activation a layer and its gradient, B x n x width, of a class at a time but kept
+        for all.
+        """
+        s, stage = self.settings, self.settings.stage(self.model.grown)
+        n, n_rotations, n_shifts = self.frequencies.count(epoch.l), len(self.base), s.shift_points**2
         n_coarse = self.frequencies.count(min(epoch.l, s.l_coarse))
-        budget = budget_bytes(s, self.device)
-        self.batches = plan_batches(s, self.model.grown, len(self.base), n_coarse, n, n_learn, budget)
+        n_learn = min(n, stage.frequencies or n)
+        coarse = 4 * (n_shifts * (n_rotations + 2 * n_coarse) + 3 * n_rotations)
+        fine = 4 * max(s.keep) * 7 * (6 * n + 2 * 9)
+        layers = 2 * stage.features + (2 * stage.depth + 3) * stage.width + 16
+        step = 4 * n_learn * layers * 2 * s.fields_at_start
+        budget = self.memory_bytes()
+        self.batches = Batches(max(1, budget // max(coarse, fine)), max(1, budget // step))
+
+    def memory_bytes(self) -> int:
+        """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""
+        if self.settings.memory_gb is not None:
+            return int(self.settings.memory_gb * 2**30)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # what the last phase left cached is free for the next one
+            return torch.cuda.mem_get_info(self.device)[0] // 2
+        return _CPU_BYTES
 
     def gather(self) -> None:
         """Bring together from all processes: rows of the particle tables and of their optimisers, and the loss.
@@ -112,35 +129,41 @@ class Run:
         """
         if self.parallel.size == 1:
             return
-        loss = float(self.parallel.sum(torch.tensor(self.place.loss, dtype=torch.float64, device=self.device)))
-        self.place.loss = loss if self.parallel.rank == 0 else 0.0
+        loss = torch.tensor(self.progress.loss, dtype=torch.float64, device=self.device)
+        total = float(self.parallel.sum(loss))
+        self.progress.loss = total if self.parallel.rank == 0 else 0.0
         tables = self.model.tables
         particles = torch.arange(tables.n)
-        for name in ("rotations", "shifts_px", "errors", "posteriors"):
+        for name in FOUND:
             self.parallel.gather_rows(getattr(tables, name), particles)
         for optimiser in self.model.table_optimisers:
-            for p in optimiser.param_groups[0]["params"]:
-                of_rows = particles.repeat_interleave(len(p) // tables.n)
-                self.parallel.gather_rows(p.data, of_rows)
-                if self.parallel.any(p in optimiser.state):
-                    if p not in optimiser.state:  # this process's particles took no step yet
-                        moments = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
-                        optimiser.state[p] = {"step": 0, **moments}
-                    for name in ("exp_avg", "exp_avg_sq"):
-                        self.parallel.gather_rows(optimiser.state[p][name], of_rows)
+            self._gather_learned(optimiser, particles)
+
+    def _gather_learned(self, optimiser: torch.optim.Optimizer, particles: torch.Tensor) -> None:
+        """Rows of one table that gradient steps change, and of their moments."""
+        for p in optimiser.param_groups[0]["params"]:
+            of_rows = particles.repeat_interleave(len(p) // len(particles))
+            self.parallel.gather_rows(p.data, of_rows)
+            if not self.parallel.any(p in optimiser.state):
+                continue
+            if p not in optimiser.state:  # this process's particles took no step yet
+                moments = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+                optimiser.state[p] = {"step": 0, **moments}
+            for name in ("exp_avg", "exp_avg_sq"):
+                self.parallel.gather_rows(optimiser.state[p][name], of_rows)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: tensors and plain values only."""
-        model, encoder = self.model, self.model.encoder
+        model = self.model
         return {
             "classes": model.tables.classes,
             "grown": model.grown,
-            "fields": model.fields.state_dict(),
+            "fields": model.field_weights().state_dict(),
             "tables": model.tables.state_dict(),
-            "encoder": None if encoder is None else encoder.state_dict(),
-            "optimisers": [o.state_dict() for o in (model.dense_optimiser, *model.table_optimisers)],
+            "encoder": None if model.encoder is None else model.encoder.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in model.optimisers()],
             "softening": self.softening,
-            "place": asdict(self.place),
+            "place": asdict(self.progress),  # its name in the checkpoints that there are
             "history": asdict(self.history),
             "wall_s": self.wall_s(),
         }
@@ -152,13 +175,42 @@ class Run:
         if state["grown"]:
             self.model = self.model.with_larger_fields(self.settings)
         model = self.model
-        model.fields.load_state_dict(state["fields"])
+        model.field_weights().load_state_dict(state["fields"])
         model.tables.load_state_dict(state["tables"])
         if model.encoder is not None:
             model.encoder.load_state_dict(state["encoder"])
-        for optimiser, saved in zip((model.dense_optimiser, *model.table_optimisers), state["optimisers"], strict=True):
+        for optimiser, saved in zip(model.optimisers(), state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.softening, self.place = state["softening"], Place(**state["place"])
+        self.softening = state["softening"]
+        self.progress = Progress(**state["place"])
         if self.parallel.rank > 0:
-            self.place.loss = 0.0
-        self.history, self.wall_before_s = History(**state["history"]), state["wall_s"]
+            self.progress.loss = 0.0
+        self.history = History(**state["history"])
+        self.wall_before_s = state["wall_s"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Particles that are worked on at a time, and their random numbers: those of this place in the schedule.
+
+    particles : (B,), of all processes. mine : (B,), which of them are this process's; own : these, and members : these
+    on the device. rng, generator : alike in all processes. noise : this process's own.
+    """
+
+    particles: IntArray
+    mine: BoolArray
+    own: IntArray
+    members: torch.Tensor
+    rng: np.random.Generator
+    generator: torch.Generator
+    noise: torch.Generator
+
+    @classmethod
+    def of(cls, run: Run, particles: IntArray) -> Chunk:
+        """The run's next chunk, of these particles."""
+        rng = np.random.default_rng([run.seed, 3, run.progress.epoch, run.progress.chunk])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)) + run.parallel.rank)
+        mine = run.parallel.owns(particles)
+        own = particles[mine]
+        return cls(particles, mine, own, run.tensor(own), rng, generator, noise)

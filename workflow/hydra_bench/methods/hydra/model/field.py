@@ -19,6 +19,9 @@ class Field(nn.Module):
     Source: paper, section 3; Tancik et al., NeurIPS 2020, for the features.
     """
 
+    features: torch.Tensor
+    envelope: torch.Tensor
+
     def __init__(
         self, n_features: int, width: int, depth: int, latent_dim: int, feature_sigma: float, envelope: torch.Tensor
     ) -> None:
@@ -38,7 +41,8 @@ class Field(nn.Module):
     def embedded(self, points: torch.Tensor) -> torch.Tensor:
         """What points (B, n, 3) give whatever the conformation: (B, n, width). Most of a field's work is here."""
         phase = points @ self.features
-        return self.first(torch.cat([phase.sin(), phase.cos()], -1))
+        embedded: torch.Tensor = self.first(torch.cat([phase.sin(), phase.cos()], -1))
+        return embedded
 
     def at_latents(
         self, embedded: torch.Tensor, points: torch.Tensor, latents: torch.Tensor | None = None
@@ -50,7 +54,8 @@ class Field(nn.Module):
         h = torch.relu(h)
         for layer in self.hidden:
             h = torch.relu(layer(h) + h)
-        return self.last(h)[..., 0] * self._scale(points)
+        values: torch.Tensor = self.last(h)[..., 0] * self._scale(points)
+        return values
 
     def _scale(self, points: torch.Tensor) -> torch.Tensor:
         """The envelope at |k|, linear between integers."""

@@ -15,54 +15,64 @@ from hydra_bench.methods.hydra.settings import Settings
 
 @dataclass
 class Model:
-    """Everything that gradient steps change. latents_on: whether latents take part yet; grown: fields are fine ones."""
+    """Everything that gradient steps change: one field a class, and what is kept of every particle.
 
-    fields: nn.ModuleList
+    latents_on : whether latents take part yet. grown : whether the fields are the larger, fine ones.
+    """
+
+    fields: list[Field]
     tables: ParticleTables
     encoder: Encoder | None
     dense_optimiser: torch.optim.Optimizer
-    table_optimisers: list[torch.optim.Optimizer]
+    table_optimisers: list[torch.optim.SparseAdam]
     latents_on: bool = False
     grown: bool = False
 
     @classmethod
     def create(cls, settings: Settings, n: int, n_encoder: int, envelope: torch.Tensor, device: torch.device) -> Model:
         """Fields and tables of N particles as the search starts with; n_encoder frequencies feed the encoder."""
-        s = settings
-        dims = s.latent_dims(s.fields_at_start)
-        fields = nn.ModuleList(Field(s.features, s.width, s.depth, d, s.feature_sigma, envelope) for d in dims)
-        return cls.of(fields.to(device), ParticleTables(n, dims).to(device), n_encoder, s)
+        dims = settings.latent_dims(settings.fields_at_start)
+        fields = new_fields(settings, grown=False, latent_dims=dims, envelope=envelope, device=device)
+        return cls.of(fields, ParticleTables(n, dims).to(device), n_encoder, settings)
 
     @classmethod
     def of(
-        cls, fields: nn.ModuleList, tables: ParticleTables, n_encoder: int, settings: Settings, grown: bool = False
+        cls, fields: list[Field], tables: ParticleTables, n_encoder: int, settings: Settings, grown: bool = False
     ) -> Model:
         """A model of given fields and tables, with new optimisers and, if one is used, a new encoder."""
         s, stage, encoder = settings, settings.stage(grown), None
-        groups = [{"params": list(fields.parameters()), "lr": stage.learning_rate}]
+        groups = [{"params": list(nn.ModuleList(fields).parameters()), "lr": stage.learning_rate}]
         if "encoder" in (s.gating, s.conformations):
             encoder = Encoder(n_encoder, tables.latent_dims, s.encoder_width, s.encoder_depth)
             encoder.to(tables.rotations.device)
             groups.append({"params": list(encoder.parameters()), "lr": s.encoder_learning_rate})
         rates = [(tables.scores, s.score_learning_rate), (tables.corrections, stage.pose_learning_rate)]
-        rates += [(table, s.latent_learning_rate) for table in tables.latents]
+        rates += [(tables.latent_table(k), s.latent_learning_rate) for k in range(tables.classes)]
         sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
         return cls(fields, tables, encoder, torch.optim.Adam(groups), sparse, grown=grown)
 
     def of_classes(self, keep: list[int], settings: Settings) -> Model:
         """A model of the given classes only; an encoder starts anew."""
-        fields = nn.ModuleList(self.fields[k] for k in keep)
-        n_encoder = self.encoder.n_inputs if self.encoder else 0
-        return Model.of(fields, self.tables.of_classes(keep), n_encoder, settings)
+        return Model.of([self.fields[k] for k in keep], self.tables.of_classes(keep), self._encoder_inputs(), settings)
 
     def with_larger_fields(self, settings: Settings) -> Model:
         """New fields of the fine size for the same classes and tables; the optimisers start anew."""
-        stage, envelope = settings.stage(grown=True), self.fields[0].envelope.cpu()
-        fields = nn.ModuleList(
-            Field(stage.features, stage.width, stage.depth, d, settings.feature_sigma, envelope)
-            for d in self.tables.latent_dims
-        ).to(self.tables.rotations.device)
-        return Model.of(fields, self.tables, self.encoder.n_inputs if self.encoder else 0, settings, grown=True)
+        tables, envelope = self.tables, self.fields[0].envelope.cpu()
+        fields = new_fields(
+            settings,
+            grown=True,
+            latent_dims=tables.latent_dims,
+            envelope=envelope,
+            device=tables.rotations.device,
+        )
+        return Model.of(fields, tables, self._encoder_inputs(), settings, grown=True)
+
+    def _encoder_inputs(self) -> int:
+        return self.encoder.n_inputs if self.encoder else 0
+
+    def field_weights(self) -> nn.ModuleList:
+        """All fields as one module, by which their weights are saved, loaded and checked."""
+        return nn.ModuleList(self.fields)
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the fields."""
@@ -71,8 +81,11 @@ class Model:
     def dense_parameters(self) -> list[nn.Parameter]:
         return [p for group in self.dense_optimiser.param_groups for p in group["params"]]
 
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [self.dense_optimiser, *self.table_optimisers]
+
     def zero_gradients(self) -> None:
-        for optimiser in (self.dense_optimiser, *self.table_optimisers):
+        for optimiser in self.optimisers():
             optimiser.zero_grad()
 
     def step(self) -> None:
@@ -80,3 +93,14 @@ class Model:
         for optimiser in self.table_optimisers:
             if any(p.grad is not None for group in optimiser.param_groups for p in group["params"]):
                 optimiser.step()
+
+
+def new_fields(
+    settings: Settings, *, grown: bool, latent_dims: tuple[int, ...], envelope: torch.Tensor, device: torch.device
+) -> list[Field]:
+    """One field for each class, drawn at random."""
+    stage = settings.stage(grown)
+    return [
+        Field(stage.features, stage.width, stage.depth, d, settings.feature_sigma, envelope).to(device)
+        for d in latent_dims
+    ]

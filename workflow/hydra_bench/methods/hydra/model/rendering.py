@@ -31,11 +31,11 @@ def render_hartleys(field: Field, l: int, latents: Sequence[torch.Tensor | None]
     for start in range(0, len(latents), _LATENTS):
         some = latents[start : start + _LATENTS]
         grids = torch.zeros(len(some), box**3, device=device)
-        for places, part in zip(inside.nonzero()[:, 0].split(_CHUNK), points.split(_CHUNK), strict=True):
+        for voxels, part in zip(inside.nonzero()[:, 0].split(_CHUNK), points.split(_CHUNK), strict=True):
             embedded = field.embedded(part[None])
             for grid, latent in zip(grids, some, strict=True):
                 z = None if latent is None else latent[None]
-                grid[places] = field.at_latents(embedded, part[None], z)[0]
+                grid[voxels] = field.at_latents(embedded, part[None], z)[0]
         yield from grids.reshape(-1, box, box, box)
 
 

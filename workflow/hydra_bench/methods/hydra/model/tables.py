@@ -6,7 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from hydra_bench.core.types import IntArray
 from hydra_bench.physics.rotations import rotation_from_vector
+
+FOUND = ("rotations", "shifts_px", "errors", "posteriors")
+"""The tables that the search fills, by name."""
 
 
 class ParticleTables(nn.Module):
@@ -18,6 +22,11 @@ class ParticleTables(nn.Module):
     the searched rotation and a shift in px that adds to the searched one. Row i·K + k of the flat table is
     particle i in class k.
     """
+
+    rotations: torch.Tensor
+    shifts_px: torch.Tensor
+    errors: torch.Tensor
+    posteriors: torch.Tensor
 
     def __init__(self, n: int, latent_dims: tuple[int, ...]) -> None:
         super().__init__()
@@ -42,8 +51,18 @@ class ParticleTables(nn.Module):
 
     def latent(self, particles: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log standard deviation (B, d_k) each of the latents of particles in class k."""
-        mean, log_sd = self.latents[k](particles).chunk(2, 1)
+        mean, log_sd = self.latent_table(k)(particles).chunk(2, 1)
         return mean, log_sd
+
+    def latent_table(self, k: int) -> nn.Embedding:
+        table = self.latents[k]
+        assert isinstance(table, nn.Embedding)
+        return table
+
+    @torch.no_grad()
+    def store_latents(self, particles: torch.Tensor, k: int, mean: torch.Tensor, log_sd: torch.Tensor) -> None:
+        """Keep latents of particles (B,) in class k, mean and log standard deviation (B, d_k) each."""
+        self.latent_table(k).weight[particles] = torch.cat([mean, log_sd], 1)
 
     @torch.no_grad()
     def store_poses(
@@ -60,7 +79,7 @@ class ParticleTables(nn.Module):
         if not self.latent_dims[k]:
             return None
         weights = self.posteriors[:, k : k + 1]
-        means = self.latents[k].weight[:, : self.latent_dims[k]]
+        means = self.latent_table(k).weight[:, : self.latent_dims[k]]
         return (weights * means).sum(0) / weights.sum().clamp(min=1e-6)
 
     @torch.no_grad()
@@ -68,19 +87,21 @@ class ParticleTables(nn.Module):
         """New tables of the classes `keep` only, posteriors scaled to sum to 1; nothing learned yet is kept."""
         dims = tuple(self.latent_dims[k] for k in keep)
         kept = ParticleTables(self.n, dims).to(self.rotations.device)
-        for name in ("rotations", "shifts_px", "errors", "posteriors"):
+        for name in FOUND:
             getattr(kept, name).copy_(getattr(self, name)[:, keep])
         # A particle of dropped classes alone is open to all that stay.
         kept.posteriors += 1e-6
         kept.posteriors /= kept.posteriors.sum(1, keepdim=True)
         return kept
 
-    def hard_classes(self) -> np.ndarray:
+    def hard_classes(self) -> IntArray:
         """The most probable class of each particle (N,), 0-based."""
-        return self.posteriors.argmax(1).cpu().numpy()
+        classes: IntArray = self.posteriors.argmax(1).cpu().numpy()
+        return classes
 
     def class_sizes(self) -> list[int]:
-        return np.bincount(self.hard_classes(), minlength=self.classes).tolist()
+        sizes: list[int] = np.bincount(self.hard_classes(), minlength=self.classes).tolist()
+        return sizes
 
 
 def _zeros(rows: int, columns: int) -> nn.Embedding:
