@@ -20,6 +20,7 @@ from hydra_bench.methods.hydra.data.frequencies import Frequencies
 from hydra_bench.methods.hydra.data.images import ImageBatch, ImageSource
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.model.rendering import slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley
@@ -79,7 +80,8 @@ def tiny(**changes: Any) -> Settings:
 
 
 def run(stack: Stack, settings: Settings, seed: int = 5, **more: Any) -> Run:
-    return train(stack, settings, seed, CPU, **more)
+    given = more.pop("given", None)
+    return train(TrainingInput(stack, settings, seed, given), CPU, **more)
 
 
 def source_of(stack: Stack, frequencies: Frequencies, settings: Settings = PLAIN, n_low: int = 0) -> ImageSource:

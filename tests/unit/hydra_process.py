@@ -13,7 +13,7 @@ from torch import distributed
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.core.threads import set_threads
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
-from hydra_bench.methods.hydra.fit.likelihood import temperature
+from hydra_bench.methods.hydra.fit.likelihood import softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Run
 
@@ -57,7 +57,7 @@ def parts(parallel: Parallel) -> dict[str, Any]:
         "infinite": infinite,
         "flat": flat,
         "gradients": [p.grad for p in parameters],
-        "temperature": temperature(errors[rank::2], 2.0, parallel),
+        "softening": softening_of(errors[rank::2], 2.0, parallel),
     }
 
 
@@ -90,7 +90,7 @@ def summary(found: Run) -> dict[str, Any]:
         "loss": [row["loss"] for row in found.history.rows],
         "posteriors": tables.posteriors,
         "rotations": tables.rotations,
-        "fields": found.model.fields.state_dict(),
+        "fields": found.model.field_weights().state_dict(),
         "corrections": tables.corrections.weight.detach(),
         "latents": [table.weight.detach() for table in tables.latents],
     }

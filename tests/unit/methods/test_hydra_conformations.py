@@ -46,7 +46,7 @@ def test_a_newton_step_of_a_linear_field_gives_the_posterior(case: Case, batch: 
     u, rest = basis[..., 1:], images - basis[..., 0]
     precision = u.mT @ u + prior * torch.eye(2)
     expected = torch.linalg.solve(precision, (u.mT @ rest[..., None])[..., 0])  # ridge regression on two directions
-    mean, log_sd = newton_step(LinearField(), batch, rotations, shifts, expected + 0.5, len(FREQUENCIES), prior)
+    mean, log_sd = newton_step(LinearField(), batch, (rotations, shifts), expected + 0.5, len(FREQUENCIES), prior)
     torch.testing.assert_close(mean, expected)
     torch.testing.assert_close((-2 * log_sd).exp(), precision.diagonal(dim1=1, dim2=2))
 
@@ -54,16 +54,16 @@ def test_a_newton_step_of_a_linear_field_gives_the_posterior(case: Case, batch: 
 def test_a_newton_step_is_not_longer_than_its_slope_holds(case: Case, batch: ImageBatch) -> None:
     rotations, shifts = torch.from_numpy(case.truth.rotations[:4]), torch.zeros(4, 2, dtype=torch.float64)
     far = torch.full((4, 2), 30.0, dtype=torch.float64)
-    mean, _ = newton_step(LinearField(), batch, rotations, shifts, far, len(FREQUENCIES))
+    mean, _ = newton_step(LinearField(), batch, (rotations, shifts), far, len(FREQUENCIES))
     assert float((mean - far).abs().max()) == pytest.approx(1.0)
 
 
 def test_a_part_of_the_frequencies_stands_for_all(case: Case, batch: ImageBatch) -> None:
     rotations, shifts = torch.from_numpy(case.truth.rotations[:4]), torch.zeros(4, 2, dtype=torch.float64)
     start, n = torch.zeros(4, 2, dtype=torch.float64), len(FREQUENCIES)
-    whole = newton_step(LinearField(), batch, rotations, shifts, start, n)
+    whole = newton_step(LinearField(), batch, (rotations, shifts), start, n)
     twice = ImageBatch(*(torch.cat([x, x], -1) for x in (batch.hartley, batch.ctf)), batch.plane.repeat(2, 1), 32)
-    for a, b in zip(whole, newton_step(LinearField(), twice, rotations, shifts, start, n), strict=True):
+    for a, b in zip(whole, newton_step(LinearField(), twice, (rotations, shifts), start, n), strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -75,12 +75,12 @@ def model_of(latent_dim: int | tuple[int, ...], n: int) -> Model:
 
 def test_latents_move_in_the_classes_that_a_particle_may_belong_to(case: Case, batch: ImageBatch) -> None:
     model = model_of((2, 0), 8)
-    model.fields.double()
+    model.field_weights().double()
     model.tables.double()
     model.tables.posteriors[:] = torch.tensor([0.0, 1.0], dtype=torch.float64)
     model.tables.posteriors[:2] = 0.5
     before = model.tables.latents[0].weight.clone()
-    infer_latents(model, batch, torch.arange(4), len(FREQUENCIES), 1, 1.0, 0.02)
+    infer_latents(model, Settings(latent_prior=1.0, negligible=0.02), batch, torch.arange(4), len(FREQUENCIES), 1)
     moved = (model.tables.latents[0].weight != before).any(1)
     assert moved.tolist() == [True, True, *[False] * 6]
     assert model.tables.latents[1].weight.numel() == 0

@@ -10,7 +10,7 @@ from hydra_cases import CPU, Case, in_double, load_batch
 from hydra_bench.methods.hydra.data.frequencies import Frequencies, random_pairs
 from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit.gradient_steps import Step, class_errors, divergence, learning_step, minibatch_loss
-from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors, temperature
+from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.model import Model
@@ -30,7 +30,7 @@ def model_of(settings: Settings, n: int = 4) -> Model:
     """A model in double precision, away from its start: latents, scores, corrections and posteriors drawn."""
     torch.manual_seed(2)
     model = Model.create(settings, n, FREQUENCIES.count(4), torch.linspace(4, 1, 9), CPU)
-    model.fields.double()
+    model.field_weights().double()
     model.tables.double()
     if model.encoder is not None:
         model.encoder.double()
@@ -47,7 +47,7 @@ def step_of(settings: Settings, softening: float | None, part: int = 100) -> Ste
 
 
 def parameters(model: Model) -> dict[str, torch.nn.Parameter]:
-    named = {f"fields.{name}": p for name, p in model.fields.named_parameters()}
+    named = {f"fields.{name}": p for name, p in model.field_weights().named_parameters()}
     named |= {f"tables.{name}": p for name, p in model.tables.named_parameters() if p.numel()}
     if model.encoder is not None:
         named |= {f"encoder.{name}": p for name, p in model.encoder.named_parameters()}
@@ -196,13 +196,13 @@ def test_classes_left_out_have_no_share() -> None:
     assert torch.isfinite(mixture_loss(errors, torch.zeros(2, 2), 0.1))
 
 
-def test_temperature_scales_with_the_errors() -> None:
+def test_the_softening_scales_with_the_errors() -> None:
     errors, alone = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), Parallel()
-    first = temperature(errors, 2.0, alone)
-    assert temperature(10 * errors, 2.0, alone) == pytest.approx(10 * first, rel=1e-5)
-    assert temperature(errors + 7 * errors[:, :1], 2.0, alone) == pytest.approx(first, rel=1e-5)
-    assert temperature(errors, 4.0, alone) == pytest.approx(first / 2, rel=1e-5)
-    assert temperature(errors[:5], 2.0, alone) is None
+    first = softening_of(errors, 2.0, alone)
+    assert softening_of(10 * errors, 2.0, alone) == pytest.approx(10 * first, rel=1e-5)
+    assert softening_of(errors + 7 * errors[:, :1], 2.0, alone) == pytest.approx(first, rel=1e-5)
+    assert softening_of(errors, 4.0, alone) == pytest.approx(first / 2, rel=1e-5)
+    assert softening_of(errors[:5], 2.0, alone) is None
 
 
 def test_divergence_is_the_integral() -> None:

@@ -70,7 +70,7 @@ def test_every_kind_of_run_ends_consistent(case: Case, changes: dict[str, Any], 
     found = run(case.stack, tiny(**changes))
     assert found.model.tables.latent_dims == dims
     check_consistent(found, 60)
-    assert all(torch.isfinite(p).all() for p in found.model.fields.parameters())
+    assert all(torch.isfinite(p).all() for p in found.model.field_weights().parameters())
     moved = [bool(table.weight.abs().max() > 0) for table, d in zip(found.model.tables.latents, dims, strict=True) if d]
     assert all(moved)
 

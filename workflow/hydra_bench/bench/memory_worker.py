@@ -16,8 +16,9 @@ import torch
 
 from hydra_bench.core.threads import set_threads
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.run_state import Progress, Run
 from hydra_bench.methods.hydra.fit.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.particles import read_particles
 
@@ -30,11 +31,10 @@ def peak_GB() -> float:
     """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
-    peak_kib = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
-    if peak_kib is None:
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak_kib = largest / 1024 if sys.platform == "darwin" else largest
-    return round(peak_kib * 1024 / 1e9, 3)
+    in_bytes = 1 if sys.platform == "darwin" else 1024
+    otherwise = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_bytes
+    peak = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), otherwise)
+    return round(peak / 1e9, 3)
 
 
 def main(task: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
     set_threads(task["threads"], device.type)
     stack = read_particles(task["star"])
     before = peak_GB()
-    run = start(stack, Settings.from_parameters(task["parameters"]), 0, device, Parallel(), None)
+    run = start(TrainingInput(stack, Settings.from_parameters(task["parameters"])), device, Parallel())
     phases = {"start": peak_GB()}
     for phase in ("pretrain", "search", "decode"):
         if work_on_part(run, phase, task["images"]):
@@ -55,19 +55,19 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
 
 def work_on_part(run: Run, phase: str, images: int) -> bool:
     """The last epoch of a phase, at its highest resolution, on some of the images; False if there is no such phase."""
-    places = [place for place, epoch in enumerate(run.schedule) if epoch.phase == phase]
-    if not places:
+    numbers = [number for number, epoch in enumerate(run.schedule) if epoch.phase == phase]
+    if not numbers:
         return False
     # The first epoch's beginning, which sets the phase up, and the first search, which has all fields.
-    for place in sorted({places[0], places[-1]}):
-        run.place.epoch, run.place.chunk = place, 0
-        epoch = run.schedule[place]
+    for number in sorted({numbers[0], numbers[-1]}):
+        run.progress = Progress(epoch=number)
+        epoch = run.schedule[number]
         begin_epoch(run, epoch)
         set_epoch(run, epoch)
         seen = 0
         for particles in epoch_chunks(run, epoch):
             work_on(run, epoch, particles)
-            run.place.chunk += 1
+            run.progress.chunk += 1
             seen += len(particles)
             if seen >= images:
                 break

@@ -11,11 +11,13 @@ from hydra_bench.bench.definitions import Case
 from hydra_bench.bench.summary import Measurement
 from hydra_bench.bench.training import Clock
 from hydra_bench.core.threads import set_threads
-from hydra_bench.methods.hydra.fit.chunks import classes_to_search, search_plan, search_poses, update_posteriors
+from hydra_bench.core.types import IntArray
+from hydra_bench.methods.hydra.fit.chunks import find_poses_and_classes
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.run_state import Draws, Run
+from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.schedule import Epoch
 from hydra_bench.methods.hydra.fit.train import epoch_chunks, set_epoch, start
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 
 
 def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:
@@ -26,9 +28,9 @@ def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:
     dataset, settings = bench.dataset(case.dataset), case.settings()
     set_threads(1, bench.device.type)
     try:
-        run = start(dataset.stack, settings, 0, bench.device, Parallel(), None)
-        run.place.epoch = next(i for i, epoch in enumerate(run.schedule) if epoch.phase == "search")
-        epoch = run.schedule[run.place.epoch]
+        run = start(TrainingInput(dataset.stack, settings), bench.device, Parallel())
+        run.progress.epoch = next(i for i, epoch in enumerate(run.schedule) if epoch.phase == "search")
+        epoch = run.schedule[run.progress.epoch]
         set_epoch(run, epoch)
         chunks = epoch_chunks(run, epoch)
         search_only(run, epoch, chunks[0], 0)  # the first call allocates and sets up what later ones find
@@ -41,7 +43,7 @@ def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:
         set_threads(bench.threads, bench.device.type)
 
 
-def _search_images(bench: Bench, run: Run, epoch: Epoch, chunks: list[np.ndarray], wanted: int) -> tuple[Clock, int]:
+def _search_images(bench: Bench, run: Run, epoch: Epoch, chunks: list[IntArray], wanted: int) -> tuple[Clock, int]:
     """Search whole chunks until enough images were searched; what that took, and how many they were."""
     images, began = 0, Clock.now(bench.device)
     for number, particles in enumerate(chunks):
@@ -52,11 +54,7 @@ def _search_images(bench: Bench, run: Run, epoch: Epoch, chunks: list[np.ndarray
     return Clock.now(bench.device) - began, images
 
 
-def search_only(run: Run, epoch: Epoch, particles: np.ndarray, number: int) -> None:
-    """What `search_chunk` of the training does before its gradient steps."""
-    draws = Draws.of(run.seed, run.place.epoch, number, 0)
-    plan, members = search_plan(run, epoch, draws), run.tensor(particles)
-    active = classes_to_search(run, members, np.ones(len(particles), dtype=bool), epoch.number)
-    batch = run.source.load(particles, slice(None, run.frequencies.count(epoch.l)))
-    search_poses(run, batch, members, active, epoch, plan, draws.rng)
-    update_posteriors(run, members, active, epoch.number)
+def search_only(run: Run, epoch: Epoch, particles: IntArray, number: int) -> None:
+    """All of a chunk's search but its gradient steps, in every class."""
+    run.progress.chunk = number
+    find_poses_and_classes(run, epoch, Chunk.of(run, particles), explored=np.ones(len(particles), dtype=bool))

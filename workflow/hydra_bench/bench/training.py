@@ -19,6 +19,7 @@ from hydra_bench.core.files import read_json
 from hydra_bench.methods.bounds.backprojection import run_backprojection
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.output.reconstruction import write_reconstruction
 from hydra_bench.methods.hydra.settings import Settings
@@ -132,7 +133,8 @@ def true_ari(tables: ParticleTables, truth: Truth) -> float:
 def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: int, device: torch.device) -> Trained:
     """Train; the truth is for the ARI of each epoch and is not shown to the training."""
     watch = Watch(device, truth, Clock.now(device), min(settings.pretrain_images, len(stack)))
-    run = train(stack, settings, seed, device, report=watch.report, advance=watch.advance)
+    start_from = TrainingInput(stack, settings, seed)
+    run = train(start_from, device, report=watch.report, advance=watch.advance)
     return Trained(run, watch.used(), watch.before_epochs, watch.epochs)
 
 

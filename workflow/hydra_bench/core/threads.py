@@ -35,7 +35,8 @@ def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> 
     if keep_memory:
         keep_freed_memory()
     torch.use_deterministic_algorithms(mode=device == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # 4 % of the time; nothing reads what it did not write
+    # 4 % of the time; nothing reads what it did not write. (torch makes this attribute as it is imported.)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # The first call of MKL's vector functions on new threads may differ from all later ones in the last digits
     # (seen with torch 2.13: sqrt, in about a third of the processes); this call's results are thrown away.
     for function in (torch.sqrt, torch.exp, torch.sin, torch.cos, torch.log):

@@ -42,7 +42,7 @@ class Frequencies:
         return int((self.plane.square().sum(1) <= l * l).sum())
 
     def pixels(self, box_px: int) -> torch.Tensor:
-        """Places (n,) of the frequencies in a flattened centred transform of a box of this size or larger."""
+        """Indices (n,) of the frequencies in a flattened centred transform of a box of this size or larger."""
         kx, ky = self.plane[:, 0].long(), self.plane[:, 1].long()
         return (ky + box_px // 2) * box_px + kx + box_px // 2
 
@@ -56,7 +56,7 @@ def largest_l(box_px: int) -> int:
 
 
 def random_pairs(n: int, m: int, generator: torch.Generator) -> torch.Tensor:
-    """Places (about m,) of random frequencies of the first n, rising, each beside its negative; all n for m = 0."""
+    """Indices (about m,) of random frequencies of the first n, rising, each beside its negative; all n for m = 0."""
     if not 0 < m < n:
         return torch.arange(n)
     pairs = torch.randperm(n // 2, generator=generator)[: max(1, m // 2)].sort().values
@@ -65,7 +65,8 @@ def random_pairs(n: int, m: int, generator: torch.Generator) -> torch.Tensor:
 
 def swap_negatives(x: torch.Tensor) -> torch.Tensor:
     """x (..., n) with each entry replaced by that of the negative frequency."""
-    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    swapped: torch.Tensor = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return swapped
 
 
 def centred_images(hartley: torch.Tensor, shifts_px: torch.Tensor, plane: torch.Tensor, box_px: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.data.frequencies import Frequencies
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import hartley
@@ -40,9 +41,10 @@ class ImageBatch:
         """Some of the particles."""
         return ImageBatch(self.hartley[rows], self.ctf[rows], self.plane, self.box_px)
 
-    def at(self, places: torch.Tensor | slice) -> ImageBatch:
-        """Some of the frequencies."""
-        return ImageBatch(self.hartley[:, places], self.ctf[:, places], self.plane[places], self.box_px)
+    def at(self, frequencies: torch.Tensor | slice) -> ImageBatch:
+        """Some of the frequencies, by their indices."""
+        some = frequencies
+        return ImageBatch(self.hartley[:, some], self.ctf[:, some], self.plane[some], self.box_px)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Preparation:
         return images if self.window is None else images * self.window
 
 
-def prepare(stack: Stack, settings: Settings, sample: np.ndarray, device: torch.device) -> Preparation:
+def prepare(stack: Stack, settings: Settings, sample: IntArray, device: torch.device) -> Preparation:
     """Noise is measured where there should be no particle: outside the circle that the box holds."""
     box = stack.box_px
     background = radius_in_half_boxes(box) > 1
@@ -107,18 +109,18 @@ class ImageSource:
     def __len__(self) -> int:
         return len(self._stack)
 
-    def load(self, particles: np.ndarray, places: torch.Tensor | slice) -> ImageBatch:
-        """The given particles (B,) on some of the frequencies."""
-        places = places if isinstance(places, slice) else places.to(self._device)
-        prefix = isinstance(places, slice) and places.start is None and places.stop <= self._low.shape[1]
-        if prefix and self._known[particles].all():
-            coefficients = self._low[torch.from_numpy(particles), places].to(self._device)
+    def load(self, particles: IntArray, chosen: torch.Tensor | slice) -> ImageBatch:
+        """The given particles (B,) on some of the frequencies, chosen by their indices."""
+        chosen = chosen if isinstance(chosen, slice) else chosen.to(self._device)
+        kept = isinstance(chosen, slice) and chosen.start is None and chosen.stop <= self._low.shape[1]
+        if kept and self._known[particles].all():
+            coefficients = self._low[torch.from_numpy(particles), chosen].to(self._device)
         else:
-            coefficients = self._transform(particles)[:, places]
-        ctf = self._stack.transfer(particles, self._per_A[places])
-        return ImageBatch(coefficients, ctf, self.frequencies.plane[places], self.frequencies.box_px)
+            coefficients = self._transform(particles)[:, chosen]
+        ctf = self._stack.transfer(particles, self._per_A[chosen])
+        return ImageBatch(coefficients, ctf, self.frequencies.plane[chosen], self.frequencies.box_px)
 
-    def _transform(self, particles: np.ndarray) -> torch.Tensor:
+    def _transform(self, particles: IntArray) -> torch.Tensor:
         images = torch.from_numpy(self._stack.read_images(particles)).to(self._device)
         coefficients = hartley(self._prepare(images), 2).flatten(1)[:, self._pixels] / self._stack.box_px
         n_low = self._low.shape[1]

@@ -11,6 +11,7 @@ from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.tables import ParticleTables
+from hydra_bench.methods.hydra.settings import Settings
 
 _STEP = 0.3
 """Length, in standard deviations of the prior, of the differences by which a field's slope in its latents is taken:
@@ -25,13 +26,15 @@ _KNOWN = 0.25
 it. The latents of species that do not move are noise: poses searched in them would fit that, and so would classes."""
 
 
-def representatives(
-    tables: ParticleTables, k: int, count: int, rng: np.random.Generator
-) -> list[torch.Tensor] | list[None]:
+Latents = list[torch.Tensor | None]
+"""Some latents (d_k,) of a class; [None] is the one conformation of a rigid class."""
+
+
+def representatives(tables: ParticleTables, k: int, count: int, rng: np.random.Generator) -> Latents:
     """Up to `count` latents (d_k,) of class k: centres of k-means of its particles' latents, where these are known.
 
     The mean alone where that is all there is: in a class whose latents are not known, or that is too small to tell.
-    [None] is the one conformation of a rigid class. Drawn anew at each call, so that borders between them move.
+    Drawn anew at each call, so that borders between them move.
     """
     mean = tables.mean_latent(k)
     if mean is None or count == 1:
@@ -40,59 +43,59 @@ def representatives(
     own = rng.choice(own, min(len(own), _SAMPLE), replace=False)
     means, log_sds = (part.detach() for part in tables.latent(torch.from_numpy(own).to(mean.device), k))
     known = (2 * log_sds).exp().mean(0) < _KNOWN
-    places = torch.where(known, means, mean).cpu().numpy()
+    distinct = torch.where(known, means, mean).cpu().numpy()
     # Of too few different ones nothing was learned yet, or they are those of a small class.
-    if len(np.unique(places, axis=0)) < 4 * count:
+    if len(np.unique(distinct, axis=0)) < 4 * count:
         return [mean]
-    found = k_means(places, count, seed=int(rng.integers(2**31)), starts=1)
+    found = k_means(distinct, count, seed=int(rng.integers(2**31)), starts=1)
     return list(torch.from_numpy(found.centres).to(mean))
 
 
-def nearest(
-    tables: ParticleTables, k: int, particles: torch.Tensor, centres: list[torch.Tensor] | list[None]
-) -> torch.Tensor:
+def nearest(tables: ParticleTables, k: int, particles: torch.Tensor, centres: Latents) -> torch.Tensor:
     """Which of the centres each particle (B,) is nearest to, by its latent in class k: (B,)."""
     if len(centres) == 1:
         return torch.zeros(len(particles), dtype=torch.long, device=particles.device)
-    return torch.cdist(tables.latent(particles, k)[0].detach(), torch.stack(centres)).argmin(1)
+    several = torch.stack([centre for centre in centres if centre is not None])
+    return torch.cdist(tables.latent(particles, k)[0].detach(), several).argmin(1)
 
 
 @torch.no_grad()
 def infer_latents(
-    model: Model, batch: ImageBatch, particles: torch.Tensor, n_total: int, part: int, prior: float, negligible: float
+    model: Model, settings: Settings, batch: ImageBatch, particles: torch.Tensor, n_total: int, part: int
 ) -> None:
     """One Newton step of the latents of B particles in every class that they may belong to, at their poses.
 
     `batch` holds a random part of the n_total frequencies, for all of which it stands; `part` particles are worked on
-    at a time; prior: weight of the latents' prior.
+    at a time.
     """
     tables = model.tables
     for k, field in enumerate(model.fields):
         if not tables.latent_dims[k]:
             continue
-        rows = (tables.posteriors[particles, k] > negligible).nonzero()[:, 0]
+        rows = (tables.posteriors[particles, k] > settings.negligible).nonzero()[:, 0]
         for some in rows.split(part):
             mean, _ = tables.latent(particles[some], k)
             rotations, shifts = tables.pose(particles[some], k)
-            found = newton_step(field, batch.take(some), rotations, shifts, mean, n_total, prior)
-            tables.latents[k].weight[particles[some]] = torch.cat(found, 1)
+            found = newton_step(field, batch.take(some), (rotations, shifts), mean, n_total, settings.latent_prior)
+            tables.store_latents(particles[some], k, *found)
 
 
 def newton_step(
     field: Field,
     batch: ImageBatch,
-    rotations: torch.Tensor,
-    shifts: torch.Tensor,
+    poses: tuple[torch.Tensor, torch.Tensor],
     latents: torch.Tensor,
     n_total: int,
     prior: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and log standard deviation (B, d) of the latents' posterior, from where they are now (B, d).
 
+    poses : rotations (B, 3, 3) and shifts (B, 2) in px. n_total : as in `infer_latents`. prior : weight of the prior.
     With the slope J = C ∂V/∂z and the residual r = Y(t) - C·V, sums over all frequencies, the posterior is normal with
     precision H = JᵀJ + λ where the field is linear in z, and its mean H⁻¹(Jᵀr - λz) further. Given deviations are
     those of the best normal distribution without correlations, H_jj^(-1/2).
     """
+    rotations, shifts = poses
     points = batch.plane @ rotations
     embedded = field.embedded(points)
     here = field.at_latents(embedded, points, latents)
@@ -117,9 +120,9 @@ def scale_latents(model: Model) -> None:
     tables = model.tables
     for k, field in enumerate(model.fields):
         own = tables.posteriors[:, k] > 0.5
-        if not tables.latent_dims[k] or int(own.sum()) < 10:
+        if field.latent is None or int(own.sum()) < 10:
             continue
-        mean, log_sd = tables.latents[k].weight.chunk(2, 1)
+        mean, log_sd = tables.latent_table(k).weight.chunk(2, 1)
         scale = (mean[own].square() + (2 * log_sd[own]).exp()).mean(0).sqrt().clamp(min=1e-3)
         mean /= scale
         log_sd -= scale.log()

@@ -13,7 +13,8 @@ from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit.conformations import infer_latents
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.run_state import Draws, Run
+from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
+from hydra_bench.methods.hydra.fit.schedule import Epoch
 from hydra_bench.methods.hydra.model.encoder import Encoded
 from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.model import Model
@@ -39,47 +40,42 @@ class Step:
     parallel: Parallel
 
 
-def learn(
-    run: Run,
-    particles: np.ndarray,
-    batch: ImageBatch | None,
-    n: int,
-    sweeps: int,
-    softening: float | None,
-    draws: Draws,
-    infer: bool = True,
-) -> float:
-    """Sweeps of gradient steps over a chunk on random ones of the first n frequencies; the summed loss.
+def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None) -> float:
+    """Sweeps of gradient steps over a chunk on random ones of the epoch's frequencies; the summed loss.
 
-    infer : whether latents that are found by Newton steps make one first.
-    `batch` holds this process's particles of the chunk on the first n frequencies, if they were loaded already.
+    Where latents are found by Newton steps, one is made first. `batch` holds this process's particles of the chunk on
+    all of the epoch's frequencies, if they were loaded already.
     """
     s, model = run.settings, run.model
-    mine = run.parallel.owns(particles)
-    own, members = particles[mine], run.tensor(particles[mine])
-    stage = s.stage(model.grown)
-    places = random_pairs(n, stage.frequencies, draws.generator)
-    everything = places if len(places) < n else slice(None, n)
-    batch = run.source.load(own, everything) if batch is None else batch.at(everything)
-    low = None if model.encoder is None else run.source.load(own, slice(None, model.encoder.n_inputs))
-    local = torch.from_numpy(np.cumsum(mine) - 1)  # place among the own particles
-    if infer and model.latents_on and s.newton:
-        infer_latents(model, batch, members, n, run.batches.learn, s.latent_prior, s.negligible)
+    n, stage = run.frequencies.count(epoch.l), s.stage(model.grown)
+    drawn = random_pairs(n, stage.frequencies, chunk.generator)
+    used = drawn if len(drawn) < n else slice(None, n)
+    batch = run.source.load(chunk.own, used) if batch is None else batch.at(used)
+    low = None if model.encoder is None else run.source.load(chunk.own, slice(None, model.encoder.n_inputs))
+    if model.latents_on and s.newton and infers_latents(s, epoch):
+        infer_latents(model, s, batch, chunk.members, n, run.batches.learn)
+    softening = run.softening if epoch.phase == "decode" else None
+    row_among_own = torch.from_numpy(np.cumsum(chunk.mine) - 1)
     total = 0.0
-    for _ in range(sweeps):
-        for rows in torch.randperm(len(particles), generator=draws.generator).split(stage.minibatch):
-            here = local[rows[torch.from_numpy(mine)[rows]]].to(run.device)
-            step = Step(s, n, softening, len(rows), run.batches.learn, draws.noise, run.parallel)
+    for _ in range(epoch.sweeps):
+        for rows in torch.randperm(len(chunk.particles), generator=chunk.generator).split(stage.minibatch):
+            here = row_among_own[rows[torch.from_numpy(chunk.mine)[rows]]].to(run.device)
+            step = Step(s, n, softening, len(rows), run.batches.learn, chunk.noise, run.parallel)
             seen = None if low is None else low.take(here)
-            total += learning_step(model, batch.take(here), seen, members[here], step)
+            total += learning_step(model, batch.take(here), seen, chunk.members[here], step)
     return total
+
+
+def infers_latents(settings: Settings, epoch: Epoch) -> bool:
+    """In auto-decoding every other epoch, the last one among them: a Newton step costs half of what a sweep does."""
+    return epoch.phase != "decode" or (settings.decode_epochs - epoch.number) % 2 == 1
 
 
 def class_errors(
     field: Field, batch: ImageBatch, rotations: torch.Tensor, shifts: torch.Tensor, latents: torch.Tensor | None
 ) -> torch.Tensor:
     """½ mean over the batch's frequencies of |C·V(Rᵀk; z) - Y(t)|² for B particles: (B,)."""
-    predicted = batch.ctf * field(batch.plane @ rotations, latents)
+    predicted: torch.Tensor = batch.ctf * field(batch.plane @ rotations, latents)
     return 0.5 * (predicted - centred_images(batch.hartley, shifts, batch.plane, batch.box_px)).square().mean(1)
 
 
@@ -98,7 +94,7 @@ def learning_step(
     model.zero_gradients()
     total = 0.0
     for rows in torch.arange(len(particles), device=particles.device).split(step.part) if len(particles) else ():
-        encoded = model.encoder(low.take(rows)) if model.encoder is not None else None
+        encoded = None if model.encoder is None or low is None else model.encoder(low.take(rows))
         loss, data_term = minibatch_loss(model, batch.take(rows), encoded, particles[rows], step)
         # Of posteriors that are no numbers no class takes part, and the loss is a constant.
         if not loss.requires_grad or not torch.isfinite(loss):
@@ -118,7 +114,8 @@ def minibatch_loss(
     weights = tables.posteriors[particles]
     # With very many classes even an even share is small; some class must always be left.
     negligible = min(s.negligible, 0.5 / tables.classes)
-    columns, prior = [], particles.new_zeros((), dtype=torch.float32)
+    columns: list[torch.Tensor] = []
+    prior = particles.new_zeros((), dtype=torch.float32)
     for k, field in enumerate(model.fields):
         rows = (weights[:, k] > negligible).nonzero()[:, 0]
         column = weights.new_full((len(particles),), torch.inf)
@@ -133,19 +130,21 @@ def minibatch_loss(
             column = column.index_put((rows,), class_errors(field, batch.take(rows), rotations, shifts, latents))
         columns.append(column)
     errors = torch.stack(columns, 1)
-    amortised, gating = encoded is not None and s.gating == "encoder", 0.0
-    scores = encoded.scores if amortised else tables.scores(particles)
+    amortised = encoded is not None and s.gating == "encoder"
+    scores = encoded.scores if encoded is not None and amortised else tables.scores(particles)
+    cost_of_latents = prior * (s.latent_prior / step.n_total)
     if step.softening is None:
         data_term = torch.where(errors.isfinite(), weights * errors, 0.0).sum()
+        total = data_term + cost_of_latents
         if amortised:  # the encoder learns the posteriors that the search found
-            gating = -(weights * torch.log_softmax(scores, 1)).sum()
-    else:
-        softening = step.softening / step.n_total
-        data_term = mixture_loss(errors, scores, softening) * len(particles)
-        if amortised:
-            log_prior = torch.log_softmax(scores.detach(), 1)
-            tables.posteriors[particles] = posteriors(errors.detach(), softening, log_prior)
-    return data_term + prior * (s.latent_prior / step.n_total) + gating, data_term
+            total = total - (weights * torch.log_softmax(scores, 1)).sum()
+        return total, data_term
+    softening = step.softening / step.n_total
+    data_term = mixture_loss(errors, scores, softening) * len(particles)
+    if amortised:
+        log_prior = torch.log_softmax(scores.detach(), 1)
+        tables.posteriors[particles] = posteriors(errors.detach(), softening, log_prior)
+    return data_term + cost_of_latents, data_term
 
 
 def draw_latents(
@@ -158,8 +157,8 @@ def draw_latents(
     tables = model.tables
     if encoded is not None and step.settings.conformations == "encoder":
         mean, log_sd = (part[rows] for part in encoded.latents[k])
-        with torch.no_grad():  # the table keeps the last word, for rendering and output
-            tables.latents[k].weight[particles[rows]] = torch.cat([mean, log_sd], 1)
+        # The table keeps the last word, for rendering and output.
+        tables.store_latents(particles[rows], k, mean, log_sd)
     else:
         mean, log_sd = tables.latent(particles[rows], k)
         if step.settings.newton:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hydra_bench.contracts.given_poses import GivenPoses
-from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.data.frequencies import Frequencies, largest_l
 from hydra_bench.methods.hydra.data.images import ImageSource
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
@@ -22,26 +21,24 @@ from hydra_bench.methods.hydra.fit.conformations import scale_latents
 from hydra_bench.methods.hydra.fit.gradient_steps import learn
 from hydra_bench.methods.hydra.fit.likelihood import most_needed
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.run_state import Draws, Run
-from hydra_bench.methods.hydra.fit.schedule import Epoch, make_schedule
+from hydra_bench.methods.hydra.fit.run_state import Chunk, Progress, Run
+from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.tables import ParticleTables
-from hydra_bench.methods.hydra.settings import Settings
 
 Report = Callable[[dict[str, Any], ParticleTables], None]
+Advance = Callable[[int], object]
 
 
 def train(
-    stack: Stack,
-    settings: Settings,
-    seed: int,
+    start_from: TrainingInput,
     device: torch.device,
     *,
-    given: GivenPoses | None = None,
     checkpointer: Checkpointer | None = None,
     parallel: Parallel | None = None,
     report: Report = lambda row, tables: None,
-    advance: Callable[[int], None] = lambda n: None,
+    advance: Advance = lambda n: None,
 ) -> Run:
     """Train on a stack; a state that the checkpointer holds is taken up where it stopped.
 
@@ -50,18 +47,18 @@ def train(
     checkpointer was asked to stop.
     """
     checkpointer = checkpointer or Checkpointer(None)
-    run = start(stack, settings, seed, device, parallel or Parallel(), given)
+    run = start(start_from, device, parallel or Parallel())
     resume(run, checkpointer, advance)
-    while run.place.epoch < len(run.schedule):
-        epoch = run.schedule[run.place.epoch]
-        if run.place.chunk == 0:
+    while run.progress.epoch < len(run.schedule):
+        epoch = run.schedule[run.progress.epoch]
+        if run.progress.chunk == 0:
             begin_epoch(run, epoch)
         set_epoch(run, epoch)
         chunks = epoch_chunks(run, epoch)
-        while run.place.chunk < len(chunks):
-            particles = chunks[run.place.chunk]
-            run.place.loss += work_on(run, epoch, particles)
-            run.place.chunk += 1
+        while run.progress.chunk < len(chunks):
+            particles = chunks[run.progress.chunk]
+            run.progress.loss += work_on(run, epoch, particles)
+            run.progress.chunk += 1
             run.history.images_seen += len(particles)
             advance(len(particles))
             save_if_due(run, checkpointer)
@@ -69,30 +66,29 @@ def train(
     return run
 
 
-def start(
-    stack: Stack, settings: Settings, seed: int, device: torch.device, parallel: Parallel, given: GivenPoses | None
-) -> Run:
+def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -> Run:
     """Everything before the first epoch: frequencies, images, fields and tables."""
+    settings, stack, seed, box = start_from.settings, start_from.stack, start_from.seed, start_from.box_px
     torch.manual_seed(seed)  # of the fields' and the encoder's first weights
-    box = settings.downsample_px or stack.box_px
     frequencies = Frequencies.of_box(box).to(device)
-    schedule = make_schedule(settings, len(stack), largest_l(box))
+    schedule = start_from.schedule()
     # Only the search comes back to the same images often enough, at few enough frequencies, to keep them.
-    n_low = max([frequencies.count(e.l) for e in schedule if e.phase in ("pretrain", "search")], default=0)
+    n_low = max(frequencies.count(epoch.l) for epoch in schedule if epoch.phase in ("pretrain", "search"))
     source = ImageSource(stack, frequencies, settings, n_low, device, seed)
     n_encoder = frequencies.count(min(settings.l_encoder, largest_l(box)))
     model = Model.create(settings, len(stack), n_encoder, source.signal_envelope(), device)
-    run = Run(settings, seed, device, parallel, schedule, frequencies, source, model)
+    given = start_from.given
     if given is not None:
-        pixel_size_A = stack.box_px * stack.pixel_size_A / box
+        shifts_px = given.shifts_A / start_from.pixel_size_A
         model.tables.rotations[:] = torch.from_numpy(given.rotations).float().to(device)[:, None]
-        model.tables.shifts_px[:] = torch.from_numpy(given.shifts_A / pixel_size_A).float().to(device)[:, None]
-    return run
+        model.tables.shifts_px[:] = torch.from_numpy(shifts_px).float().to(device)[:, None]
+    return Run(settings, seed, device, parallel, schedule, frequencies, source, model)
 
 
 def begin_epoch(run: Run, epoch: Epoch) -> None:
     """What happens once between epochs: spare fields go, auto-decoding begins."""
-    s, run.place.loss = run.settings, 0.0
+    s = run.settings
+    run.progress.loss = 0.0
     over = epoch.phase in ("grow", "refine", "decode") or (epoch.phase == "search" and epoch.number >= s.spare_epochs)
     if over and run.model.tables.classes > s.classes:
         drop_spare_fields(run)
@@ -116,26 +112,23 @@ def set_epoch(run: Run, epoch: Epoch) -> None:
     run.plan_memory(epoch)
 
 
-def epoch_chunks(run: Run, epoch: Epoch) -> list[np.ndarray]:
+def epoch_chunks(run: Run, epoch: Epoch) -> list[IntArray]:
     """The particles of an epoch in random order, in parts."""
-    order = np.random.default_rng([run.seed, 2, run.place.epoch]).permutation(len(run.source))
+    order = np.random.default_rng([run.seed, 2, run.progress.epoch]).permutation(len(run.source))
     if epoch.phase == "pretrain":
         order = order[: run.settings.pretrain_images]
     chunk = run.settings.refine_chunk if epoch.phase == "refine" else run.settings.chunk
     return np.array_split(order, max(1, round(len(order) / chunk)))
 
 
-def work_on(run: Run, epoch: Epoch, particles: np.ndarray) -> float:
+def work_on(run: Run, epoch: Epoch, particles: IntArray) -> float:
     """One chunk of an epoch; the summed loss of this process's particles."""
-    draws = Draws.of(run.seed, run.place.epoch, run.place.chunk, run.parallel.rank)
+    chunk = Chunk.of(run, particles)
     if epoch.phase == "pretrain":
-        return pretrain_chunk(run, epoch, particles, draws)
+        return pretrain_chunk(run, epoch, chunk)
     if epoch.phase in ("search", "refine"):
-        return search_chunk(run, epoch, particles, draws)
-    n, decoding = run.frequencies.count(epoch.l), epoch.phase == "decode"
-    # In auto-decoding every other epoch, the last one among them: a Newton step costs half of what a sweep does.
-    infer = not decoding or (run.settings.decode_epochs - epoch.number) % 2 == 1
-    return learn(run, particles, None, n, epoch.sweeps, run.softening if decoding else None, draws, infer)
+        return search_chunk(run, epoch, chunk)
+    return learn(run, epoch, chunk)
 
 
 def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
@@ -146,14 +139,20 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     run.gather()
     if run.model.latents_on and run.settings.newton:
         scale_latents(run.model)
-    loss = run.place.loss  # of all processes in the first one, which writes the history
-    run.place.epoch, run.place.chunk, run.place.loss = run.place.epoch + 1, 0, 0.0
+    loss = run.progress.loss  # of all processes in the first one, which writes the history
+    run.progress = Progress(epoch=run.progress.epoch + 1)
     if epoch.phase == "pretrain":
         return
     p = tables.posteriors
-    row = {"phase": epoch.phase, "epoch": epoch.number, "l": epoch.l, "loss": loss / n / epoch.sweeps}
-    row |= {"entropy": float(-(p * p.clamp(min=1e-12).log()).sum(1).mean())}
-    row |= {"images_seen": run.history.images_seen, "wall_s": run.wall_s()}
+    row = {
+        "phase": epoch.phase,
+        "epoch": epoch.number,
+        "l": epoch.l,
+        "loss": loss / n / epoch.sweeps,
+        "entropy": float(-(p * p.clamp(min=1e-12).log()).sum(1).mean()),
+        "images_seen": run.history.images_seen,
+        "wall_s": run.wall_s(),
+    }
     row |= {f"size_{k + 1}": size for k, size in enumerate(tables.class_sizes())}
     run.history.rows.append(row)
     if tables.classes > 1:
@@ -185,7 +184,7 @@ def save_if_due(run: Run, checkpointer: Checkpointer) -> None:
         raise Stopped
 
 
-def resume(run: Run, checkpointer: Checkpointer, advance: Callable[[int], None]) -> None:
+def resume(run: Run, checkpointer: Checkpointer, advance: Advance) -> None:
     """Take up a saved state, if there is one."""
     state = checkpointer.load()
     if state is not None:

@@ -59,7 +59,7 @@ class Field(nn.Module):
 
     def _scale(self, points: torch.Tensor) -> torch.Tensor:
         """The envelope at |k|, linear between integers."""
-        radius = points.detach().norm(dim=-1).clamp(max=len(self.envelope) - 1)
+        radius: torch.Tensor = points.detach().norm(dim=-1).clamp(max=len(self.envelope) - 1)
         low = radius.floor().long().clamp(max=len(self.envelope) - 2)
         fraction = radius - low
         return (1 - fraction) * self.envelope[low] + fraction * self.envelope[low + 1]

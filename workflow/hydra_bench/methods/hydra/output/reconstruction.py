@@ -15,6 +15,7 @@ from hydra_bench.contracts.reconstruction import Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import write_map
+from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.run_state import History, Run
 from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.rendering import render_map, render_maps
@@ -30,8 +31,8 @@ def settle_latents(run: Run) -> None:
         return
     for particles in np.array_split(np.arange(len(run.source)), -(-len(run.source) // 500)):
         encoded = encoder(run.source.load(particles, slice(None, encoder.n_inputs)))
-        for table, (mean, log_sd) in zip(tables.latents, encoded.latents, strict=True):
-            table.weight[run.tensor(particles)] = torch.cat([mean, log_sd], 1)
+        for k, (mean, log_sd) in enumerate(encoded.latents):
+            tables.store_latents(run.tensor(particles), k, mean, log_sd)
 
 
 @torch.no_grad()
@@ -51,7 +52,7 @@ def assignments(run: Run, pixel_size_A: float) -> Assignments:
     return Assignments(classes, tables.posteriors.cpu().double().numpy(), rotations, shifts * pixel_size_A, latents)
 
 
-def write_reconstruction(run: Run, pixel_size_A: float, evaluation: np.ndarray, folder: Path) -> None:
+def write_reconstruction(run: Run, pixel_size_A: float, evaluation: IntArray, folder: Path) -> None:
     """Write particles.star, class maps at the mean latents, the listed particles' own maps, the history, fields.pt.
 
     pixel_size_A : of the box that the run worked in, which maps are written at.
@@ -84,7 +85,7 @@ def write_history(history: History, folder: Path) -> None:
 class SavedFields:
     """Trained fields, and the box and pixel size that their maps have."""
 
-    fields: nn.ModuleList
+    fields: list[Field]
     box_px: int
     pixel_size_A: float
 
@@ -95,7 +96,7 @@ def write_fields(run: Run, pixel_size_A: float, folder: Path) -> None:
         "latent_dims": list(run.model.tables.latent_dims),
         "box_px": run.frequencies.box_px,
         "pixel_size_A": pixel_size_A,
-        "weights": {name: weight.cpu() for name, weight in run.model.fields.state_dict().items()},
+        "weights": {name: weight.cpu() for name, weight in run.model.field_weights().state_dict().items()},
     }
     # Given a path, torch.save puts its name, a temporary one here, into the file.
     with atomic(folder / FIELDS_NAME) as temporary, open(temporary, "wb") as file:
@@ -110,9 +111,10 @@ def read_fields(folder: Path) -> SavedFields:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         envelope = content["weights"]["0.envelope"]
-        dims = content["latent_dims"]
-        fields = nn.ModuleList(Field(*content["shape"], d, 1.0, envelope) for d in dims)
-        fields.load_state_dict(content["weights"])
+        n_features, width, depth = content["shape"]
+        # The spread of the features is in the weights.
+        fields = [Field(n_features, width, depth, d, 1.0, envelope) for d in content["latent_dims"]]
+        nn.ModuleList(fields).load_state_dict(content["weights"])
     except Exception as error:  # whatever unpickling or a missing key raises
         raise InputError(f"{path}: not readable as fields ({' '.join(str(error).split())[:120]})") from None
     return SavedFields(fields, content["box_px"], content["pixel_size_A"])

@@ -17,6 +17,7 @@ from hydra_bench.core.files import atomic
 from hydra_bench.core.k_means import k_means
 from hydra_bench.core.mrc import write_map
 from hydra_bench.core.star import read_star
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.methods.hydra.model.rendering import render_maps
 from hydra_bench.methods.hydra.output.reconstruction import SavedFields, read_fields
 
@@ -26,8 +27,8 @@ class FinishedRun:
     """A run's fields, and its particles' classes (N,), 0-based, and latents (N, d)."""
 
     saved: SavedFields
-    classes: np.ndarray
-    latents: np.ndarray
+    classes: IntArray
+    latents: FloatArray
 
     @classmethod
     def read(cls, folder: Path) -> FinishedRun:
@@ -37,7 +38,7 @@ class FinishedRun:
         found = read_assignments(folder, 0 if table is None else len(table))
         return cls(saved, found.classes, found.latents)
 
-    def class_latents(self, k: int) -> np.ndarray:
+    def class_latents(self, k: int) -> FloatArray:
         """Latents (n, d_k) of the particles of class k. Raises InputError if there is nothing to walk along."""
         n_classes = len(self.saved.fields)
         if not 0 <= k < n_classes:
@@ -50,7 +51,7 @@ class FinishedRun:
         return latents
 
 
-def principal_path(latents: np.ndarray, component: int, points: int) -> np.ndarray:
+def principal_path(latents: FloatArray, component: int, points: int) -> FloatArray:
     """Latents (points, d) along a principal component (from 1), between the 5th and 95th percentile.
 
     The sign of the component is fixed by its largest entry, which is made positive. Raises InputError.
@@ -62,11 +63,12 @@ def principal_path(latents: np.ndarray, component: int, points: int) -> np.ndarr
     centre = latents.mean(0)
     direction = np.linalg.svd(latents - centre, full_matrices=False)[2][component - 1]
     direction = direction * np.sign(direction[np.abs(direction).argmax()])
-    ends = np.percentile((latents - centre) @ direction, [5, 95])
-    return centre + np.linspace(*ends, points)[:, None] * direction
+    first, last = np.percentile((latents - centre) @ direction, [5, 95])
+    path: FloatArray = centre + np.linspace(first, last, points)[:, None] * direction
+    return path
 
 
-def centres_path(latents: np.ndarray, centres: int, between: int, seed: int = 0) -> np.ndarray:
+def centres_path(latents: FloatArray, centres: int, between: int, seed: int = 0) -> FloatArray:
     """K-means centres, each moved to its nearest particle, in the order of a walk, `between` points between each two.
 
     The walk starts at the centre farthest along the first principal component and goes to the nearest one left.
@@ -87,7 +89,7 @@ def centres_path(latents: np.ndarray, centres: int, between: int, seed: int = 0)
     return np.concatenate([*steps, walk[-1][None]])
 
 
-def write_volumes(run: FinishedRun, k: int, latents: np.ndarray, folder: Path) -> None:
+def write_volumes(run: FinishedRun, k: int, latents: FloatArray, folder: Path) -> None:
     """Render class k at latents (m, d_k): <class>_<number>.mrc, and latents.csv that says which is which."""
     field = run.saved.fields[k]
     if latents.shape[1] != field.latent_dim:
