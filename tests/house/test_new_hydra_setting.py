@@ -24,8 +24,8 @@ BY_HAND = {
         "    search_images: OneOrMore | None = None\n",
     ),
     PACKAGE / "methods/hydra/fit/schedule.py": (
-        'Epoch("pretrain", 0, schedule[0], 1)',
-        'Epoch("pretrain", 0, schedule[0], s.pretrain_sweeps)',
+        'Epoch("pretrain", 0, coarse[0], 1)',
+        'Epoch("pretrain", 0, coarse[0], s.pretrain_sweeps)',
     ),
 }
 """The files that are changed, and what in each."""

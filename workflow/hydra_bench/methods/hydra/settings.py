@@ -46,13 +46,13 @@ Numbers = Annotated[tuple[OneOrMore, ...], Field(min_length=1)]
 
 @plain_dataclass(frozen=True)
 class Stage:
-    """Fields, and gradient steps: particles and frequencies in each (0 is all), learning rates of fields and poses."""
+    """The settings that larger fields have of their own, under the same names with `fine_` before them."""
 
     features: int
     width: int
     depth: int
     minibatch: int
-    frequencies: int
+    frequencies_per_step: int
     learning_rate: float
     pose_learning_rate: float
 
@@ -263,47 +263,8 @@ class Settings:
 
     def stage(self, grown: bool) -> Stage:
         """Size of fields and of steps: those of the search, or of the larger fields that come after it."""
-        if grown:
-            return Stage(
-                self.fine_features,
-                self.fine_width,
-                self.fine_depth,
-                self.fine_minibatch,
-                self.fine_frequencies_per_step,
-                self.fine_learning_rate,
-                self.fine_pose_learning_rate,
-            )
-        return Stage(
-            self.features,
-            self.width,
-            self.depth,
-            self.minibatch,
-            self.frequencies_per_step,
-            self.learning_rate,
-            self.pose_learning_rate,
-        )
-
-    def sweeps(self, epoch: int) -> int:
-        """Sweeps of gradient steps over every searched chunk of a search epoch."""
-        steps = self.steps_per_search
-        return steps if isinstance(steps, int) else steps[min(epoch, len(steps) - 1)]
-
-    def search_schedule(self, n_particles: int, l_max: int) -> tuple[int, ...]:
-        """The resolution of each search epoch. Raises InputError for one beyond l_max, unless l_to_nyquist."""
-        schedule = self.l_schedule
-        if self.search_images:
-            epochs = max(1, -(-self.search_images // n_particles))
-            schedule = tuple(schedule[e * len(schedule) // epochs] for e in range(epochs))
-        return self._fitted("l_schedule", schedule, l_max)
-
-    def fine_schedule(self, l_max: int) -> tuple[int, ...]:
-        """The resolution of each epoch of refinement. Raises InputError likewise."""
-        return self._fitted("refine_schedule", self.refine_schedule, l_max)
-
-    def _fitted(self, name: str, schedule: tuple[int, ...], l_max: int) -> tuple[int, ...]:
-        if max(schedule, default=0) > l_max and not self.l_to_nyquist:
-            raise InputError(f"{name}: {max(schedule)}; this box allows 1 to {l_max}")
-        return tuple(min(l, l_max) for l in schedule)
+        names = [field.name for field in fields(Stage)]
+        return Stage(**{name: getattr(self, f"fine_{name}" if grown else name) for name in names})
 
 
 @cache

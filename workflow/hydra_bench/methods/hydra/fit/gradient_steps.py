@@ -48,7 +48,7 @@ def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None)
     """
     s, model = run.settings, run.model
     n, stage = run.frequencies.count(epoch.l), s.stage(model.grown)
-    drawn = random_pairs(n, stage.frequencies, chunk.generator)
+    drawn = random_pairs(n, stage.frequencies_per_step, chunk.generator)
     used = drawn if len(drawn) < n else slice(None, n)
     batch = run.source.load(chunk.own, used) if batch is None else batch.at(used)
     low = None if model.encoder is None else run.source.load(chunk.own, slice(None, model.encoder.n_inputs))

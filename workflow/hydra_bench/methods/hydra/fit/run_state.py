@@ -105,7 +105,7 @@ class Run:
         s, stage = self.settings, self.settings.stage(self.model.grown)
         n, n_rotations, n_shifts = self.frequencies.count(epoch.l), len(self.base), s.shift_points**2
         n_coarse = self.frequencies.count(min(epoch.l, s.l_coarse))
-        n_learn = min(n, stage.frequencies or n)
+        n_learn = min(n, stage.frequencies_per_step or n)
         coarse = 4 * (n_shifts * (n_rotations + 2 * n_coarse) + 3 * n_rotations)
         fine = 4 * max(s.keep) * 7 * (6 * n + 2 * 9)
         layers = 2 * stage.features + (2 * stage.depth + 3) * stage.width + 16

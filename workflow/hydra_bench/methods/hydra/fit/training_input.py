@@ -38,7 +38,7 @@ class TrainingInput:
             )
         if s.downsample_px is not None and s.downsample_px > stack.box_px:
             raise InputError(f"downsample_px: {s.downsample_px}; the stack's box of {stack.box_px} or less is allowed")
-        s.search_schedule(len(stack), largest_l(self.box_px))
+        self.schedule()
         if (s.poses == "search") != (self.given is None):
             raise InputError(f"poses: {s.poses}; {'no poses were given' if self.given is None else 'poses were given'}")
 

@@ -32,7 +32,7 @@ class Model:
     def create(cls, settings: Settings, n: int, n_encoder: int, envelope: torch.Tensor, device: torch.device) -> Model:
         """Fields and tables of N particles as the search starts with; n_encoder frequencies feed the encoder."""
         dims = settings.latent_dims(settings.fields_at_start)
-        fields = new_fields(settings, grown=False, latent_dims=dims, envelope=envelope, device=device)
+        fields = new_fields(settings, False, dims, envelope.to(device))
         return cls.of(fields, ParticleTables(n, dims).to(device), n_encoder, settings)
 
     @classmethod
@@ -57,15 +57,8 @@ class Model:
 
     def with_larger_fields(self, settings: Settings) -> Model:
         """New fields of the fine size for the same classes and tables; the optimisers start anew."""
-        tables, envelope = self.tables, self.fields[0].envelope.cpu()
-        fields = new_fields(
-            settings,
-            grown=True,
-            latent_dims=tables.latent_dims,
-            envelope=envelope,
-            device=tables.rotations.device,
-        )
-        return Model.of(fields, tables, self._encoder_inputs(), settings, grown=True)
+        fields = new_fields(settings, True, self.tables.latent_dims, self.fields[0].envelope)
+        return Model.of(fields, self.tables, self._encoder_inputs(), settings, grown=True)
 
     def _encoder_inputs(self) -> int:
         return self.encoder.n_inputs if self.encoder else 0
@@ -95,12 +88,8 @@ class Model:
                 optimiser.step()
 
 
-def new_fields(
-    settings: Settings, *, grown: bool, latent_dims: tuple[int, ...], envelope: torch.Tensor, device: torch.device
-) -> list[Field]:
-    """One field for each class, drawn at random."""
-    stage = settings.stage(grown)
-    return [
-        Field(stage.features, stage.width, stage.depth, d, settings.feature_sigma, envelope).to(device)
-        for d in latent_dims
-    ]
+def new_fields(settings: Settings, grown: bool, latent_dims: tuple[int, ...], envelope: torch.Tensor) -> list[Field]:
+    """One field for each class, drawn at random, on the envelope's device."""
+    stage, sigma = settings.stage(grown), settings.feature_sigma
+    fields = [Field(stage.features, stage.width, stage.depth, d, sigma, envelope.cpu()) for d in latent_dims]
+    return [field.to(envelope.device) for field in fields]
