@@ -47,7 +47,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert text.count(before) == 1
         (copy / path).write_text(text.replace(before, after))
     run(copy, "hydra_bench.methods.hydra.settings_tables")
-    run(copy, "hydra_bench.config.configuration", "config/README.md")
+    run(copy, "hydra_bench.config.key_tables", "config/README.md")
     return copy
 
 
