@@ -30,14 +30,13 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Returns 1 if a case failed, 0 otherwise, bars met or not."""
-    import torch
-
     from hydra_bench.bench.cases import run_case
     from hydra_bench.bench.context import Bench
     from hydra_bench.bench.definitions import CASES_PATH, load_cases
     from hydra_bench.bench.machine import busy_warning, circumstances, describe_machine
     from hydra_bench.bench.results import Results
-    from hydra_bench.methods.hydra.run import choose_device
+    from hydra_bench.methods.hydra.fit.parallel import choose_device
+    from hydra_bench.methods.hydra.run import prepare_device
 
     names = [name.strip() for name in args.cases.split(",") if name.strip()]
     cases = load_cases(args.definitions or CASES_PATH, names, _seeds(args.seeds), args.quick)
@@ -51,9 +50,7 @@ def run(args: Namespace) -> int:
     if warning:
         print(f"hydra-bench: warning: {warning}", file=sys.stderr)
     set_threads(args.threads, device.type)
-    if device.type == "cuda":  # as `hydra-bench hydra` does
-        torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("high")
+    prepare_device(device)
     bench = Bench(args.work, args.structures, device, args.threads, 1 if args.quick else args.repeats)
     failed = [case for case in cases if not run_case(bench, case, results, warning)]
     return int(bool(failed))

@@ -19,7 +19,7 @@ from hydra_bench.core.threads import set_threads
 if TYPE_CHECKING:
     from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
     from hydra_bench.methods.hydra.fit.parallel import Parallel
-    from hydra_bench.methods.hydra.run import Job
+    from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.recording import Outcome, Request
 
 HELP = "reconstruct particles by a mixture of neural fields"
@@ -99,8 +99,8 @@ def run(args: Namespace) -> int:
 
     from hydra_bench.contracts.stack import read_evaluation_list
     from hydra_bench.methods.hydra.fit.checkpoint import Stopped
-    from hydra_bench.methods.hydra.fit.parallel import Parallel
-    from hydra_bench.methods.hydra.run import choose_device, run_hydra
+    from hydra_bench.methods.hydra.fit.parallel import Parallel, choose_device
+    from hydra_bench.methods.hydra.run import run_hydra
     from hydra_bench.methods.recording import Request
 
     definition, device = method_definition(args), choose_device(args.device)
@@ -109,23 +109,23 @@ def run(args: Namespace) -> int:
     if args.definition and args.poses_from and waits_in_vain(args.poses_from, args.out, request):
         return 0
     source = definition.get("poses_from")
-    job = read_job(args, definition["parameters"])
+    start_from = read_input(args, definition["parameters"])
     if not args.definition:
-        job.check()
+        start_from.check()
     evaluation = np.zeros(0, dtype=np.int64)
     if args.evaluation_list:
-        evaluation = read_evaluation_list(args.evaluation_list, len(job.stack))
+        evaluation = read_evaluation_list(args.evaluation_list, len(start_from.stack))
     set_threads(args.threads, device.type)
     parallel = Parallel.from_environment(device)
-    checkpointer = open_checkpoint(args, job)
+    checkpointer = open_checkpoint(args, start_from)
 
     def work(folder: Path) -> Outcome:
         try:
-            job.check()
+            start_from.check()
         except InputError as error:
             # In a benchmark every method meets every dataset: one that cannot take a stack has failed on it.
             raise RunFailedError(str(error)) from None
-        outcome = run_hydra(job, evaluation, device, parallel, checkpointer, folder)
+        outcome = run_hydra(start_from, evaluation, device, parallel, checkpointer, folder)
         return outcome if source is None else replace(outcome, notes={**outcome.notes, "poses_from": source})
 
     try:
@@ -216,10 +216,10 @@ def numbers(text: str, kind: Callable[[str], Number], option: str) -> list[Numbe
     return found
 
 
-def read_job(args: Namespace, parameters: dict[str, Any]) -> Job:
+def read_input(args: Namespace, parameters: dict[str, Any]) -> TrainingInput:
     """The settings, the particles, and their poses if they are given. Raises InputError."""
     from hydra_bench.contracts.given_poses import GivenPoses
-    from hydra_bench.methods.hydra.run import Job
+    from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
     from hydra_bench.particles import read_particles, read_poses
 
@@ -236,7 +236,7 @@ def read_job(args: Namespace, parameters: dict[str, Any]) -> Job:
         # The passthrough file belongs to the particles; other poses may bring their own, which is found beside them.
         passthrough = None if args.poses_from else args.passthrough
         given = GivenPoses(*read_poses(args.poses_from or args.particles, stack, passthrough=passthrough))
-    return Job(stack, given, settings, args.seed)
+    return TrainingInput(stack, settings, args.seed, given)
 
 
 def check_out(out: Path) -> None:
@@ -254,13 +254,13 @@ def checkpoint_path(args: Namespace) -> Path:
     return path
 
 
-def open_checkpoint(args: Namespace, job: Job) -> Checkpointer:
+def open_checkpoint(args: Namespace, start_from: TrainingInput) -> Checkpointer:
     """Raises InputError if a checkpoint is there and it was not asked to go on from it."""
     from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 
     path = checkpoint_path(args)
     if path.is_file() and not args.resume:
         raise InputError(f"{path}: the checkpoint of an unfinished run; go on with --resume, or delete it")
-    checkpointer = Checkpointer(path, job.identity(), 60 * args.checkpoint_minutes)
+    checkpointer = Checkpointer(path, start_from.identity(), 60 * args.checkpoint_minutes)
     checkpointer.listen()
     return checkpointer
