@@ -26,7 +26,8 @@ def programs() -> list[str]:
 
 def card(program: str) -> dict[str, Any]:
     """A program's card: what the report says of it, what it may read and what it needs (docs/adding-a-method.md)."""
-    return read_yaml(METHODS_FOLDER / program / "card.yaml")
+    content: dict[str, Any] = read_yaml(METHODS_FOLDER / program / "card.yaml")
+    return content
 
 
 def environment_folder(card: dict[str, Any], environments: Path | str | None) -> Path | None:
@@ -96,4 +97,5 @@ def parameter_schema(program: str) -> Schema:
 
 def filled_parameters(program: str, parameters: dict[str, Any], path: KeyPath = ("parameters",)) -> dict[str, Any]:
     """A program's parameters, checked, with its defaults. Raises KeyPathError for what is wrong."""
-    return filled(parameter_schema(program), parameters, path)
+    complete: dict[str, Any] = filled(parameter_schema(program), parameters, path)
+    return complete

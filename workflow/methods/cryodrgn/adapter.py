@@ -89,14 +89,15 @@ def run_cryodrgn2(task: Task, folder: Path) -> Outcome:
 
 def run_fixed_poses(task: Task, folder: Path) -> Outcome:
     """CryoDRGN: a variational auto-encoder at given poses."""
-    chosen = _Settings("cryodrgn_fixed", "train_vae", task)
+    chosen, poses = _Settings("cryodrgn_fixed", "train_vae", task), task.poses
+    assert poses is not None, "the card says that poses are needed"
     n, out, side = len(task.stack), task.work / _OUTPUT, task.stack.box_px + 1
-    files.write_poses(task.work / _POSES, task.poses.rotations, task.poses.shifts_A, task.stack, unit_px=side)
+    files.write_poses(task.work / _POSES, poses.rotations, poses.shifts_A, task.stack, unit_px=side)
     given = ["--poses", _POSES, "--shuffle-seed", task.seed]
     usable = [e for e in files.epochs_written(out, "z") if e < chosen["num_epochs"]]
     # Poses that were being refined are not in its checkpoints, so such a run begins anew.
     _train(task, chosen, [*given, *_resumed(task, [] if chosen["do_pose_sgd"] else usable)])
-    found = (task.poses.rotations, task.poses.shifts_A)
+    found = (poses.rotations, poses.shifts_A)
     if chosen["do_pose_sgd"] and chosen["num_epochs"] >= chosen["pretrain"]:
         found = files.read_poses(out / "pose.pkl", task.stack, unit_px=side)
     latents = files.read_latents(out / "z.pkl", n, chosen["zdim"], pickles=2)
@@ -137,9 +138,10 @@ class _Settings:
 
 def _search_epochs(chosen: _Settings, n_particles: int) -> int:
     """Epochs of pose search of `abinit`, which its documentation gives as 3 unless asked for otherwise."""
-    if chosen["n_imgs_pose_search"] is not None:
-        return max(2, chosen["n_imgs_pose_search"] // n_particles + 1)
-    return 3 if chosen["epochs_pose_search"] is None else chosen["epochs_pose_search"]
+    images, epochs = chosen["n_imgs_pose_search"], chosen["epochs_pose_search"]
+    if images is not None:
+        return max(2, int(images) // n_particles + 1)
+    return 3 if epochs is None else int(epochs)
 
 
 def _resumed(task: Task, epochs: Sequence[int] = ()) -> list[str]:

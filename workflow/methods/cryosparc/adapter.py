@@ -40,7 +40,7 @@ def run(task: Task, folder: Path) -> Outcome:
         account = read_json(task.work / "jobs.json")
         task.programs.versions["CryoSPARC"] = account["version"]
         files = job_files({"job": str(task.work / "files")})
-    task.departures += departures(account, task)
+    task.departures.extend(departures(account, task))
     notes = import_job(task, folder, files, None)
     return Outcome(0, {"images_seen": "not known", **notes, "jobs": account["steps"]})
 

@@ -102,10 +102,10 @@ def _of_job_json(path: Path | None, task: Task) -> dict[str, Any]:
         task.programs.versions["CryoSPARC"] = version
     spec = content.get("spec")
     kind = content.get("job_type") or content.get("type") or (spec.get("type") if isinstance(spec, dict) else None)
-    times = [_time(content.get(key)) for key in ("started_at", "completed_at")]
+    started, completed = (_time(content.get(key)) for key in ("started_at", "completed_at"))
     notes: dict[str, Any] = {"job_type": kind} if isinstance(kind, str) else {}
-    if None not in times:
-        notes["job_wall_s"] = round((times[1] - times[0]).total_seconds(), 1)
+    if started is not None and completed is not None:
+        notes["job_wall_s"] = round((completed - started).total_seconds(), 1)
     return notes
 
 

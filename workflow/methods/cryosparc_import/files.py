@@ -37,17 +37,17 @@ class JobFiles:
 def job_files(parameters: dict[str, Any]) -> JobFiles:
     """The files that parameters name, or that the folder `job` holds where they name none. Raises InputError."""
     job = _folder(parameters)
-    particles = parameters.get("particles")
-    chosen = _particles(job) if particles is None else _existing(particles, "particles")
-    given = parameters.get("volumes")
-    volumes = _volumes(job) if given is None else tuple(_existing(one, "volumes") for one in given)
-    passthrough = parameters.get("passthrough")
-    if passthrough is not None:
-        found: Path | None = _existing(passthrough, "passthrough")
+    named = {key: parameters[key] for key in ("particles", "passthrough", "volumes") if parameters.get(key) is not None}
+    if job is None:
+        particles = _existing(named["particles"], "particles")
+        folder = particles.parent
     else:
-        found = _passthrough(chosen.parent if job is None else job)
-    json_path = (chosen.parent if job is None else job) / "job.json"
-    return JobFiles(chosen, found, volumes, json_path if json_path.is_file() else None)
+        particles = _existing(named["particles"], "particles") if "particles" in named else _particles(job)
+        folder = job
+    volumes = tuple(_existing(name, "volumes") for name in named["volumes"]) if "volumes" in named else _volumes(folder)
+    passthrough = _existing(named["passthrough"], "passthrough") if "passthrough" in named else _passthrough(folder)
+    json_path = folder / "job.json"
+    return JobFiles(particles, passthrough, volumes, json_path if json_path.is_file() else None)
 
 
 def used_files(parameters: dict[str, Any]) -> list[Path]:
@@ -97,10 +97,8 @@ def _passthrough(job: Path) -> Path | None:
     return names[0] if len(names) == 1 else None
 
 
-def _volumes(job: Path | None) -> tuple[Path, ...]:
+def _volumes(job: Path) -> tuple[Path, ...]:
     """The last map of each class; of a job without classes its one map, not sharpened."""
-    if job is None:
-        return ()
     of_classes: dict[int, Path] = {}
     for path in sorted(job.glob("*_volume.mrc"), key=_iteration):
         if found := _CLASS.search(path.name):

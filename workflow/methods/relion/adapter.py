@@ -114,6 +114,8 @@ def prepare_particles(task: Task) -> None:
         images = f"normalised_{IMAGES_NAME}"
         normalise = ["--norm", "--bg_radius", str(stack.box_px // 2 - 1)]
         task.programs.run(PREPROCESS, "--operate_on", link.name, *normalise, "--operate_out", images, cwd=task.work)
+    assert stack.optics is not None, "a stack of the benchmark has a CTF"
+    assert stack.defocus is not None
     optics, groups = optics_table(stack.optics, stack.box_px, stack.pixel_size_A)
     particles = particle_table(len(stack), stack.defocus, images, groups)
     write_star(task.work / PARTICLES_NAME, {"optics": optics, "particles": particles})
@@ -162,6 +164,7 @@ def averages(task: Task, poses: GivenPoses) -> list[str]:
 
     RELION is not given the poses themselves. Started from the truth it tells what its classification can hold.
     """
+    assert poses.classes is not None, "a run of the benchmark has them"
     found = int(poses.classes.max()) + 1
     if found > task.parameters["classes"]:
         raise RunFailedError(f"parameters.classes: {task.parameters['classes']}; {poses.source} has {found} classes")

@@ -18,6 +18,7 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.mrc import write_map
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.methods.recording import Outcome
 from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius, shift_factors
 from hydra_bench.physics.projection import PADDING, map_from_padded
@@ -56,7 +57,7 @@ def insert_slices(sums: Sums, values: torch.Tensor, weights: torch.Tensor, point
         sums.weight.index_add_(0, index, weights * share)
 
 
-def accumulate(stack: Stack, members: np.ndarray, rotations: np.ndarray, shifts_A: np.ndarray) -> Sums:
+def accumulate(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A: FloatArray) -> Sums:
     """Sums over the given particles; rotations (N, 3, 3) and shifts (N, 2) are of the whole stack."""
     box = stack.box_px
     plane = frequency_plane(box)
@@ -92,23 +93,23 @@ def noise_to_signal(first: Sums, second: Sums, box: int) -> torch.Tensor:
     return (mean_weight * (1 - fsc) / (2 * fsc)).float()[shells]
 
 
-def back_project(stack: Stack, members: np.ndarray, rotations: np.ndarray, shifts_A: np.ndarray) -> np.ndarray:
+def back_project(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A: FloatArray) -> FloatArray:
     """The map (D, D, D) of the given particles of a stack, at the stack's box."""
-    halves = [accumulate(stack, members[h::2], rotations, shifts_A) for h in range(2)]
-    total = halves[0] + halves[1]
-    tau = noise_to_signal(*halves, stack.box_px)
+    first, second = (accumulate(stack, members[h::2], rotations, shifts_A) for h in range(2))
+    total = first + second
+    tau = noise_to_signal(first, second, stack.box_px)
     size = PADDING * stack.box_px
     estimate = (total.data / (total.weight + tau + 1e-6)).reshape(size, size, size)
     return map_from_padded(estimate, stack.box_px).numpy()
 
 
 def run_backprojection(
-    stack: Stack, truth: Truth, evaluation: np.ndarray, labels: str, seed: int, folder: Path
+    stack: Stack, truth: Truth, evaluation: IntArray, labels: str, seed: int, folder: Path
 ) -> Outcome:
     """A bound as a reconstruction: true poses, with `labels` true (the ceiling) or shuffled (the floor)."""
     if labels not in ("true", "shuffled"):
         raise InputError(f"parameters.labels: {labels!r}; true or shuffled is allowed")
-    if truth.rotations is None:
+    if truth.rotations is None or truth.shifts_A is None:
         raise RunFailedError("the reference of these particles has no poses, so there is nothing to back-project at")
     classes = truth.classes if labels == "true" else np.random.default_rng(seed).permutation(truth.classes)
     write_assignments(

@@ -19,6 +19,7 @@ from hydra_bench.contracts.poses import most_probable_class
 from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.mrc import write_map
+from hydra_bench.core.types import ComplexArray, FloatArray, IntArray
 from hydra_bench.methods.bounds.backprojection import back_project
 from hydra_bench.methods.bounds.slices import Slices, read_slices
 from hydra_bench.methods.programs.task import Task
@@ -44,16 +45,17 @@ class Model:
     posteriors (n, K); noise (L,), power of each shell; shares (K,), of each class; maps (K, G³).
     """
 
-    posteriors: np.ndarray
-    noise: np.ndarray
-    shares: np.ndarray
-    maps: np.ndarray
+    posteriors: FloatArray
+    noise: FloatArray
+    shares: FloatArray
+    maps: ComplexArray
     log_likelihood: float = -np.inf
 
 
 def run(task: Task, folder: Path) -> Outcome:
     """The adapter: posteriors at the given poses, and the back-projection of each class's particles."""
     given, n_classes = task.poses, task.parameters["classes"]
+    assert given is not None, "the card says that poses are needed"
     schedule = Schedule(
         tuple(task.parameters["radii"]), *(task.parameters[key] for key in ("iterations", "starts", "most_images"))
     )
@@ -62,7 +64,8 @@ def run(task: Task, folder: Path) -> Outcome:
     none = np.zeros((len(classes), 0))
     write_assignments(folder, Assignments(classes, posteriors, given.rotations, given.shifts_A, none))
     for k in range(n_classes):
-        members, volume = np.flatnonzero(classes == k), np.zeros((task.stack.box_px,) * 3)
+        members = np.flatnonzero(classes == k)
+        volume: FloatArray = np.zeros((task.stack.box_px,) * 3)
         if len(members) > 1:  # the two halves, of which the noise is told
             volume = back_project(task.stack, members, given.rotations, given.shifts_A)
         write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
@@ -71,13 +74,15 @@ def run(task: Task, folder: Path) -> Outcome:
     return Outcome(seen)
 
 
-def classify(stack: Stack, poses: GivenPoses, n_classes: int, seed: int, schedule: Schedule) -> tuple[np.ndarray, int]:
+def classify(stack: Stack, poses: GivenPoses, n_classes: int, seed: int, schedule: Schedule) -> tuple[FloatArray, int]:
     """Posteriors (N, K) of a stack's particles at given poses, and how many images were looked at on the way."""
     rotations, shifts_A = poses.rotations, poses.shifts_A
     generator = np.random.default_rng(seed)
     members = np.sort(generator.permutation(len(stack))[: schedule.most_images])
     radii = [min(radius, stack.box_px // 2 - 1) for radius in schedule.radii]
-    starts = [np.eye(n_classes)[generator.integers(n_classes, size=len(members))] for _ in range(schedule.starts)]
+    starts: list[FloatArray] = [
+        np.eye(n_classes)[generator.integers(n_classes, size=len(members))] for _ in range(schedule.starts)
+    ]
     seen = 0
     for radius in radii:
         slices = read_slices(stack, members, rotations, shifts_A, radius)
@@ -98,7 +103,7 @@ def classify(stack: Stack, poses: GivenPoses, n_classes: int, seed: int, schedul
     return posteriors, seen + len(others)
 
 
-def _all_in_one(slices: Slices) -> tuple[np.ndarray, np.ndarray]:
+def _all_in_one(slices: Slices) -> tuple[FloatArray, FloatArray]:
     """Power (L,) in each shell of the one map of all images, and of what it does not explain of them."""
     ones = np.ones((len(slices), 1))
     power = np.bincount(slices.shells, (np.abs(slices.images) ** 2).mean(0)) / _counts(slices.shells)
@@ -107,8 +112,8 @@ def _all_in_one(slices: Slices) -> tuple[np.ndarray, np.ndarray]:
     return prior[: len(power)], _residual(slices, ones, slices.cut(maps) * slices.ctf)
 
 
-def _learned(slices: Slices, posteriors: np.ndarray, prior: np.ndarray, noise: np.ndarray, iterations: int) -> Model:
-    model = Model(posteriors, noise, posteriors.mean(0), np.zeros(0))
+def _learned(slices: Slices, posteriors: FloatArray, prior: FloatArray, noise: FloatArray, iterations: int) -> Model:
+    model = Model(posteriors, noise, posteriors.mean(0), np.zeros(0, dtype=complex))
     for _ in range(iterations):
         model.maps = _maximised(slices, model.posteriors, model.noise, prior)
         model.posteriors, model.log_likelihood, predicted = _expected(slices, model)
@@ -117,17 +122,18 @@ def _learned(slices: Slices, posteriors: np.ndarray, prior: np.ndarray, noise: n
     return model
 
 
-def _maximised(slices: Slices, posteriors: np.ndarray, noise: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def _maximised(slices: Slices, posteriors: FloatArray, noise: FloatArray, prior: FloatArray) -> ComplexArray:
     """Maps (K, G³) of images (n, P) that belong to them with posteriors (n, K)."""
     weights = posteriors.T[:, :, None] / noise[slices.shells]
     data = slices.put(weights * (slices.ctf * slices.images))
     counts = slices.put(weights * slices.ctf**2)
     # Beyond the last shell the grid's corners hold nothing.
     inverse = 1 / np.maximum(np.append(prior, 0), 1e-30)[np.minimum(slices.grid_shells, len(prior))]
-    return data / (counts + inverse + 1e-30)
+    maps: ComplexArray = data / (counts + inverse + 1e-30)
+    return maps
 
 
-def _expected(slices: Slices, model: Model) -> tuple[np.ndarray, float, np.ndarray]:
+def _expected(slices: Slices, model: Model) -> tuple[FloatArray, float, ComplexArray]:
     """Posteriors (n, K), the log-likelihood of all images, and the images (K, n, P) that the maps predict."""
     predicted = slices.cut(model.maps) * slices.ctf
     noise = model.noise[slices.shells]
@@ -140,11 +146,11 @@ def _expected(slices: Slices, model: Model) -> tuple[np.ndarray, float, np.ndarr
     return exponentials / sums, log_likelihood, predicted
 
 
-def _residual(slices: Slices, posteriors: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def _residual(slices: Slices, posteriors: FloatArray, predicted: ComplexArray) -> FloatArray:
     """Power (L,) of what predictions (K, n, P) leave of the images, in each shell."""
     left = (posteriors.T[:, :, None] * np.abs(slices.images - predicted) ** 2).sum(0).mean(0)
     return np.bincount(slices.shells, left) / _counts(slices.shells)
 
 
-def _counts(shells: np.ndarray) -> np.ndarray:
+def _counts(shells: IntArray) -> FloatArray:
     return np.maximum(np.bincount(shells), 1)

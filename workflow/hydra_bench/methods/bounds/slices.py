@@ -14,6 +14,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.types import ComplexArray, FloatArray, IntArray
 from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius, shift_factors
 from hydra_bench.physics.projection import PADDING
 
@@ -30,32 +31,32 @@ class Slices:
 
     matrix: csr_matrix
     transposed: csr_matrix
-    images: np.ndarray
-    ctf: np.ndarray
-    shells: np.ndarray
-    grid_shells: np.ndarray
+    images: ComplexArray
+    ctf: FloatArray
+    shells: IntArray
+    grid_shells: IntArray
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def cut(self, maps: np.ndarray) -> np.ndarray:
+    def cut(self, maps: ComplexArray) -> ComplexArray:
         """Slices (K, n, P) of maps (K, G³) complex, at the images' poses."""
         columns = np.concatenate([maps.real, maps.imag]).astype(np.float32).T
         real, imaginary = np.split((self.matrix @ np.ascontiguousarray(columns)).T, 2)
         return (real + 1j * imaginary).reshape(len(maps), *self.images.shape)
 
-    def put(self, samples: np.ndarray) -> np.ndarray:
+    def put(self, samples: FloatArray | ComplexArray) -> FloatArray | ComplexArray:
         """Grids (K, G³) of real or complex samples (K, n, P), each sample also at -k as its conjugate."""
         parts = [samples.real, samples.imag] if np.iscomplexobj(samples) else [samples]
         columns = np.concatenate(parts).reshape(len(parts) * len(samples), -1).astype(np.float32).T
-        summed = (self.transposed @ np.ascontiguousarray(columns)).T
+        summed: FloatArray = (self.transposed @ np.ascontiguousarray(columns)).T
         if not np.iscomplexobj(samples):
             return summed + summed[:, ::-1]
         real, imaginary = np.split(summed, 2)
         return real + real[:, ::-1] + 1j * (imaginary - imaginary[:, ::-1])
 
 
-def read_slices(stack: Stack, members: np.ndarray, rotations: np.ndarray, shifts_A: np.ndarray, l_max: int) -> Slices:
+def read_slices(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A: FloatArray, l_max: int) -> Slices:
     """The given particles (n,) of a stack; rotations (N, 3, 3) and shifts (N, 2) are of the whole stack."""
     box = stack.box_px
     plane = frequency_plane(box)
@@ -81,7 +82,7 @@ def read_slices(stack: Stack, members: np.ndarray, rotations: np.ndarray, shifts
     )
 
 
-def _weights(points: np.ndarray, size: int) -> csr_matrix:
+def _weights(points: FloatArray, size: int) -> csr_matrix:
     """Trilinear weights (n·P, size³) of points (n, P, 3), (x, y, z) in voxels from the origin."""
     position = points.reshape(-1, 3) + size // 2
     corner = np.floor(position).astype(np.int32)

@@ -60,9 +60,17 @@ class Programs:
         Raises RunFailedError if it is not installed, cannot be started or takes minutes.
         """
         words = [self.find(str(command[0])), *map(str, command[1:])]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         try:
-            return subprocess.run(words, env=self._variables({}), timeout=_QUERY_S, check=False, **options).stdout
+            return subprocess.run(
+                words,
+                env=self._variables({}),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=_QUERY_S,
+                check=False,
+            ).stdout
         except subprocess.TimeoutExpired:
             raise RunFailedError(f"{command[0]}: says nothing within {_QUERY_S} s when asked {words[-1]}") from None
         except OSError as error:
@@ -82,7 +90,7 @@ class Programs:
         self.commands.append(shlex.join([str(command[0]), *words[1:]]))
         print(f"# {shlex.join(words)}", flush=True)
         status, timed_out = self._run(words, cwd, self._variables(environment or {}))
-        if timed_out:
+        if timed_out and self.time_limit_s is not None:
             raise RunFailedError(f"{name}: stopped at the time limit of {self.time_limit_s / 60:g} minutes")
         if status < 0:
             said = _SIGNALS.get(signal.Signals(-status), f"ended by {signal.Signals(-status).name}")
@@ -128,6 +136,7 @@ class Programs:
         watcher = threading.Thread(target=self._watch_gpu, args=(process.pid, done), daemon=True)
         watcher.start()
         try:
+            assert process.stdout is not None
             # Lines end in a newline alone: a progress bar redraws its own by carriage returns.
             with _ended_by_sigterm(), TextIOWrapper(process.stdout, errors="replace", newline="\n") as said:
                 for line in said:
