@@ -8,7 +8,7 @@ import pytest
 
 from hydra_bench.methods.programs.programs import find_executable
 from hydra_bench.particles.cryodrgn import read_pose_table
-from hydra_bench.particles.cryosparc_classes import read_class_alignments
+from hydra_bench.particles.cryosparc_alignments import read_class_alignments
 from hydra_bench.physics.rotations import angular_distance_deg
 
 CRYODRGN = find_executable("cryodrgn", Path(__file__).parents[2] / "build" / "envs" / "cryodrgn")

@@ -24,7 +24,7 @@ from hydra_bench.bench.training_cases import points
 from hydra_bench.cli.main import main
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
-from hydra_bench.particles import read_particles
+from hydra_bench.particles.particle_files import read_particles
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 

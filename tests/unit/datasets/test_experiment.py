@@ -28,8 +28,8 @@ from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.experimental.experiment import Experiment, import_experiment
 from hydra_bench.datasets.importing import Processing
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
-from hydra_bench.particles import read_particles
 from hydra_bench.particles.cryodrgn import read_numbers
+from hydra_bench.particles.particle_files import read_particles
 from hydra_bench.report.figures.gallery import write_gallery
 from hydra_bench.report.tables.tables import write_tables
 

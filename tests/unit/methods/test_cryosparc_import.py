@@ -19,7 +19,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.metrics.fsc import compare
-from hydra_bench.particles import read_labels, read_poses
+from hydra_bench.particles.particle_files import read_labels, read_poses
 from hydra_bench.physics.fourier import fourier_crop
 from hydra_bench.physics.rotations import angular_distance_deg
 

@@ -29,7 +29,7 @@ from scipy.spatial.transform import Rotation
 
 from hydra_bench.contracts.poses import pose_table
 from hydra_bench.core.star import write_star
-from hydra_bench.particles import read_particles, read_poses
+from hydra_bench.particles.particle_files import read_particles, read_poses
 from hydra_bench.physics.ctf import Optics, contrast_transfer
 from hydra_bench.physics.rotations import matrices_from_euler, random_rotations
 

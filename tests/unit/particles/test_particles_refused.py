@@ -23,7 +23,7 @@ from particle_files import (
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.star import write_star
-from hydra_bench.particles import read_particles, read_poses
+from hydra_bench.particles.particle_files import read_particles, read_poses
 
 
 def drop(table: str, column: str) -> object:

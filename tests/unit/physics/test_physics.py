@@ -17,7 +17,7 @@ from hydra_bench.datasets.simulated.imaging import Imaging, Particles, draw_part
 from hydra_bench.datasets.simulated.simulate import noise_deviation, species_images
 from hydra_bench.datasets.simulated.species import StateMap
 from hydra_bench.datasets.simulated.structures import load_atoms
-from hydra_bench.particles.ctf_only import read_ctf
+from hydra_bench.particles.particle_files import read_ctf
 from hydra_bench.physics.ctf import Defocus, Optics, electron_wavelength_A
 from hydra_bench.physics.fourier import fft_centred
 from hydra_bench.physics.projection import project

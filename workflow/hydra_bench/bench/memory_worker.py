@@ -20,7 +20,7 @@ from hydra_bench.methods.hydra.fit.run_state import Progress, Run
 from hydra_bench.methods.hydra.fit.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.particles import read_particles
+from hydra_bench.particles.particle_files import read_particles
 
 
 def peak_GB() -> float:

@@ -221,7 +221,7 @@ def read_input(args: Namespace, parameters: dict[str, Any]) -> TrainingInput:
     from hydra_bench.contracts.given_poses import GivenPoses
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
-    from hydra_bench.particles import read_particles, read_poses
+    from hydra_bench.particles.particle_files import read_particles, read_poses
 
     settings = Settings.from_parameters(parameters)
     stack = read_particles(

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.ctf import Defocus, Optics
 
 CtfSource = Literal["file", "none"]
@@ -44,7 +45,7 @@ def row_label(row: int) -> str:
     return f"row {row + 1}"
 
 
-def numbers(values: Any, where: str, label: Callable[[int], str] = row_label) -> np.ndarray:
+def numbers(values: Any, where: str, label: Callable[[int], str] = row_label) -> FloatArray:
     """A column as float64. Raises InputError for anything but finite numbers.
 
     `where` names file, table and column; `label` a row.
@@ -57,7 +58,7 @@ def numbers(values: Any, where: str, label: Callable[[int], str] = row_label) ->
     return column
 
 
-def limited(values: Any, where: str, limits: Limits, label: Callable[[int], str] = row_label) -> np.ndarray:
+def limited(values: Any, where: str, limits: Limits, label: Callable[[int], str] = row_label) -> FloatArray:
     """A column as float64, all within the limits. Raises InputError otherwise."""
     column = numbers(values, where, label)
     low = column <= limits.lowest if limits.above else column < limits.lowest
@@ -68,7 +69,7 @@ def limited(values: Any, where: str, limits: Limits, label: Callable[[int], str]
     return column
 
 
-def shared_or_each(values: np.ndarray) -> float | np.ndarray:
+def shared_or_each(values: FloatArray) -> float | FloatArray:
     """One number where all are the same, which is quicker to compute with; else the (N,) values."""
     return float(values[0]) if (values == values[0]).all() else values
 
@@ -76,7 +77,7 @@ def shared_or_each(values: np.ndarray) -> float | np.ndarray:
 def optics_from_columns(
     columns: dict[str, Any],
     where: dict[str, str],
-    row_of: np.ndarray | None = None,
+    row_of: IntArray | None = None,
     label: Callable[[int], str] = row_label,
 ) -> Optics:
     """Optics of N particles from the columns voltage_kV, spherical_aberration_mm and amplitude_contrast.
@@ -112,7 +113,7 @@ def check_defocus(defocus: Defocus, where: str) -> None:
         raise InputError(f"{where}: median {typical:g}, which looks like {unit}; Å are expected (1.5 µm is 15000)")
 
 
-def one_pixel_size(values_A: np.ndarray, label: Callable[[int], str], where: str) -> float:
+def one_pixel_size(values_A: FloatArray, label: Callable[[int], str], where: str) -> float:
     """The pixel size in Å that all share; `label` names a value's optics group or particle in the message.
 
     Differences below one in ten thousand are rounding.

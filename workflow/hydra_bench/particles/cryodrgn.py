@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.particles.columns import check_defocus, numbers, optics_from_columns
 from hydra_bench.physics.ctf import Defocus, Optics
 
@@ -73,7 +74,7 @@ def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
     return optics, defocus, float(columns["Apix"][0]), int(columns["D"][0])
 
 
-def read_pose_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_pose_table(path: Path) -> tuple[FloatArray, FloatArray]:
     """Rotations (N, 3, 3), map to view, and displacements (N, 2) as (x, y) in boxes. Raises InputError."""
     rotations, displacements = read_pose_arrays(path)
     if np.abs(displacements).max() > 1:
@@ -83,7 +84,7 @@ def read_pose_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return rotations, displacements
 
 
-def read_pose_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_pose_arrays(path: Path) -> tuple[FloatArray, FloatArray]:
     """As `read_pose_table`, the displacements in whatever unit the file has them. Raises InputError."""
     content = read_pickle(path)
     rotations, centring = content if isinstance(content, tuple | list) and len(content) == 2 else (content, None)
@@ -104,7 +105,7 @@ def read_pose_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return rotations, -centring
 
 
-def read_numbers(path: Path) -> np.ndarray:
+def read_numbers(path: Path) -> IntArray:
     """Whole numbers (n,) of a .pkl, .npy or text file: indices or labels. Raises InputError."""
     if path.suffix == ".pkl":
         values = np.asarray(read_pickle(path))

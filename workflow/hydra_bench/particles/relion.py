@@ -22,6 +22,7 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.star import read_star
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.particles.columns import (
     PIXEL_SIZE,
     CtfSource,
@@ -32,7 +33,7 @@ from hydra_bench.particles.columns import (
     optics_from_columns,
 )
 from hydra_bench.particles.locate import locate
-from hydra_bench.particles.matching import ImageKeys, match_particles
+from hydra_bench.particles.matching import image_names, match_particles
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.rotations import matrices_from_euler
 
@@ -57,7 +58,7 @@ class _Tables:
 
     particles: pd.DataFrame
     optics: pd.DataFrame
-    row_of: np.ndarray
+    row_of: IntArray
     particles_at: str
     optics_at: str
 
@@ -67,14 +68,14 @@ class _Tables:
             return f"particle {row + 1}"
         return f"optics group {self.optics['rlnOpticsGroup'].iloc[row]}"
 
-    def optics_numbers(self, column: str) -> np.ndarray:
+    def optics_numbers(self, column: str) -> FloatArray:
         """A column of the optics as numbers, one a row. Raises InputError."""
         where = f"{self.optics_at}: {column}"
         return numbers(_column(self.optics, column, self.optics_at), where, self.label)
 
 
 def read_star_stack(path: Path, datadir: Path | None, ctf: CtfSource, pixel_size_A: float | None) -> Stack:
-    """Read a STAR file of particles. Raises InputError; see `particles.read_particles`."""
+    """Read a STAR file of particles. Raises InputError; see `particle_files`."""
     tables = _read_tables(path)
     _refuse_unsuitable_images(tables)
     pixel_size = _pixel_size_A(tables) if pixel_size_A is None else pixel_size_A
@@ -94,29 +95,29 @@ def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
     return _optics(tables), _defocus(tables)
 
 
-def read_star_labels(path: Path) -> tuple[np.ndarray, ImageKeys | None]:
+def read_star_labels(path: Path) -> tuple[IntArray, pd.MultiIndex | None]:
     """rlnClassNumber (M,) of a STAR file's rows, and the images that they name, if they do. Raises InputError."""
     name, particles = _particles_table(path, read_star(path))
     where = f"{path}: {name}"
     labels = _numbers(particles, "rlnClassNumber", where).astype(np.int64)
-    return labels, _image_keys(particles, where)
+    return labels, _named_images(particles, where)
 
 
-def read_star_keys(path: Path) -> ImageKeys | None:
+def read_star_images(path: Path) -> pd.MultiIndex | None:
     """The images that a STAR file's rows name, None if they name none. Raises InputError."""
     name, particles = _particles_table(path, read_star(path))
-    return _image_keys(particles, f"{path}: {name}")
+    return _named_images(particles, f"{path}: {name}")
 
 
-def _image_keys(particles: pd.DataFrame, where: str) -> ImageKeys | None:
+def _named_images(particles: pd.DataFrame, where: str) -> pd.MultiIndex | None:
     if "rlnImageName" not in particles:
         return None
-    frames, names = _image_names(particles["rlnImageName"], where)
-    return ImageKeys.of(names, frames)
+    frames, names = _frames_and_files(particles["rlnImageName"], where)
+    return image_names(names, frames)
 
 
-def read_star_poses(path: Path, stack: Stack) -> tuple[np.ndarray, np.ndarray]:
-    """Poses from a STAR file, in the stack's order; see `particles.read_poses`.
+def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray]:
+    """Poses from a STAR file, in the stack's order; see `particle_files`.
 
     Origins are in Å (rlnOriginXAngst), or in px of the file's images (rlnOriginX, RELION 3.0). They say how to move
     the image back, so the particle's displacement is their negative.
@@ -129,7 +130,7 @@ def read_star_poses(path: Path, stack: Stack) -> tuple[np.ndarray, np.ndarray]:
         origins_A = pixel_size * np.stack([_numbers(particles, column, where) for column in _ORIGINS_PX], 1)
     else:
         origins_A = np.stack([_numbers(particles, column, where) for column in _ORIGINS_A], 1)
-    rows = match_particles(_image_keys(particles, where), len(particles), stack, f"{where}: rlnImageName")
+    rows = match_particles(_named_images(particles, where), len(particles), stack, f"{where}: rlnImageName")
     return matrices_from_euler(angles)[rows], -origins_A[rows]
 
 
@@ -161,7 +162,7 @@ def _grouped(particles: pd.DataFrame, optics: pd.DataFrame, particles_at: str, o
         twice = groups[groups.duplicated()][0]
         raise InputError(f"{optics_at}: rlnOpticsGroup {twice:g} is there twice; each group has one row")
     wanted = _numbers(particles, "rlnOpticsGroup", particles_at)
-    group_of = groups.get_indexer(wanted)
+    group_of = groups.get_indexer(pd.Index(wanted))
     if (group_of < 0).any():
         i, known = int(np.argmin(group_of)), ", ".join(f"{group:g}" for group in groups)
         raise InputError(
@@ -179,7 +180,7 @@ def _column(table: pd.DataFrame, column: str, where: str) -> pd.Series:
     return table[column]
 
 
-def _numbers(table: pd.DataFrame, column: str, where: str) -> np.ndarray:
+def _numbers(table: pd.DataFrame, column: str, where: str) -> FloatArray:
     return numbers(_column(table, column, where), f"{where}: {column}")
 
 
@@ -241,7 +242,7 @@ def _defocus(tables: _Tables) -> Defocus:
     return defocus
 
 
-def _image_names(names: pd.Series, where: str) -> tuple[np.ndarray, pd.Series]:
+def _frames_and_files(names: pd.Series, where: str) -> tuple[IntArray, pd.Series]:
     """rlnImageName as image numbers (N,) from 0 and file names; a name without number is a file of one image."""
     text = names.astype(str)
     parts = text.where(text.str.contains("@"), "1@" + text).str.split("@", n=1)
@@ -273,7 +274,7 @@ def _box_px(tables: _Tables) -> int | None:
 def _open_images(tables: _Tables, path: Path, datadir: Path | None) -> ImageFiles:
     where = tables.particles_at
     column = _column(tables.particles, "rlnImageName", where)
-    frames, names = _image_names(column, where)
+    frames, names = _frames_and_files(column, where)
     file_index, unique = pd.factorize(names)
     paths = locate(unique, path, "rlnImageName", datadir)
     box_at = f"{tables.optics_at}: rlnImageSize"

@@ -22,7 +22,7 @@ from hydra_bench.datasets.simulated.volume_source import load_volume
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
-from hydra_bench.particles.cryosparc_classes import ClassAlignments, JobType, read_class_alignments
+from hydra_bench.particles.cryosparc_alignments import ClassAlignments, JobType, read_class_alignments
 
 from .files import JobFiles, job_files
 

@@ -23,8 +23,8 @@ from hydra_bench.datasets.experimental.kind import reference_files
 from hydra_bench.datasets.importing import Processing, evaluated, write_prepared
 from hydra_bench.datasets.kind import Definition, duration_text, size_text
 from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
-from hydra_bench.particles import is_listed, read_labels, read_particles, read_poses
 from hydra_bench.particles.cryodrgn import read_numbers
+from hydra_bench.particles.particle_files import is_listed, read_labels, read_particles, read_poses
 
 _SECONDS_PER_IMAGE_128PX = 1.0e-3
 """What taking one over costs, measured with two threads on 2 cores (docs/benchmarks.md)."""

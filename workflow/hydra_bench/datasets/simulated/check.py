@@ -13,7 +13,7 @@ from hydra_bench.datasets.simulated.motion import Motion, moving_atoms, other_pa
 from hydra_bench.datasets.simulated.species import SELECTION, load_species, selection
 from hydra_bench.datasets.simulated.structures import Atoms, load_atoms
 from hydra_bench.datasets.simulated.volume_source import load_volume
-from hydra_bench.particles.ctf_only import read_ctf
+from hydra_bench.particles.particle_files import read_ctf
 
 
 def check_species(dataset: Definition, folders: Folders, at: KeyPath) -> None:

@@ -48,7 +48,7 @@ class Imaging:
         ctf, pool = simulation["ctf"], None
         plain = {k: v for k, v in simulation.items() if k not in ("ctf", "overhang")}
         if ctf.get("drawn_from") is not None:
-            from hydra_bench.particles.ctf_only import read_ctf
+            from hydra_bench.particles.particle_files import read_ctf
 
             pool = read_ctf(ctf["drawn_from"])
         return cls(

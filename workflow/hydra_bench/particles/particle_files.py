@@ -1,0 +1,187 @@
+"""Any particle file in: which reader takes it is told by its suffix, or by its first bytes if that tells nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.image_files import ImageFiles, read_mrc_header
+from hydra_bench.core.types import BoolArray, FloatArray, IntArray
+from hydra_bench.particles import cryosparc, cryosparc_alignments, relion
+from hydra_bench.particles.columns import CtfSource
+from hydra_bench.particles.cryodrgn import read_ctf_table
+from hydra_bench.particles.matching import find_particles
+from hydra_bench.physics.ctf import Defocus, Optics
+
+_FORMATS = {".star": "star", ".cs": "cs", ".mrcs": "mrcs", ".mrc": "mrcs"}
+
+
+def read_particles(
+    path: Path | str,
+    datadir: Path | str | None = None,
+    *,
+    ctf: CtfSource = "file",
+    pixel_size_A: float | None = None,
+    passthrough: Path | str | None = None,
+) -> Stack:
+    """Read a stack of particles; the images stay on disk.
+
+    Parameters
+    ----------
+    path : a STAR file (RELION 3.0 to 5), a cryoSPARC .cs file, or an image stack (.mrcs).
+    datadir : where the images lie, if not where the file says; see `locate`.
+    ctf : "file" takes the CTF from the file; "none" leaves it out, for images that have none or are corrected.
+    pixel_size_A : replaces the pixel size that the file states.
+    passthrough : for .cs, a second .cs file that holds missing fields; see `cryosparc`.
+
+    Raises
+    ------
+    InputError
+        If anything is missing, malformed or implausible; one line that names the file and the field.
+    """
+    path = Path(path)
+    if ctf not in ("file", "none"):
+        raise InputError(f"ctf: {ctf!r}; file or none is allowed")
+    if pixel_size_A is not None and not 0 < pixel_size_A < np.inf:
+        raise InputError(f"pixel_size_A: {pixel_size_A}; a number above 0 is allowed")
+    kind = _format(path)
+    if passthrough is not None and kind != "cs":
+        raise InputError(f"passthrough: {passthrough}; only a .cs file has one, and {path} is none")
+    folder = None if datadir is None else _existing_folder(Path(datadir))
+    if kind == "star":
+        return relion.read_star_stack(path, folder, ctf, pixel_size_A)
+    if kind == "cs":
+        second = None if passthrough is None else Path(passthrough)
+        return cryosparc.read_cs_stack(path, folder, ctf, pixel_size_A, second)
+    return _read_image_stack(path, ctf, pixel_size_A)
+
+
+def read_poses(
+    path: Path | str, stack: Stack, *, passthrough: Path | str | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Poses of a stack's particles, as given in a STAR or .cs file.
+
+    Particles are matched by the image that they name (file name and number), so the two files may be in different
+    order; a file that names no images must be in the order of the stack.
+
+    Returns
+    -------
+    rotations (N, 3, 3), map to view, and shifts (N, 2) in Å, the (x, y) displacement of the particle in its image.
+
+    Raises
+    ------
+    InputError
+        If the file holds no poses, or not those of all of the stack's particles.
+    """
+    path = Path(path)
+    kind = _format(path)
+    if kind == "mrcs":
+        raise InputError(f"{path}: an image stack holds no poses; a STAR or .cs file is allowed")
+    if kind == "star":
+        return relion.read_star_poses(path, stack)
+    return cryosparc_alignments.read_cs_poses(path, stack, None if passthrough is None else Path(passthrough))
+
+
+def read_labels(path: Path | str, stack: Stack) -> IntArray:
+    """The class of a stack's particles in a STAR or .cs file, -1 for those that it does not have: (N,).
+
+    Labels are rlnClassNumber, from 1, or cryoSPARC's classes, from 0. Particles are matched by the image that they
+    name; a file that names none must have those of the stack in the stack's order.
+
+    Raises
+    ------
+    InputError
+        If the file holds no classes, or names no particle of the stack.
+    """
+    path = Path(path)
+    kind = _format(path)
+    if kind == "mrcs":
+        raise InputError(f"{path}: an image stack holds no classes; a STAR or .cs file is allowed")
+    labels, images = relion.read_star_labels(path) if kind == "star" else cryosparc_alignments.read_cs_labels(path)
+    if images is None and len(labels) == len(stack):
+        return labels
+    rows = find_particles(images, stack, str(path))
+    if (rows < 0).all():
+        raise InputError(f"{path}: names no image of the stack {stack.path}")
+    return np.where(rows < 0, -1, labels[rows])
+
+
+def is_listed(path: Path | str, stack: Stack) -> BoolArray:
+    """Which of a stack's particles (N,) a STAR or .cs file lists. Raises InputError if it lists none."""
+    path = Path(path)
+    kind = _format(path)
+    if kind == "mrcs":
+        raise InputError(f"{path}: an image stack lists no particles; a STAR or .cs file is allowed")
+    images = relion.read_star_images(path) if kind == "star" else cryosparc.read_cs_images(path)
+    listed = find_particles(images, stack, str(path)) >= 0
+    if not listed.any():
+        raise InputError(f"{path}: names no image of the stack {stack.path}")
+    return listed
+
+
+def read_ctf(path: Path | str) -> tuple[Defocus, Optics]:
+    """Defocus and optics of all particles of a STAR, .cs or cryoDRGN .pkl file; the images need not be there.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or its CTF parameters are not usable.
+    """
+    path = Path(path)
+    if path.suffix not in (".star", ".cs", ".pkl"):
+        raise InputError(f"{path}: .star, .cs and .pkl are allowed")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; CTF parameters are expected")
+    if path.suffix == ".pkl":
+        optics, defocus, _, _ = read_ctf_table(path)
+    else:
+        optics, defocus = relion.read_star_ctf(path) if path.suffix == ".star" else cryosparc.read_cs_ctf(path)
+    return defocus, optics
+
+
+def _read_image_stack(path: Path, ctf: CtfSource, pixel_size_A: float | None) -> Stack:
+    """All images of an MRC file; its header gives the pixel size (cell length / samples) unless it is given here.
+
+    Raises
+    ------
+    InputError
+        If `ctf` is not "none", the file holds no usable images, or no pixel size is known.
+    """
+    header = read_mrc_header(path)
+    if ctf != "none":
+        raise InputError(
+            f"{path}: CTF missing: an image stack holds none; give the STAR or .cs file instead, "
+            "or ctf = none for images without CTF"
+        )
+    pixel = header.pixel_size_A if pixel_size_A is None else pixel_size_A
+    if not 0 < pixel < np.inf:
+        raise InputError(f"{path}: pixel size {pixel:g} Å in its header; above 0 is allowed: give pixel_size_A")
+    index = np.zeros(header.n_images, dtype=np.int32)
+    images = ImageFiles.open([path], index, np.arange(header.n_images), str(path))
+    return Stack(path=path, images=images, pixel_size_A=pixel, optics=None, defocus=None)
+
+
+def _format(path: Path) -> str:
+    """'star', 'cs' or 'mrcs'."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a particle file (.star, .cs or .mrcs) is expected")
+    if path.suffix.lower() in _FORMATS:
+        return _FORMATS[path.suffix.lower()]
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    if start.startswith(b"\x93NUMPY"):
+        return "cs"
+    if start[208:211] == b"MAP":
+        return "mrcs"
+    if any(line.startswith(b"data_") for line in start.splitlines()):
+        return "star"
+    raise InputError(f"{path}: neither a STAR file nor a .cs file nor an image stack (.star, .cs, .mrcs are allowed)")
+
+
+def _existing_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError(f"datadir: {folder} is not a folder")
+    return folder
