@@ -8,36 +8,16 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from importlib import import_module
 from typing import Protocol
 
 from hydra_bench import __version__
-from hydra_bench.cli import (
-    backproject,
-    bench,
-    check_config,
-    compare,
-    dataset,
-    doctor,
-    evaluate,
-    figure,
-    figures,
-    gallery,
-    hydra,
-    hydra_volume,
-    launch,
-    page,
-    reconstruct,
-    simulate,
-    summarise,
-    tables,
-)
 from hydra_bench.core.errors import InputError
 
 
 class Command(Protocol):
-    """What a command's file must have; it is called by the file's name."""
+    """What a command's file has. It is named as the command, with underscores."""
 
-    __name__: str
     HELP: str
 
     def add_options(self, parser: ArgumentParser) -> None: ...
@@ -46,26 +26,17 @@ class Command(Protocol):
         """Returns the exit status, None for 0. Raises InputError."""
 
 
-COMMANDS: tuple[Command, ...] = (
-    check_config,
-    dataset,
-    simulate,
-    gallery,
-    hydra,
-    hydra_volume,
-    backproject,
-    reconstruct,
-    evaluate,
-    bench,
-    launch,
-    doctor,
-    summarise,
-    tables,
-    figures,
-    page,
-    figure,
-    compare,
+COMMANDS: tuple[str, ...] = (
+    "check-config",
+    "dataset",
+    "simulate",
+    "gallery",
+    "hydra",
+    "hydra-volume",
+    "backproject",
+    "reconstruct",
 )
+COMMANDS += ("evaluate", "bench", "launch", "doctor", "summarise", "tables", "figures", "page", "figure", "compare")
 """In the order of the help."""
 
 
@@ -73,8 +44,8 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="hydra-bench", description="Benchmarks of heterogeneous cryo-EM.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2].replace("_", "-")
+    for name in COMMANDS:
+        command: Command = import_module(f"hydra_bench.cli.{name.replace('-', '_')}")
         options = commands.add_parser(name, help=command.HELP, description=command.HELP)
         command.add_options(options)
         options.set_defaults(run=command.run)

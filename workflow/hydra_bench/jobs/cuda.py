@@ -75,8 +75,8 @@ def _number(driver: str) -> float | None:
 def _has_kernels(capability: str, architectures: tuple[str, ...]) -> bool:
     """Kernels of one major version run on its later minor ones; PTX (compute_…) runs on whatever is newer."""
     number = int(capability.removeprefix("sm_"))
-    for one in architectures:
-        found = re.match(r"(sm|compute)_(\d+)", one)
+    for architecture in architectures:
+        found = re.match(r"(sm|compute)_(\d+)", architecture)
         if found is None:
             continue
         have = int(found[2])

@@ -152,17 +152,17 @@ def why_never(job: dict[str, Any], known: dict[str, slurm.Partition]) -> str | N
     who = f"rule {job['rule']}, partition {name}"
     if name not in known:
         return f"{who}: there is no such partition; there are {', '.join(known) or 'none'}"
-    one, gpus, model = known[name], job.get("gpus") or 0, job.get("gpu_model") or ""
-    if not one.up:
+    partition = known[name]
+    gpus, model, nodes = job.get("gpus") or 0, job.get("gpu_model") or "", job.get("nodes") or 1
+    if not partition.up:
         return f"{who}: it is not up"
-    if one.longest_min is not None and (job.get("runtime") or 0) > one.longest_min:
-        return f"{who}: {job['runtime']} minutes asked for, {one.longest_min} is its limit"
-    nodes = job.get("nodes") or 1
-    have = one.gpus.get(model, 0) if model else max(one.gpus.values(), default=0)
+    if partition.longest_min is not None and (job.get("runtime") or 0) > partition.longest_min:
+        return f"{who}: {job['runtime']} minutes asked for, {partition.longest_min} is its limit"
+    have = partition.gpus.get(model, 0) if model else max(partition.gpus.values(), default=0)
     if -(-gpus // nodes) > have:
         what = f"{model or 'GPU'}: {gpus} on {nodes} node{'s' * (nodes > 1)}"
-        return f"{who}: {what} asked for, a node has {one.gpus or 'none'}"
-    for key, limit in (("cpus", one.cpus), ("mem_mb", one.memory_mb), ("nodes", one.nodes)):
+        return f"{who}: {what} asked for, a node has {partition.gpus or 'none'}"
+    for key, limit in (("cpus", partition.cpus), ("mem_mb", partition.memory_mb), ("nodes", partition.nodes)):
         if (job.get(key) or 0) > limit:
             return f"{who}: {key} {job[key]} asked for, {limit} is the most"
     return None

@@ -206,7 +206,7 @@ def _record(job: Job) -> None:
     cost |= {"wall_s": round(cost["wall_s"] + earlier.wall_s, 3), "cpu_s": round(cost["cpu_s"] + earlier.cpu_s, 3)}
     cost |= {"peak_rss_mb": max(cost["peak_rss_mb"], earlier.peak_rss_mb)}
     cost |= {"node": last.node, "gpus": last.gpus, "slurm_job": last.slurm_job, "attempts": len(made)}
-    write_json(path, {**run, "cost": {**cost, "attempts_lost": sum(one.end is None for one in made)}})
+    write_json(path, {**run, "cost": {**cost, "attempts_lost": sum(attempt.end is None for attempt in made)}})
 
 
 def _show(log: Path, offset: int) -> None:

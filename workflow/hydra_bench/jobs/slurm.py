@@ -50,8 +50,8 @@ def partitions() -> dict[str, Partition]:
     found: dict[str, Partition] = {}
     for line in _said("sinfo", "--noheader", "--format=%R|%a|%l|%c|%m|%D|%G").splitlines():
         name, state, limit, cpus, memory, nodes, gres = line.strip().split("|")
-        one = Partition(name, state == "up", minutes(limit), number(cpus), number(memory), int(nodes), gpus_of(gres))
-        found[name] = _joined(found[name], one) if name in found else one
+        part = Partition(name, state == "up", minutes(limit), number(cpus), number(memory), int(nodes), gpus_of(gres))
+        found[name] = _joined(found[name], part) if name in found else part
     return found
 
 

@@ -113,7 +113,7 @@ class _Settings:
     def __init__(self, program: str, command: str, task: Task) -> None:
         self.command = command
         properties = method_cards.parameter_schema(program)["properties"]
-        self._defaults: dict[str, Any] = {name: one["default"] for name, one in properties.items()}
+        self._defaults: dict[str, Any] = {name: schema["default"] for name, schema in properties.items()}
         self._values = self._defaults | task.parameters
 
     def __getitem__(self, name: str) -> Any:
