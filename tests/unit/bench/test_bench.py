@@ -12,15 +12,13 @@ from hydra_cases import CPU
 
 from hydra_bench.bench import cases as bench_cases
 from hydra_bench.bench import machine
-from hydra_bench.bench.context import Bench
-from hydra_bench.bench.data import dataset_folder, first_particles, repeated_star
+from hydra_bench.bench.data import Bench, dataset_folder, first_particles, repeated_star
 from hydra_bench.bench.definitions import CASES_PATH, load_cases, shrunk
 from hydra_bench.bench.machine import busy_warning, describe_machine
-from hydra_bench.bench.process_cases import phase_medians
+from hydra_bench.bench.processes import phase_medians
 from hydra_bench.bench.results import Results
 from hydra_bench.bench.summary import Bar, Measurement, markdown_table, median, pairwise_ratios, summarise
 from hydra_bench.bench.training import Clock, EpochRecord, epoch_costs, wall_to_ari_s
-from hydra_bench.bench.training_cases import points
 from hydra_bench.cli.main import main
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
@@ -89,11 +87,11 @@ def test_walls_of_a_history() -> None:
 
 def test_points_vary_one_number_at_a_time() -> None:
     base = {"images": 500, "classes": 3, "delivered_box_px": 48, "latent_dim": 2}
-    found = points(base, {"classes": [1, 8], "latent_dim": [0]})
+    found = bench_cases.points(base, {"classes": [1, 8], "latent_dim": [0]})
     assert [p.text for p in found] == ["classes 1", "classes 8", "latent_dim 0"]
     assert [(p.classes, p.latent_dim, p.images) for p in found] == [(1, 2, 500), (8, 2, 500), (3, 0, 500)]
     with pytest.raises(InputError, match="unknown axis 'colour'"):
-        points(base, {"colour": [1]})
+        bench_cases.points(base, {"colour": [1]})
 
 
 def test_a_busy_machine_is_told() -> None:

@@ -108,12 +108,12 @@ def tables_of(means: torch.Tensor, log_sd: tuple[float, ...] = (-2.0, -2.0)) -> 
 
 
 def test_poses_are_searched_where_the_conformations_are() -> None:
-    places = torch.tensor([[-2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
-    means = places.repeat_interleave(20, 0) + 0.01 * torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
+    distinct = torch.tensor([[-2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
+    means = distinct.repeat_interleave(20, 0) + 0.01 * torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
     tables = tables_of(means)
     centres = representatives(tables, 0, 3, np.random.default_rng(0))
     found = torch.stack(centres)
-    torch.testing.assert_close(found[found[:, 0].argsort()], places, atol=0.02, rtol=0)
+    torch.testing.assert_close(found[found[:, 0].argsort()], distinct, atol=0.02, rtol=0)
     groups = nearest(tables, 0, torch.arange(60), centres).reshape(3, 20)
     assert (groups == groups[:, :1]).all()
     assert len(set(groups[:, 0].tolist())) == 3

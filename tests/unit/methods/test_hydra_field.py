@@ -139,9 +139,9 @@ def test_kept_coefficients_are_those_read_again(case: Case) -> None:
     n_low = frequencies.count(5)
     keeps, reads = source_of(case.stack, frequencies, n_low=n_low), source_of(case.stack, frequencies, n_low=0)
     particles = np.array([5, 2, 40])
-    for places in (slice(None, n_low), slice(None, 30), slice(None, n_low + 2), torch.arange(8)):
+    for chosen in (slice(None, n_low), slice(None, 30), slice(None, n_low + 2), torch.arange(8)):
         for _ in range(2):  # the second time from memory
-            a, b = keeps.load(particles, places), reads.load(particles, places)
+            a, b = keeps.load(particles, chosen), reads.load(particles, chosen)
             assert torch.equal(a.hartley, b.hartley)
             assert torch.equal(a.ctf, b.ctf)
     assert keeps._known[particles].all()

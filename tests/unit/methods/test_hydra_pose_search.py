@@ -188,12 +188,12 @@ def test_frequencies_of_odd_and_even_boxes_have_partners() -> None:
         plane = frequencies.plane
         torch.testing.assert_close(plane[torch.arange(len(plane)) ^ 1], -plane)
         assert (plane.norm(dim=1).diff() > -1e-5).all()
-        places = frequencies.pixels(box)
-        assert len(places.unique()) == len(places)
+        indices = frequencies.pixels(box)
+        assert len(indices.unique()) == len(indices)
         image = torch.randn(1, box, box, generator=torch.Generator().manual_seed(box))
-        y = hartley(image, 2).flatten(1)[:, places]
+        y = hartley(image, 2).flatten(1)[:, indices]
         # Moving an image in real space by a whole pixel, and its coefficients back.
-        there = hartley(torch.roll(image, (1, -2), (1, 2)), 2).flatten(1)[:, places]
+        there = hartley(torch.roll(image, (1, -2), (1, 2)), 2).flatten(1)[:, indices]
         torch.testing.assert_close(centred_images(there, torch.tensor([[-2.0, 1.0]]), plane, box), y, rtol=0, atol=1e-3)
 
 

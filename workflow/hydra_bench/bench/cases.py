@@ -1,21 +1,218 @@
-"""Measuring one case, whatever its kind; every measurement is written down at once."""
+"""What is measured in each kind of case, and measuring a case of any kind; each measurement is kept at once."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from hydra_bench.bench.context import Bench
-from hydra_bench.bench.definitions import Case
+import numpy as np
+
+from hydra_bench.bench.data import Bench, Dataset, first_particles, repeated_star
+from hydra_bench.bench.definitions import Case, with_delivered_box
 from hydra_bench.bench.machine import circumstances
-from hydra_bench.bench.process_cases import memory, two_processes
+from hydra_bench.bench.processes import finished, walls_of_epochs
 from hydra_bench.bench.results import Results
-from hydra_bench.bench.search_case import pose_search
-from hydra_bench.bench.summary import Measurement
-from hydra_bench.bench.training_cases import ablation, scaling, training
+from hydra_bench.bench.summary import Measurement, pairwise_ratios
+from hydra_bench.bench.training import (
+    Clock,
+    Trained,
+    epoch_costs,
+    score_of_oracle,
+    score_of_training,
+    timed_training,
+)
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.threads import set_threads
+from hydra_bench.core.types import IntArray
+from hydra_bench.methods.hydra.fit.chunks import find_poses_and_classes
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
+from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.fit.train import epoch_chunks, set_epoch, start
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
+from hydra_bench.methods.hydra.settings import Settings
+
+MEMORY_WORKER = "hydra_bench.bench.memory_worker"
+DEFAULTS = "defaults"
+"""The name of the variant that changes nothing."""
+
+
+def training(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """One training a seed: time to the ARI, to the end, and, if asked for, FSC-AUC beside the oracle's."""
+    dataset = bench.dataset(case.dataset)
+    for seed in case.seeds:
+        yield from measured(bench, case, dataset, case.settings(), {"seed": seed})
+
+
+def measured(
+    bench: Bench, case: Case, dataset: Dataset, settings: Settings, run: dict[str, Any], prefix: str = ""
+) -> Iterator[Measurement]:
+    """The figures of one training; `run` holds its seed, and `prefix` begins the names of the figures."""
+    trained = timed_training(dataset.stack, dataset.truth, settings, run["seed"], bench.device)
+    where = {**run, "epochs": [epoch.plain() for epoch in trained.epochs]}
+    yield Measurement(f"{prefix}time to ARI {case.ari:g}", "s", trained.wall_to_ari_s(case.ari), where)
+    yield Measurement(f"{prefix}wall", "s", trained.used.wall_s, run)
+    yield Measurement(f"{prefix}CPU", "s", trained.used.cpu_s, run)
+    yield Measurement(f"{prefix}final ARI", "", trained.final_ari, run)
+    if case.quality:
+        yield from quality(bench, case, dataset, trained, run, prefix)
+
+
+def quality(
+    bench: Bench, case: Case, dataset: Dataset, trained: Trained, run: dict[str, Any], prefix: str
+) -> Iterator[Measurement]:
+    """FSC-AUC of what was trained, of back-projection with true poses and classes, their quotient; R² of motions."""
+    found = score_of_training(dataset, trained, bench.work / f"run-{case.name}")
+    ours, oracle = found.fsc_auc, score_of_oracle(dataset).fsc_auc
+    for number, r2 in enumerate(found.r2, 1):
+        yield Measurement(f"{prefix}R² of coordinate {number}", "", r2, run)
+    yield Measurement(f"{prefix}FSC-AUC", "", ours, run)
+    if not prefix:
+        yield Measurement("FSC-AUC, oracle", "", oracle, run)
+    yield Measurement(f"{prefix}FSC-AUC of the oracle's", "%", 100 * ours / oracle, run)
+
+
+def ablation(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """Rounds, one a seed, of the defaults and every variant in turn; ratios are within a round."""
+    dataset = bench.dataset(case.dataset)
+    for seed in case.seeds:
+        wall: dict[str, float | None] = {}
+        for variant, differing in {DEFAULTS: {}, **case.variants}.items():
+            run = {"seed": seed, "variant": variant, "parameters": differing}
+            prefix = f"{variant}: "
+            for measurement in measured(bench, case, dataset, case.settings(**differing), run, prefix):
+                if measurement.figure == f"{prefix}wall":
+                    wall[variant] = measurement.value
+                yield measurement
+            if variant != DEFAULTS:
+                ratio = pairwise_ratios([wall[variant]], [wall[DEFAULTS]])[0]
+                yield Measurement(f"{prefix}wall / wall of the defaults", "", ratio, run)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size that scaling is measured at: what is varied, and all of its numbers."""
+
+    axis: str
+    images: int
+    classes: int
+    delivered_box_px: int
+    latent_dim: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.axis} {getattr(self, self.axis)}"
+
+
+def points(base: dict[str, int], axes: dict[str, list[int]]) -> list[Point]:
+    """The base with one number varied at a time. Raises InputError for an axis that is none."""
+    known = ("images", "classes", "delivered_box_px", "latent_dim")
+    for name in (*base, *axes):
+        if name not in known:
+            raise InputError(f"unknown axis {name!r}; {', '.join(known)} are allowed")
+    missing = [name for name in known if name not in base]
+    if missing:
+        raise InputError(f"base lacks {missing[0]}")
+    return [Point(axis, **{**base, axis: value}) for axis, values in axes.items() for value in values]
+
+
+def scaling(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """CPU time of every epoch of search and of decoding; rounds over all points, so that drift meets all alike."""
+    todo = points(case.base, case.axes)
+    for repeat in range(bench.repeats):
+        for point in todo:
+            definition = with_delivered_box(case.dataset, point.delivered_box_px)
+            stack = first_particles(bench.dataset(definition).stack, point.images)
+            settings = case.settings(classes=point.classes, latent_dim=point.latent_dim)
+            trained = timed_training(stack, None, settings, repeat, bench.device)
+            run = {"repeat": repeat, "images": len(stack), "box_px": stack.box_px, "classes": point.classes}
+            run["latent_dim"] = point.latent_dim
+            for epoch, took in epoch_costs(trained.epochs, trained.before_epochs):
+                where = {**run, "epoch": epoch.number, "l": epoch.l, "wall_s": took.wall_s}
+                yield Measurement(f"{point.text}: CPU of an epoch, {epoch.phase}", "s", took.cpu_s, where)
+
+
+def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """Time per image of reading, transforming, rendering the fields, CTF, search of all classes and posteriors.
+
+    On one thread. Fields are as they begin, since the search costs the same whatever they hold.
+    """
+    dataset, settings = bench.dataset(case.dataset), case.settings()
+    set_threads(1, bench.device.type)
+    try:
+        run = start(TrainingInput(dataset.stack, settings), bench.device, Parallel())
+        run.progress.epoch = next(i for i, epoch in enumerate(run.schedule) if epoch.phase == "search")
+        epoch = run.schedule[run.progress.epoch]
+        set_epoch(run, epoch)
+        chunks = epoch_chunks(run, epoch)
+        search_only(run, epoch, chunks[0], 0)  # the first call allocates and sets up what later ones find
+        for repeat in range(bench.repeats):
+            took, images = searched_images(bench, run, epoch, chunks, case.images)
+            where = {"repeat": repeat, "images": images, "classes": run.model.tables.classes, "l": epoch.l}
+            yield Measurement("CPU per image", "ms", 1000 * took.cpu_s / images, where)
+            yield Measurement("wall per image", "ms", 1000 * took.wall_s / images, where)
+    finally:
+        set_threads(bench.threads, bench.device.type)
+
+
+def searched_images(bench: Bench, run: Run, epoch: Epoch, chunks: list[IntArray], wanted: int) -> tuple[Clock, int]:
+    """Search whole chunks until enough images were searched; what that took, and how many they were."""
+    images, began = 0, Clock.now(bench.device)
+    for number, particles in enumerate(chunks):
+        search_only(run, epoch, particles, number)
+        images += len(particles)
+        if images >= wanted:
+            break
+    return Clock.now(bench.device) - began, images
+
+
+def search_only(run: Run, epoch: Epoch, particles: IntArray, number: int) -> None:
+    """All of a chunk's search but its gradient steps, in every class."""
+    run.progress.chunk = number
+    find_poses_and_classes(run, epoch, Chunk.of(run, particles), explored=np.ones(len(particles), dtype=bool))
+
+
+def memory(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """Peak resident memory of a process that has tables of all particles and works on some of them in every phase."""
+    case.settings()
+    star = repeated_star(bench.dataset(case.dataset), case.particles)
+    task = {
+        "star": str(star),
+        "parameters": {**case.parameters, **case.forced},
+        "images": case.images,
+        "threads": bench.threads,
+        "device": str(bench.device),
+    }
+    for repeat in range(bench.repeats):
+        found = json.loads(finished([sys.executable, "-m", MEMORY_WORKER, json.dumps(task)]))
+        run = {"repeat": repeat, "particles": found["particles"], "images": case.images, "phases": found["phases_GB"]}
+        yield Measurement("peak RSS", "GB", found["peak_GB"], run)
+        yield Measurement("peak RSS before training", "GB", found["before_GB"], run)
+        if found["gpu_GB"]:
+            yield Measurement("peak GPU memory", "GB", found["gpu_GB"], run)
+
+
+def two_processes(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """Wall time of an epoch in two processes of one thread, and in one of two, measured in turns."""
+    case.settings()
+    dataset = bench.dataset(case.dataset)
+    names = {2: "two processes of one thread", 1: "one process of two threads"}
+    for repeat in range(bench.repeats):
+        # The order changes from pair to pair, so that neither always finds the machine warmer.
+        order = (2, 1) if repeat % 2 == 0 else (1, 2)
+        took = {n: walls_of_epochs(bench, case, dataset, n) for n in order}
+        for phase in took[1]:
+            run = {"repeat": repeat, "phase": phase, "first": names[order[0]]}
+            for n, name in names.items():
+                yield Measurement(f"{phase}, {name}: wall of an epoch", "s", took[n][phase], run)
+            ratio = pairwise_ratios([took[2][phase]], [took[1][phase]])[0]
+            yield Measurement(f"{phase}, two processes / one: wall of an epoch", "", ratio, run)
+
 
 KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {
     "pose_search": pose_search,

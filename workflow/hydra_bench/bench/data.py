@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from hydra_bench import __version__
 from hydra_bench.config import named_files
@@ -89,3 +90,18 @@ def repeated_star(dataset: Dataset, n: int) -> Path:
         particles = tables["particles"].iloc[rows].reset_index(drop=True)
         write_star(path, {"optics": tables["optics"], "particles": particles})
     return path
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all cases are given: folders, device, threads, and how often to repeat what no seed varies."""
+
+    work: Path
+    structures: Path
+    device: torch.device
+    threads: int
+    repeats: int
+
+    def dataset(self, definition: dict[str, Any]) -> Dataset:
+        """A case's data, simulated on first use."""
+        return prepare(self.work, self.structures, definition)

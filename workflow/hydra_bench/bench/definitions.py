@@ -100,7 +100,8 @@ def _datasets(path: Path) -> dict[str, dict[str, Any]]:
     """All datasets that cases may name, with the defaults of the configuration's schema."""
     merged = config.load([DEMO_PATH, path])
     merged = {key: value for key, value in merged.items() if key not in ("cases", "quick")}
-    return config.validate(merged, [path, DEMO_PATH])["dataset_definitions"]
+    datasets: dict[str, dict[str, Any]] = config.validate(merged, [path, DEMO_PATH])["dataset_definitions"]
+    return datasets
 
 
 def _case(name: str, definition: dict[str, Any], datasets: dict[str, dict[str, Any]], path: Path) -> Case:
@@ -117,7 +118,7 @@ def shrunk(case: Case, quick: dict[str, Any]) -> Case:
     """The same case on a few small images, with small fields and short schedules; its bars stay and mean nothing."""
     dataset, images = case.dataset, quick["images"]
     small = {
-        "species": {name: {**one, "images": images} for name, one in dataset["species"].items()},
+        "species": {name: {**species, "images": images} for name, species in dataset["species"].items()},
         "simulation": {**dataset["simulation"], **quick["simulation"]},
         "evaluation_particles_per_class": 1,
     }

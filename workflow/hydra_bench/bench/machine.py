@@ -60,7 +60,7 @@ def describe_machine(device: torch.device, threads: int) -> Machine:
 
 
 def circumstances() -> Circumstances:
-    load = tuple(round(one, 2) for one in os.getloadavg())
+    load = tuple(round(average, 2) for average in os.getloadavg())
     return Circumstances(datetime.now(UTC).isoformat(timespec="seconds"), _commit(), load)
 
 

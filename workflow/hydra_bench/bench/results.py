@@ -55,7 +55,7 @@ class Results:
         """Put down what a case has so far, in place of what an earlier run had. state: running, ok or failed."""
         content = {**case.plain(), **asdict(begun), "load_average": list(begun.load_average), "warning": warning}
         content |= {"state": state, "reason": reason}
-        content["measurements"] = [_rounded(asdict(one)) for one in measurements]
+        content["measurements"] = [_rounded(asdict(measurement)) for measurement in measurements]
         content["summary"] = [_rounded(summary.plain()) for summary in summarise(measurements, case.bars)]
         self.cases = dict(sorted({**self.cases, case.name: content}.items()))
         write_json(self.folder / JSON_NAME, {**self.identity(), "cases": self.cases})

@@ -110,19 +110,12 @@ def pairwise_ratios(first: Sequence[Value], second: Sequence[Value]) -> list[Val
 
 def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list[Summary]:
     """One row a figure, in the order of their first measurement; a bar that nothing was measured for has one too."""
-    by_figure: dict[str, list[Measurement]] = {figure: [] for figure in bars}
-    for one in measurements:
-        by_figure.setdefault(one.figure, []).append(one)
-    order = dict.fromkeys([*(one.figure for one in measurements), *bars])
-    return [
-        Summary(
-            figure,
-            by_figure[figure][0].unit if by_figure[figure] else "",
-            bars.get(figure),
-            tuple(one.value for one in by_figure[figure]),
-        )
-        for figure in order
-    ]
+    found = []
+    for figure in dict.fromkeys([*(measurement.figure for measurement in measurements), *bars]):
+        own = [measurement for measurement in measurements if measurement.figure == figure]
+        unit = own[0].unit if own else ""
+        found.append(Summary(figure, unit, bars.get(figure), tuple(measurement.value for measurement in own)))
+    return found
 
 
 _COLUMNS = ("case", "figure", "unit", "bar", "median", "min", "max", "runs", "met")

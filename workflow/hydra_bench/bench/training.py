@@ -161,7 +161,8 @@ def scored(dataset: Dataset, folder: Path) -> Scored:
         shutil.rmtree(aligned, ignore_errors=True)
     metrics = read_json(path)
     classes = (metrics["conformation"] or {"per_class": []})["per_class"]
-    r2 = tuple(None if one is None else one["r2"] for found in classes for one in found["coordinates"])
+    coordinates = [coordinate for found in classes for coordinate in found["coordinates"]]
+    r2 = tuple(None if coordinate is None else coordinate["r2"] for coordinate in coordinates)
     return Scored(metrics["fsc"]["auc_mean"], metrics["clustering"]["ari"], r2)
 
 

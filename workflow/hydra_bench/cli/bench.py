@@ -31,7 +31,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Returns 1 if a case failed, 0 otherwise, bars met or not."""
     from hydra_bench.bench.cases import run_case
-    from hydra_bench.bench.context import Bench
+    from hydra_bench.bench.data import Bench
     from hydra_bench.bench.definitions import CASES_PATH, load_cases
     from hydra_bench.bench.machine import busy_warning, circumstances, describe_machine
     from hydra_bench.bench.results import Results

@@ -17,7 +17,7 @@ _STEP = 0.3
 """Length, in standard deviations of the prior, of the differences by which a field's slope in its latents is taken:
 longer than the kinks of a piecewise linear network, shorter than what a latent space tells apart."""
 _LONGEST = 1.0
-"""A Newton step's largest component, likewise: the slope says little about places further away."""
+"""A Newton step's largest component, likewise: the slope says little about what is further away."""
 
 _SAMPLE = 256
 """Particles that stand for a class; scikit-learn's k-means works on as many at a time, in one order of sums."""
