@@ -30,7 +30,8 @@ def poses_from_table(table: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
 
 def most_probable_class(posteriors: FloatArray) -> IntArray:
     """The class (N,), from 0, whose pose is a particle's pose; of equally probable ones (N, K) the first."""
-    return posteriors.argmax(1)
+    classes: IntArray = posteriors.argmax(1)
+    return classes
 
 
 def of_class(values: FloatArray, classes: IntArray) -> FloatArray:

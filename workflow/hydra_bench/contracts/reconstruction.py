@@ -24,7 +24,8 @@ from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME
 from hydra_bench.contracts.poses import pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
-from hydra_bench.core.star import read_star, write_star
+from hydra_bench.core.star import columns_named, read_star, write_star
+from hydra_bench.core.types import FloatArray, IntArray
 
 HISTORY_NAME, HISTORY_LABELS_NAME = "history.csv", "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
@@ -85,11 +86,11 @@ class Assignments:
     (N, 2); latents (N, d), d may be 0, in the latent space of the particle's own class.
     """
 
-    classes: np.ndarray
-    posteriors: np.ndarray
-    rotations: np.ndarray
-    shifts_A: np.ndarray
-    latents: np.ndarray
+    classes: IntArray
+    posteriors: FloatArray
+    rotations: FloatArray
+    shifts_A: FloatArray
+    latents: FloatArray
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -140,8 +141,7 @@ def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
     table = tables["particles"]
     if len(table) != n_particles:
         raise InputError(f"{path}: {len(table)} particles; the stack has {n_particles}")
-    posterior_columns = [c for c in table if c.startswith(POSTERIOR_COLUMN)]
-    latent_columns = [c for c in table if c.startswith(LATENT_COLUMN)]
+    posterior_columns = columns_named(table, POSTERIOR_COLUMN)
     if "rlnClassNumber" not in table or not posterior_columns:
         raise InputError(f"{path}: lacks rlnClassNumber or {POSTERIOR_COLUMN}1")
     classes = table["rlnClassNumber"].to_numpy(np.int64) - 1
@@ -156,11 +156,11 @@ def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
         posteriors=table[posterior_columns].to_numpy(np.float64),
         rotations=rotations,
         shifts_A=shifts,
-        latents=table[latent_columns].to_numpy(np.float64),
+        latents=table[columns_named(table, LATENT_COLUMN)].to_numpy(np.float64),
     )
 
 
-def read_history_labels(folder: Path | str, n_particles: int) -> np.ndarray | None:
+def read_history_labels(folder: Path | str, n_particles: int) -> IntArray | None:
     """The label of every particle at each row of the history, (rows, N) integers; None where a method left none.
 
     Raises InputError if the file holds something else.
@@ -169,7 +169,7 @@ def read_history_labels(folder: Path | str, n_particles: int) -> np.ndarray | No
     if not path.is_file():
         return None
     try:
-        labels = np.load(path, mmap_mode="r", allow_pickle=False)
+        labels: IntArray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not readable ({' '.join(str(error).split())[:120]})") from None
     if labels.ndim != 2 or labels.shape[1] != n_particles or not np.issubdtype(labels.dtype, np.integer):

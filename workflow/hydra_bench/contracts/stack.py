@@ -23,6 +23,7 @@ from hydra_bench.core.files import sha256, write_text
 from hydra_bench.core.image_files import ImageFiles, read_mrc_header
 from hydra_bench.core.mrc import MRC_HEADER_BYTES
 from hydra_bench.core.star import read_star, write_star
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize")
@@ -46,7 +47,7 @@ class Stack:
     pixel_size_A: float
     optics: Optics | None
     defocus: Defocus | None
-    contrast: np.ndarray | None = None
+    contrast: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,20 +56,20 @@ class Stack:
     def box_px(self) -> int:
         return self.images.box_px
 
-    def read_images(self, indices: np.ndarray) -> np.ndarray:
+    def read_images(self, indices: IntArray) -> FloatArray:
         """The given images (B, D, D) float32, white particles; see ImageFiles.read, which raises InputError."""
         images = self.images.read(indices)
         if self.contrast is not None:
             images *= self.contrast[indices, None, None]
         return images
 
-    def transfer(self, indices: np.ndarray, frequencies_per_A: torch.Tensor) -> torch.Tensor:
+    def transfer(self, indices: IntArray, frequencies_per_A: torch.Tensor) -> torch.Tensor:
         """CTF of the given particles at frequencies (n, 2 or 3) in 1/Å: (B, n) float32, 1 where there is no CTF."""
         if self.defocus is None or self.optics is None:
             return torch.ones(len(indices), len(frequencies_per_A), device=frequencies_per_A.device)
         return contrast_transfer(frequencies_per_A, self.defocus.take(indices), self.optics.take(indices))
 
-    def take(self, indices: np.ndarray) -> Stack:
+    def take(self, indices: IntArray) -> Stack:
         """The stack of the given particles (B,), in that order; nothing is read."""
         images = self.images
         return replace(
@@ -109,7 +110,7 @@ def _ctf_checksum(stack: Stack) -> str | None:
 
 
 def particle_table(
-    n: int, defocus: Defocus, images_name: str = IMAGES_NAME, groups: np.ndarray | int = 1
+    n: int, defocus: Defocus, images_name: str = IMAGES_NAME, groups: IntArray | int = 1
 ) -> pd.DataFrame:
     """The particles table of the contract for n images of one stack file; groups (n,) from 1, or one for all."""
     return pd.DataFrame(
@@ -124,7 +125,7 @@ def particle_table(
     )
 
 
-def optics_table(optics: Optics, box_px: int, pixel_size_A: float) -> tuple[pd.DataFrame, np.ndarray | int]:
+def optics_table(optics: Optics, box_px: int, pixel_size_A: float) -> tuple[pd.DataFrame, IntArray | int]:
     """The optics table of the contract, and each particle's group (N,) from 1, or 1 where all are in one."""
     fields = np.broadcast_arrays(*(np.atleast_1d(field) for field in vars(optics).values()))
     rows, group = np.unique(np.stack(fields, axis=1), axis=0, return_inverse=True)
@@ -141,7 +142,7 @@ def optics_table(optics: Optics, box_px: int, pixel_size_A: float) -> tuple[pd.D
 
 
 def write_stack_star(
-    folder: Path, defocus: Defocus, optics: Optics, box_px: int, pixel_size_A: float, evaluation: np.ndarray
+    folder: Path, defocus: Defocus, optics: Optics, box_px: int, pixel_size_A: float, evaluation: IntArray
 ) -> None:
     """Write particles.star and the evaluation list; the images are written by ImageStackWriter."""
     table, groups = optics_table(optics, box_px, pixel_size_A)
@@ -212,7 +213,7 @@ def _images_path(star_path: Path, names: pd.Series) -> Path:
     numbers = pd.to_numeric(parts[0], errors="coerce").to_numpy()
     if parts[1].nunique() != 1 or not np.array_equal(numbers, np.arange(1, len(names) + 1)):
         raise InputError(f"{star_path}: rlnImageName must number one image file's entries 1..{len(names)} in order")
-    return star_path.parent / parts[1].iloc[0]
+    return star_path.parent / str(parts[1].iloc[0])
 
 
 def _open_images(path: Path, n: int, box: int, star_path: Path) -> ImageFiles:
@@ -227,7 +228,7 @@ def _open_images(path: Path, n: int, box: int, star_path: Path) -> ImageFiles:
     return ImageFiles((file,), np.zeros(n, dtype=np.int32), np.arange(n), box)
 
 
-def read_evaluation_list(path: Path | str, n_particles: int) -> np.ndarray:
+def read_evaluation_list(path: Path | str, n_particles: int) -> IntArray:
     """Particle numbers (0-based, sorted) for which a method writes its own volume. Raises InputError."""
     try:
         indices = np.array([int(line) for line in Path(path).read_text().split()], dtype=np.int64)

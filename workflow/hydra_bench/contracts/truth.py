@@ -26,7 +26,8 @@ from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_tabl
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
-from hydra_bench.core.star import read_star, write_star
+from hydra_bench.core.star import columns_named, read_star, write_star
+from hydra_bench.core.types import FloatArray, IntArray
 
 PROVENANCE_NAME = "provenance.json"
 CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
@@ -45,15 +46,15 @@ class Truth:
     where particles come from nowhere else.
     """
 
-    rotations: np.ndarray | None
-    shifts_A: np.ndarray | None
-    classes: np.ndarray
-    conformations: np.ndarray
+    rotations: FloatArray | None
+    shifts_A: FloatArray | None
+    classes: IntArray
+    conformations: FloatArray
     class_names: tuple[str, ...]
     volume_paths: tuple[Path | None, ...]
-    states: np.ndarray | None = None
+    states: IntArray | None = None
     state_paths: tuple[tuple[Path, ...], ...] = ()
-    sources: np.ndarray | None = None
+    sources: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -68,14 +69,20 @@ class Truth:
 
     def particle_volume_path(self, particle: int) -> Path:
         """The map that this particle is an image of: that of its state, or of its class if that has but one."""
-        k = self.classes[particle]
+        k = int(self.classes[particle])
         if self.states is None or not self.state_paths[k]:
-            return self.volume_paths[k]
-        return self.state_paths[k][self.states[particle]]
+            return self._class_volume_path(k)
+        return self.state_paths[k][int(self.states[particle])]
 
-    def class_volume(self, k: int) -> np.ndarray:
+    def class_volume(self, k: int) -> FloatArray:
         """The map (D, D, D) of class k."""
-        return read_map(self.volume_paths[k])[0]
+        return read_map(self._class_volume_path(k))[0]
+
+    def _class_volume_path(self, k: int) -> Path:
+        path = self.volume_paths[k]
+        if path is None:
+            raise ValueError(f"class {k + 1} has no map; has_map tells")
+        return path
 
 
 def class_volume_path(folder: Path, k: int) -> Path:
@@ -91,7 +98,7 @@ def state_volume_path(folder: Path, k: int, state: int) -> Path:
 def write_truth_star(folder: Path, truth: Truth) -> None:
     """Write truth.star; the maps and provenance.json are the simulator's to write."""
     particles = pd.DataFrame({"rlnClassNumber": truth.classes + 1})
-    if truth.rotations is not None:
+    if truth.rotations is not None and truth.shifts_A is not None:
         particles = particles.join(pose_table(truth.rotations, truth.shifts_A))
     for j in range(truth.conformations.shape[1]):
         particles[f"{CONFORMATION_COLUMN}{j + 1}"] = np.round(truth.conformations[:, j], 6)
@@ -135,12 +142,11 @@ def read_truth(folder: Path | str) -> Truth:
         raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(classes)}")
     rotations, shifts = poses_from_table(particles) if ANGLE_COLUMNS[0] in particles else (None, None)
     states, state_paths = _read_states(path, tables, labels)
-    conformation_columns = [c for c in particles if c.startswith(CONFORMATION_COLUMN)]
     return Truth(
         rotations=rotations,
         shifts_A=shifts,
         classes=labels,
-        conformations=particles[conformation_columns].to_numpy(np.float64),
+        conformations=particles[columns_named(particles, CONFORMATION_COLUMN)].to_numpy(np.float64),
         class_names=tuple(classes["hydraBenchClassName"].astype(str)),
         volume_paths=volume_paths,
         states=states,
@@ -182,8 +188,8 @@ def _check_maps(path: Path, maps: tuple[Path | None, ...]) -> None:
 
 
 def _read_states(
-    path: Path, tables: dict[str, pd.DataFrame], labels: np.ndarray
-) -> tuple[np.ndarray | None, tuple[tuple[Path, ...], ...]]:
+    path: Path, tables: dict[str, pd.DataFrame], labels: IntArray
+) -> tuple[IntArray | None, tuple[tuple[Path, ...], ...]]:
     """`states` and `state_paths` of Truth, given the particles' classes (N,), 0-based."""
     if "states" not in tables:
         return None, ()

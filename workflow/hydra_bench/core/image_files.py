@@ -231,11 +231,11 @@ class ImageFiles:
 
 def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> npt.NDArray[Any]:
     """Frames first..last of an open file, (n, D, D) in the file's own type."""
-    data = np.empty((last - first + 1) * file.image_bytes, dtype=np.uint8)
+    data = memoryview(bytearray((last - first + 1) * file.image_bytes))
     offset, done = file.data_offset + first * file.image_bytes, 0
     while done < len(data):
-        n_bytes = os.preadv(handle, [memoryview(data)[done:]], offset + done)
+        n_bytes = os.preadv(handle, [data[done:]], offset + done)
         if n_bytes == 0:
             raise InputError(f"{file.path}: truncated since it was opened; it ends within image {last + 1} or before")
         done += n_bytes
-    return data.view(file.dtype).reshape(-1, file.height_px, file.width_px)
+    return np.frombuffer(data, dtype=file.dtype).reshape(-1, file.height_px, file.width_px)

@@ -21,6 +21,11 @@ def write_star(path: Path | str, tables: dict[str, pd.DataFrame]) -> None:
         temporary.write_text("\n".join(body).strip() + "\n")
 
 
+def columns_named(table: pd.DataFrame, prefix: str) -> list[str]:
+    """The columns whose names begin so, in the table's order."""
+    return [column for column in map(str, table.columns) if column.startswith(prefix)]
+
+
 def read_star(path: Path | str) -> dict[str, pd.DataFrame]:
     """Read every data block of a STAR file, name -> table. Raises InputError if there is none."""
     path = Path(path)
