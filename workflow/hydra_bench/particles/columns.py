@@ -75,24 +75,21 @@ def shared_or_each(values: FloatArray) -> float | FloatArray:
 
 
 def optics_from_columns(
-    columns: dict[str, Any],
-    where: dict[str, str],
+    names: tuple[str, str, str],
+    column: Callable[[str], Any],
+    where: Callable[[str], str],
     row_of: IntArray | None = None,
     label: Callable[[int], str] = row_label,
 ) -> Optics:
-    """Optics of N particles from the columns voltage_kV, spherical_aberration_mm and amplitude_contrast.
+    """Optics of N particles from the columns of voltage in kV, spherical aberration in mm and amplitude contrast.
 
-    The columns have a row for each particle, or for each optics group; then row_of (N,) is each particle's.
-    Raises InputError for values that cannot be, which `where` (file and column, each) and `label` name.
+    `column` gives the values of a column; `where` (file and column) and `label` (a row) are what messages call it.
+    Columns have a row for each particle, or for each optics group; then row_of (N,) is each particle's.
+    Raises InputError for values that cannot be.
     """
-    limits = {
-        "voltage_kV": VOLTAGE,
-        "spherical_aberration_mm": SPHERICAL_ABERRATION,
-        "amplitude_contrast": AMPLITUDE_CONTRAST,
-    }
-    fields = {name: limited(columns[name], where[name], limit, label) for name, limit in limits.items()}
-    each = fields if row_of is None else {name: values[row_of] for name, values in fields.items()}
-    return Optics(**{name: shared_or_each(values) for name, values in each.items()})
+    limits = (VOLTAGE, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST)
+    fields = [limited(column(name), where(name), limit, label) for name, limit in zip(names, limits, strict=True)]
+    return Optics(*(shared_or_each(values if row_of is None else values[row_of]) for values in fields))
 
 
 def check_defocus(defocus: Defocus, where: str) -> None:

@@ -62,15 +62,13 @@ def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
     if not isinstance(table, np.ndarray) or table.ndim != 2 or table.shape[1] != len(CTF_COLUMNS) or not len(table):
         shape = getattr(table, "shape", type(table).__name__)
         raise InputError(f"{path}: {shape}; an array (particles, {len(CTF_COLUMNS)}) of CTF parameters is expected")
-    where = {name: f"{path}: {name}" for name in CTF_COLUMNS}
-    columns = {name: numbers(table[:, j], where[name]) for j, name in enumerate(CTF_COLUMNS)}
-    fields = {"voltage_kV": "Voltage", "spherical_aberration_mm": "Cs", "amplitude_contrast": "w"}
-    optics = optics_from_columns({k: columns[v] for k, v in fields.items()}, {k: where[v] for k, v in fields.items()})
+    columns = {name: numbers(table[:, j], f"{path}: {name}") for j, name in enumerate(CTF_COLUMNS)}
+    optics = optics_from_columns(("Voltage", "Cs", "w"), columns.__getitem__, lambda name: f"{path}: {name}")
     defocus = Defocus(*(columns[name] for name in ("DefocusU", "DefocusV", "DefocusAngle", "phase shift")))
     check_defocus(defocus, f"{path}: DefocusU and DefocusV")
     for name in ("D", "Apix"):
         if np.ptp(columns[name]) > 1e-4 * columns[name][0] or not columns[name][0] > 0:
-            raise InputError(f"{where[name]} is not one number above 0 for all particles")
+            raise InputError(f"{path}: {name} is not one number above 0 for all particles")
     return optics, defocus, float(columns["Apix"][0]), int(columns["D"][0])
 
 

@@ -33,11 +33,7 @@ from hydra_bench.particles.locate import locate
 from hydra_bench.particles.matching import image_names
 from hydra_bench.physics.ctf import Defocus, Optics
 
-_OPTICS_FIELDS = {
-    "voltage_kV": "ctf/accel_kv",
-    "spherical_aberration_mm": "ctf/cs_mm",
-    "amplitude_contrast": "ctf/amp_contrast",
-}
+_OPTICS_FIELDS = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast")
 _DEFOCUS_FIELDS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad", "ctf/phase_shift_rad")
 BLOB_FIELDS = ("blob/path", "blob/idx", "blob/shape")
 
@@ -52,7 +48,7 @@ def read_cs_stack(
     """
     needed = [*BLOB_FIELDS, *([] if pixel_size_A else ["blob/psize_A"])]
     if ctf == "file":
-        needed += [*_OPTICS_FIELDS.values(), *_DEFOCUS_FIELDS[:3]]
+        needed += [*_OPTICS_FIELDS, *_DEFOCUS_FIELDS[:3]]
     data = read_dataset(path, passthrough, needed)
     optics, defocus = (None, None) if ctf == "none" else (_optics(data), _defocus(data))
     return Stack(
@@ -75,7 +71,7 @@ def named_images(data: Dataset) -> pd.MultiIndex | None:
 
 def read_cs_ctf(path: Path) -> tuple[Optics, Defocus]:
     """The CTF parameters of a .cs file's particles alone; the images need not be there. Raises InputError."""
-    data = read_dataset(path, None, [*_OPTICS_FIELDS.values(), *_DEFOCUS_FIELDS[:3]])
+    data = read_dataset(path, None, [*_OPTICS_FIELDS, *_DEFOCUS_FIELDS[:3]])
     return _optics(data), _defocus(data)
 
 
@@ -85,8 +81,7 @@ def read_cs_images(path: Path) -> pd.MultiIndex | None:
 
 
 def _optics(data: Dataset) -> Optics:
-    columns = {name: data.field(field) for name, field in _OPTICS_FIELDS.items()}
-    return optics_from_columns(columns, {name: data.where(field) for name, field in _OPTICS_FIELDS.items()})
+    return optics_from_columns(_OPTICS_FIELDS, data.field, data.where)
 
 
 def _defocus(data: Dataset) -> Defocus:

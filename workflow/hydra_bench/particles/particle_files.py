@@ -77,10 +77,7 @@ def read_poses(
         If the file holds no poses, or not those of all of the stack's particles.
     """
     path = Path(path)
-    kind = _format(path)
-    if kind == "mrcs":
-        raise InputError(f"{path}: an image stack holds no poses; a STAR or .cs file is allowed")
-    if kind == "star":
+    if _table_format(path, "holds no poses") == "star":
         return relion.read_star_poses(path, stack)
     return cryosparc_alignments.read_cs_poses(path, stack, None if passthrough is None else Path(passthrough))
 
@@ -97,9 +94,7 @@ def read_labels(path: Path | str, stack: Stack) -> IntArray:
         If the file holds no classes, or names no particle of the stack.
     """
     path = Path(path)
-    kind = _format(path)
-    if kind == "mrcs":
-        raise InputError(f"{path}: an image stack holds no classes; a STAR or .cs file is allowed")
+    kind = _table_format(path, "holds no classes")
     labels, images = relion.read_star_labels(path) if kind == "star" else cryosparc_alignments.read_cs_labels(path)
     if images is None and len(labels) == len(stack):
         return labels
@@ -112,9 +107,7 @@ def read_labels(path: Path | str, stack: Stack) -> IntArray:
 def is_listed(path: Path | str, stack: Stack) -> BoolArray:
     """Which of a stack's particles (N,) a STAR or .cs file lists. Raises InputError if it lists none."""
     path = Path(path)
-    kind = _format(path)
-    if kind == "mrcs":
-        raise InputError(f"{path}: an image stack lists no particles; a STAR or .cs file is allowed")
+    kind = _table_format(path, "lists no particles")
     images = relion.read_star_images(path) if kind == "star" else cryosparc.read_cs_images(path)
     listed = find_particles(images, stack, str(path)) >= 0
     if not listed.any():
@@ -179,6 +172,14 @@ def _format(path: Path) -> str:
     if any(line.startswith(b"data_") for line in start.splitlines()):
         return "star"
     raise InputError(f"{path}: neither a STAR file nor a .cs file nor an image stack (.star, .cs, .mrcs are allowed)")
+
+
+def _table_format(path: Path, lack: str) -> str:
+    """'star' or 'cs'. Raises InputError for an image stack, of which `lack` says why it will not do."""
+    kind = _format(path)
+    if kind == "mrcs":
+        raise InputError(f"{path}: an image stack {lack}; a STAR or .cs file is allowed")
+    return kind
 
 
 def _existing_folder(folder: Path) -> Path:

@@ -37,11 +37,7 @@ from hydra_bench.particles.matching import image_names, match_particles
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.rotations import matrices_from_euler
 
-_OPTICS_COLUMNS = {
-    "voltage_kV": "rlnVoltage",
-    "spherical_aberration_mm": "rlnSphericalAberration",
-    "amplitude_contrast": "rlnAmplitudeContrast",
-}
+_OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _DEFOCUS_COLUMNS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS_A, _ORIGINS_PX = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
@@ -225,9 +221,12 @@ def _pixel_size_A(tables: _Tables) -> float:
 
 
 def _optics(tables: _Tables) -> Optics:
-    columns = {name: _column(tables.optics, column, tables.optics_at) for name, column in _OPTICS_COLUMNS.items()}
-    where = {name: f"{tables.optics_at}: {column}" for name, column in _OPTICS_COLUMNS.items()}
-    return optics_from_columns(columns, where, tables.row_of, tables.label)
+    def column(name: str) -> pd.Series:
+        return _column(tables.optics, name, tables.optics_at)
+
+    return optics_from_columns(
+        _OPTICS_COLUMNS, column, lambda name: f"{tables.optics_at}: {name}", tables.row_of, tables.label
+    )
 
 
 def _defocus(tables: _Tables) -> Defocus:
