@@ -9,10 +9,9 @@ sys.path.append(
     str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent)
 )
 
-from hydra_bench.config import configuration, named_files
-from hydra_bench.config import identity as state
+from hydra_bench.config import configuration, identity, named_files
 from hydra_bench.config.method_definitions import TRUTH as TRUE_POSES
-from hydra_bench.contracts.places import Results
+from hydra_bench.contracts.places import PARTICLES_NAME, TRUTH_NAME, Results
 from hydra_bench.core.errors import InputError
 from hydra_bench.datasets import kinds
 from hydra_bench.methods import cards as method_cards
@@ -41,7 +40,7 @@ wildcard_constraints:
 
 def dataset_definition(wildcards):
     """What the simulation depends on, as JSON: a change reruns this dataset and what follows from it."""
-    return state.dataset_definition(settings, wildcards.dataset)
+    return identity.dataset_definition(settings, wildcards.dataset)
 
 
 def dataset_files(wildcards):
@@ -54,7 +53,7 @@ def dataset_files(wildcards):
 
 def method_definition(wildcards):
     """What a method depends on, as JSON; its label is not in it, so renaming reruns no training."""
-    return state.method_definition(settings, wildcards.method)
+    return identity.method_definition(settings, wildcards.method)
 
 
 def evaluation_definition(wildcards):
@@ -67,18 +66,17 @@ def evaluation_definition(wildcards):
 
 def state_of(wildcards):
     """Where a run keeps its state: apart from its outputs, which Snakemake deletes if a job fails."""
-    return state.state_folder(settings, **wildcards)
+    return identity.state_folder(settings, **wildcards)
 
 
 def given_poses(wildcards):
     """The folder of the poses that a method is given; none for one that finds its own."""
-    source = state.pose_source(settings, wildcards.method)
+    source = identity.pose_source(settings, wildcards.method)
     if source is None:
         return []
-    pattern = DATASET.truth if source == TRUE_POSES else RUN.reconstruction
-    return str(pattern).format(
-        dataset=wildcards.dataset, method=source, seed=wildcards.seed
-    )
+    if source == TRUE_POSES:
+        return RESULTS.dataset(wildcards.dataset).truth
+    return RESULTS.run(wildcards.dataset, source, wildcards.seed).reconstruction
 
 
 def files_of_method(wildcards):
@@ -89,11 +87,11 @@ def files_of_method(wildcards):
 
 def poses_option(wildcards, input):
     """The option that hands given poses to a method's command, or nothing."""
-    source = state.pose_source(settings, wildcards.method)
+    source = identity.pose_source(settings, wildcards.method)
     if source is None:
         return ""
-    name = "truth" if source == TRUE_POSES else "particles"
-    return f"--poses-from {input.poses}/{name}.star"
+    name = TRUTH_NAME if source == TRUE_POSES else PARTICLES_NAME
+    return f"--poses-from {input.poses}/{name}"
 
 
 def growing(amount):

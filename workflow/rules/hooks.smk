@@ -31,31 +31,29 @@ def asked_for():
 
 
 onstart:
-    from hydra_bench.config import configuration, named_files
+    from hydra_bench.config import configuration, identity, named_files
     from hydra_bench.contracts.places import Results
     from hydra_bench.core.errors import InputError
     from hydra_bench.jobs import doctor, slurm
-    from hydra_bench.config import identity as state
 
     results = Results()
     try:
         checked = configuration.validate(config, workflow.configfiles)
         named_files.fetch_entries(checked, workflow.configfiles)
         named_files.check_contents(checked, workflow.configfiles)
-        state.write_configuration(results.configuration, checked)
-        jobs, remote, gpus = asked_for(), not workflow.local_exec, 0
-        if not remote:
+        identity.write_configuration(results.configuration, checked)
+        jobs = asked_for()
+        if workflow.local_exec:
             gpus = max(
                 [job["gpus"] for job in jobs if not job["on_cpu"]], default=0
             )
-        elif slurm.available():
-            slurm.end_left_over_jobs(Path.cwd())
-        findings = doctor.doctor(
-            checked,
-            results.folder,
-            gpus,
-            [job for job in jobs if remote and not job["local"]],
-        )
+            submitted = []
+        else:
+            gpus = 0
+            submitted = [job for job in jobs if not job["local"]]
+            if slurm.available():
+                slurm.end_left_over_jobs(Path.cwd())
+        findings = doctor.doctor(checked, results.folder, gpus, submitted)
         wrong = [finding for finding in findings if finding.state != doctor.OK]
     except InputError as error:
         print(f"hydra-bench: error: {error}", file=sys.stderr)

@@ -26,17 +26,9 @@ class Command(Protocol):
         """Returns the exit status, None for 0. Raises InputError."""
 
 
-COMMANDS: tuple[str, ...] = (
-    "check-config",
-    "dataset",
-    "simulate",
-    "gallery",
-    "hydra",
-    "hydra-volume",
-    "backproject",
-    "reconstruct",
-)
-COMMANDS += ("evaluate", "bench", "launch", "doctor", "summarise", "tables", "figures", "page", "figure", "compare")
+COMMANDS: tuple[str, ...] = ("check-config", "dataset", "simulate", "gallery", "hydra", "hydra-volume", "backproject")
+COMMANDS += ("reconstruct", "evaluate", "bench", "launch", "doctor", "summarise", "tables", "figures", "page", "figure")
+COMMANDS += ("compare",)
 """In the order of the help."""
 
 
