@@ -7,7 +7,6 @@ imported, since every job reads the Snakefiles. Of the files in a contract's fol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 PARTICLES_NAME, IMAGES_NAME, EVALUATION_NAME = "particles.star", "particles.mrcs", "evaluation_particles.txt"
@@ -15,15 +14,25 @@ PARTICLES_NAME, IMAGES_NAME, EVALUATION_NAME = "particles.star", "particles.mrcs
 TRUTH_NAME, RUN_NAME = "truth.star", "run.json"
 
 
-@dataclass(frozen=True)
 class Results:
-    """A folder of results, of all datasets."""
+    """A folder of results.
 
-    folder: Path = Path("results")
+    configuration : the last run's, checked, as JSON. metrics : a file for each run. unfinished : what takes the place
+    of metrics where a run gave none. tables, figures, page : of all datasets together.
+    """
+
+    def __init__(self, folder: Path = Path("results")) -> None:
+        self.folder = folder
+        self.configuration = folder / "configuration.json"
+        self.metrics = folder / "metrics"
+        self.unfinished = folder / "unfinished"
+        self.tables = folder / "tables"
+        self.figures = folder / "figures"
+        self.page = folder / "report" / "index.html"
 
     @classmethod
     def of_metrics(cls, metrics: Path) -> Results:
-        """Those that a run's metrics file lies in."""
+        """The results that a run's metrics file lies in."""
         return cls(metrics.parents[3])
 
     def dataset(self, dataset: str) -> DatasetPlaces:
@@ -32,85 +41,32 @@ class Results:
     def run(self, dataset: str, method: str, seed: int | str) -> RunPlaces:
         return RunPlaces(self, dataset, method, str(seed))
 
-    @property
-    def configuration(self) -> Path:
-        """The checked configuration of the last run, as JSON."""
-        return self.folder / "configuration.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics"
-
-    @property
-    def tables(self) -> Path:
-        return self.folder / "tables"
-
-    @property
-    def figures(self) -> Path:
-        return self.folder / "figures"
-
-    @property
-    def unfinished(self) -> Path:
-        """What takes the place of metrics where a run gave none."""
-        return self.folder / "unfinished"
-
-    @property
-    def page(self) -> Path:
-        return self.folder / "report" / "index.html"
-
     def log(self, step: str, *names: str) -> Path:
         """What the job of a step said; names are those of what the step is done for."""
-        return self._job_file(step, names, "log")
+        return self.folder / f"{'/'.join(('logs', step, *names))}.log"
 
     def benchmark(self, step: str, *names: str) -> Path:
         """What the job of a step cost, as Snakemake measured it."""
-        return self._job_file(step, names, "benchmark.tsv")
-
-    def _job_file(self, step: str, names: tuple[str, ...], suffix: str) -> Path:
-        return self.folder.joinpath("logs", *[step, *names][:-1], f"{[step, *names][-1]}.{suffix}")
+        return self.log(step, *names).with_suffix(".benchmark.tsv")
 
 
-@dataclass(frozen=True)
 class DatasetPlaces:
-    """What belongs to one dataset."""
+    """What belongs to one dataset.
 
-    results: Results
-    name: str
+    stack : the folder of all that methods may see: particles, images, evaluation_list. truth : of all that they may
+    not. paper : of the paper's figures; supplement : of those of its supplement. gallery : a picture of its particles.
+    """
 
-    @property
-    def stack(self) -> Path:
-        """The folder of all that methods may see."""
-        return self.results.folder / "datasets" / self.name / "stack"
-
-    @property
-    def particles(self) -> Path:
-        return self.stack / PARTICLES_NAME
-
-    @property
-    def images(self) -> Path:
-        return self.stack / IMAGES_NAME
-
-    @property
-    def evaluation_list(self) -> Path:
-        return self.stack / EVALUATION_NAME
-
-    @property
-    def truth(self) -> Path:
-        """The folder of all that they may not see."""
-        return self.results.folder / "datasets" / self.name / "truth"
-
-    @property
-    def gallery(self) -> Path:
-        return self.results.folder / "galleries" / f"{self.name}.png"
-
-    @property
-    def paper(self) -> Path:
-        """The folder of the paper's figures of this dataset."""
-        return self.results.folder / "paper" / self.name
-
-    @property
-    def supplement(self) -> Path:
-        return self.paper / "supplement"
+    def __init__(self, results: Results, name: str) -> None:
+        self.results, self.name = results, name
+        self.stack = results.folder / "datasets" / name / "stack"
+        self.particles = self.stack / PARTICLES_NAME
+        self.images = self.stack / IMAGES_NAME
+        self.evaluation_list = self.stack / EVALUATION_NAME
+        self.truth = self.stack.with_name("truth")
+        self.gallery = results.folder / "galleries" / f"{name}.png"
+        self.paper = results.folder / "paper" / name
+        self.supplement = self.paper / "supplement"
 
     def figure(self, name: str, suffix: str) -> Path:
         """A figure of the paper: its picture as svg and png, its caption as txt."""
@@ -123,33 +79,19 @@ class DatasetPlaces:
         return self.results.benchmark(step, self.name, *names)
 
 
-@dataclass(frozen=True)
 class RunPlaces:
-    """What belongs to one run: a method on a dataset, with a seed."""
+    """What belongs to one run: a method on a dataset, with a seed.
 
-    results: Results
-    dataset: str
-    method: str
-    seed: str
+    reconstruction : the folder that the method fills. metrics : its scores; aligned : the folder of its maps, aligned
+    to the true ones. unfinished : why there are no metrics, in their place.
+    """
 
-    @property
-    def reconstruction(self) -> Path:
-        """The folder that the method fills."""
-        return self.results.folder / "reconstructions" / self.dataset / self.method / self.seed
-
-    @property
-    def metrics(self) -> Path:
-        return self.results.metrics / self.dataset / self.method / f"{self.seed}.json"
-
-    @property
-    def aligned(self) -> Path:
-        """The folder of its maps, aligned to the true ones."""
-        return self.metrics.with_name(f"{self.seed}_aligned")
-
-    @property
-    def unfinished(self) -> Path:
-        """Why there are no metrics, in their place."""
-        return self.results.unfinished / self.dataset / self.method / f"{self.seed}.json"
+    def __init__(self, results: Results, dataset: str, method: str, seed: str) -> None:
+        self.results, self.dataset, self.method, self.seed = results, dataset, method, seed
+        self.reconstruction = results.folder / "reconstructions" / dataset / method / seed
+        self.metrics = results.metrics / dataset / method / f"{seed}.json"
+        self.aligned = self.metrics.with_name(f"{seed}_aligned")
+        self.unfinished = results.unfinished / dataset / method / f"{seed}.json"
 
     def state(self, digest: str) -> Path:
         """The folder of its state while it is under way; the digest is of all that the result depends on."""
