@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from clone import Clone
 
+from hydra_bench.report.paper.catalogue import SUPPLEMENT, paper_figures
+
 STAND_IN = Path(__file__).parent
 
 CONFIG: dict[str, Any] = {
@@ -75,10 +77,11 @@ def test_lint_finds_nothing(make_clone: Callable[[Path], Clone]) -> None:
 def test_each_part_of_the_papers_set_is_a_target(finished: Clone) -> None:
     finished.configure(CONFIG)
     assert not finished.jobs("table1") - Counter({"table1": 1})
-    for name in ("fig1", "fig2", "fig3", "fig4"):
+    figures = set(paper_figures()) - {SUPPLEMENT}
+    for name in figures:
         assert finished.jobs(name) == {"paper_figure": 2, name: 1}
-    assert finished.jobs("figs") == {"supplement": 2, "figs": 1}
-    assert finished.jobs("paper")["paper_figure"] == 8
+    assert finished.jobs(SUPPLEMENT) == {"supplement": 2, SUPPLEMENT: 1}
+    assert finished.jobs("paper")["paper_figure"] == 2 * len(figures)
 
 
 def test_a_second_run_does_nothing(finished: Clone) -> None:

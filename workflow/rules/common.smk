@@ -15,10 +15,12 @@ from hydra_bench.contracts.places import PARTICLES_NAME, TRUTH_NAME, Results
 from hydra_bench.core.errors import InputError
 from hydra_bench.datasets import kinds
 from hydra_bench.methods import cards as method_cards
+from hydra_bench.report.paper.catalogue import SUPPLEMENT, paper_figures
 
 RESULTS = Results()
 DATASET = RESULTS.dataset("{dataset}")
 RUN = RESULTS.run("{dataset}", "{method}", "{seed}")
+FIGURES = paper_figures()
 
 try:
     settings = configuration.validate(config, workflow.configfiles)
@@ -158,6 +160,9 @@ def main_method_option():
     return f"--main-method {chosen}" if chosen else ""
 
 
-def paper_figures(name):
-    """A figure of the paper for each dataset."""
-    return expand(DATASET.figure(name, "svg"), dataset=settings["datasets"])
+def drawn_for_datasets(figure):
+    """A figure of the paper, or the supplement's folder, for each dataset."""
+    drawn = (
+        DATASET.supplement if figure == SUPPLEMENT else DATASET.figure(figure, "svg")
+    )
+    return expand(drawn, dataset=settings["datasets"])

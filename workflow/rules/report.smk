@@ -116,7 +116,7 @@ rule paper_figure:
     benchmark:
         DATASET.benchmark("paper", "{figure}")
     wildcard_constraints:
-        figure=r"fig\d",
+        figure=r"fig\d+",
     conda:
         "../../envs/hydra-bench.yaml"
     resources:
@@ -125,6 +125,7 @@ rule paper_figure:
     params:
         results=lambda wildcards, output: Path(output[0]).parents[2],
         main_method=main_method_option(),
+        about=lambda wildcards: " ".join(FIGURES[wildcards.figure].values()),
         stem=lambda wildcards, output: Path(output.svg).with_suffix(""),
     shell:
         "hydra-bench figure {wildcards.figure} --dataset {wildcards.dataset:q} --results {params.results:q}"
@@ -155,6 +156,7 @@ rule supplement:
     params:
         results=lambda wildcards, output: Path(output[0]).parents[2],
         main_method=main_method_option(),
+        about=FIGURES[SUPPLEMENT],
     shell:
         "mkdir -p {output:q} && hydra-bench figure figs --dataset {wildcards.dataset:q} --results {params.results:q}"
         " --metrics {input.metrics:q} {params.main_method} --out {output:q} > {log:q} 2>&1"
@@ -167,42 +169,18 @@ rule table1:
     localrule: True
 
 
-rule fig1:
-    input:
-        paper_figures("fig1"),
-    localrule: True
+for figure in FIGURES:
 
-
-rule fig2:
-    input:
-        paper_figures("fig2"),
-    localrule: True
-
-
-rule fig3:
-    input:
-        paper_figures("fig3"),
-    localrule: True
-
-
-rule fig4:
-    input:
-        paper_figures("fig4"),
-    localrule: True
-
-
-rule figs:
-    input:
-        expand(DATASET.supplement, dataset=settings["datasets"]),
-    localrule: True
+    rule:
+        name:
+            figure
+        input:
+            drawn_for_datasets(figure),
+        localrule: True
 
 
 rule paper:
     input:
         rules.table1.input,
-        rules.fig1.input,
-        rules.fig2.input,
-        rules.fig3.input,
-        rules.fig4.input,
-        rules.figs.input,
+        [drawn_for_datasets(figure) for figure in FIGURES],
     localrule: True

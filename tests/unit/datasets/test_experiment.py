@@ -30,7 +30,7 @@ from hydra_bench.datasets.importing import Processing
 from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
 from hydra_bench.particles.cryodrgn import read_numbers
 from hydra_bench.particles.particle_files import read_particles
-from hydra_bench.report.figures.gallery import write_gallery
+from hydra_bench.report.figures.particle_images import write_gallery
 from hydra_bench.report.tables.tables import write_tables
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"

@@ -17,8 +17,8 @@ import pytest
 from report_results import ODD, contents, finished, make_results, write_run
 
 from hydra_bench.contracts.reconstruction import EMPTY_TEXT
-from hydra_bench.report.figures.clustering_figures import latent_plot
-from hydra_bench.report.figures.figures import write_figures
+from hydra_bench.report.figures.index import write_figures
+from hydra_bench.report.figures.latents import latent_plot
 from hydra_bench.report.page import details
 from hydra_bench.report.page.interactive import method_data
 from hydra_bench.report.page.page import write_page

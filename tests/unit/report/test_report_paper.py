@@ -18,15 +18,20 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import write_map
 from hydra_bench.metrics.alignment import align_map, apply
 from hydra_bench.physics.rotations import euler_from_matrices
-from hydra_bench.report.figures.maps_figure import class_maps
+from hydra_bench.report.figures.class_maps import class_maps
+from hydra_bench.report.figures.fsc import fsc_curves
 from hydra_bench.report.figures.method_lines import method_lines
-from hydra_bench.report.figures.resolution_figures import fsc_curves
 from hydra_bench.report.figures.style import Picture, report_style
-from hydra_bench.report.paper import classes, references
-from hydra_bench.report.paper.conformations import alignment, marked_particles
-from hydra_bench.report.paper.fixed_poses import fixed_poses
-from hydra_bench.report.paper.selection import select
-from hydra_bench.report.paper.supplement import convergence, sweeps
+from hydra_bench.report.paper import (
+    fig2_classes,
+    fig3_references,
+    figs_convergence,
+    figs_fixed_poses,
+    figs_sweep,
+)
+from hydra_bench.report.paper.catalogue import SUPPLEMENT, paper_figures
+from hydra_bench.report.paper.marked_particles import alignment, marked_particles
+from hydra_bench.report.paper.shown_runs import choose_runs
 from hydra_bench.report.results import read_all, read_metrics
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +46,7 @@ def draw(name: str, results: Path, *more: str) -> Path:
 
 def test_every_figure_is_drawn_with_its_caption_from_what_there_is(tmp_path: Path) -> None:
     make_results(tmp_path)
-    for name in ("fig1", "fig2", "fig3", "fig4"):
+    for name in set(paper_figures()) - {SUPPLEMENT}:
         out = draw(name, tmp_path)
         assert out.with_suffix(".svg").stat().st_size > 5000
         assert out.with_suffix(".png").stat().st_size > 5000
@@ -52,26 +57,39 @@ def test_every_figure_is_drawn_with_its_caption_from_what_there_is(tmp_path: Pat
     assert {"convergence", "seeds", "fixed_poses_held"} <= found
 
 
+def test_docs_and_help_say_what_every_figure_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    docs = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["figure", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for name, modules in paper_figures().items():
+        for about in modules.values():
+            assert about.endswith(".")
+            assert about in docs
+            assert name == SUPPLEMENT or f"{name}: {about}" in said
+        assert f"| `snakemake {name}` |" in docs
+
+
 def test_the_main_method_is_the_best_with_classes_or_the_one_named(tmp_path: Path) -> None:
     runs = read_all(make_results(tmp_path))
-    chosen = select(runs, tmp_path, "demo")
+    chosen = choose_runs(runs, tmp_path, "demo")
     assert chosen.main.method == "hydra_k3"
     assert chosen.clustered is not None
     assert chosen.clustered.method == "hydra_k1"
     assert [run.is_bound for run in chosen.competitors] == [False] * 3
-    assert select(runs, tmp_path, "demo", "hydra_k5").main.method == "hydra_k5"
+    assert choose_runs(runs, tmp_path, "demo", "hydra_k5").main.method == "hydra_k5"
     with pytest.raises(InputError, match="other_program: no run of this method ended well on demo"):
-        select(runs, tmp_path, "demo", "other_program")
+        choose_runs(runs, tmp_path, "demo", "other_program")
     with pytest.raises(InputError, match="nowhere: no such dataset"):
-        select(runs, tmp_path, "nowhere")
+        choose_runs(runs, tmp_path, "nowhere")
 
 
 def test_a_reference_class_without_a_map_says_so_and_is_in_no_fsc(tmp_path: Path) -> None:
     (path,) = ODD["partly_mapped"](tmp_path)
     runs = read_all([path])
     with report_style():
-        pictures = [class_maps(runs, tmp_path), classes.draw(select(runs, tmp_path, "demo"))]
-        pictures += [references.draw(select(runs, tmp_path, "demo"))]
+        pictures = [class_maps(runs, tmp_path), fig2_classes.draw(choose_runs(runs, tmp_path, "demo"))]
+        pictures += [fig3_references.draw(choose_runs(runs, tmp_path, "demo"))]
         curves = fsc_curves(runs, method_lines(runs))
         for picture in pictures:
             texts = [text.get_text() for text in picture.figure.findobj(Text)]
@@ -119,15 +137,15 @@ def test_marked_maps_are_the_particles_own_aligned_by_the_metrics(tmp_path: Path
     again = alignment(run, 1)
     assert again is not None
     assert again.matrix == pytest.approx(found.matrix, abs=1e-6)
-    for one in marked:
-        assert one.volume == pytest.approx(apply(moving, found), abs=1e-4)
-        assert np.corrcoef(one.volume.ravel(), truth.ravel())[0, 1] > 0.95
-        assert run["labels"][one.particle] == 0
+    for marked_particle in marked:
+        assert marked_particle.volume == pytest.approx(apply(moving, found), abs=1e-4)
+        assert np.corrcoef(marked_particle.volume.ravel(), truth.ravel())[0, 1] > 0.95
+        assert run["labels"][marked_particle.particle] == 0
 
 
 def test_the_ari_of_every_epoch_stands_beside_loss_and_resolution(tmp_path: Path) -> None:
     runs = read_all(make_results(tmp_path))
-    picture = convergence(runs, method_lines(runs))
+    (picture,) = figs_convergence.draw(choose_runs(runs, tmp_path, "demo"))
     panels = {ax.get_ylabel().replace("\n", " "): ax for ax in picture.figure.axes}
     assert list(panels) == ["loss", "ARI", "resolution used (Å)", "classes that are not empty"]
     seeds = [run for run in runs if run.method == "hydra_k3"]
@@ -148,10 +166,11 @@ def test_held_poses_stand_beside_the_consensus_that_gave_them(tmp_path: Path, no
     paths += [write_run(tmp_path, held | {"notes": {"poses_from": "consensus"}})]
     true = finished("bound", "True poses", 1.0, 0.9, reads_truth=True) | {"notes": {"poses_from": "truth"}}
     paths += [write_run(tmp_path, true)]
-    assert fixed_poses(select(read_all(paths), tmp_path, "demo")) == []  # without the consensus run itself
+    without_consensus = choose_runs(read_all(paths), tmp_path, "demo")
+    assert figs_fixed_poses.draw(without_consensus) == []
     with report_style():
-        selection = select(read_all([*paths, tmp_path / "metrics/demo/consensus/1.json"]), tmp_path, "demo")
-        (picture,) = fixed_poses(selection)
+        shown = choose_runs(read_all([*paths, tmp_path / "metrics/demo/consensus/1.json"]), tmp_path, "demo")
+        (picture,) = figs_fixed_poses.draw(shown)
     texts = {text.get_text() for text in picture.figure.findobj(Text)}
     assert {"a", "b", "c", "d", "Consensus", "Held poses", "all: 120 particles"} <= texts
     assert {f"{noun} {j}: 40 particles" for j in (1, 2, 3)} <= texts
@@ -164,17 +183,21 @@ def test_a_sweep_is_of_methods_that_differ_in_one_parameter_only(tmp_path: Path)
     for k, dim in ((2, 2), (3, 2), (4, 2), (3, 8)):
         content = finished(f"k{k}_d{dim}", f"K={k}, d={dim}", 0.2 * k, 0.7)
         made.append(write_run(tmp_path, content | {"parameters": {"classes": k, "latent_dim": dim}}))
-    names = [picture.name for picture in sweeps(read_all(made))]
+    names = [picture.name for picture in drawn_sweeps(made, tmp_path)]
     assert names == ["sweep_1_classes", "sweep_2_latent_dim"]
-    assert sweeps(read_all([write_run(tmp_path, contents()[1])])) == []
+    assert drawn_sweeps([write_run(tmp_path, contents()[1])], tmp_path) == []
     # With the poses of another run it is another method, whatever its parameters.
     given = finished("given", "Given", 0.5, 0.7) | {"parameters": {"classes": 7, "latent_dim": 2}}
     given["notes"] = {"poses_from": "k3_d2"}
     write_run(tmp_path, given)
-    assert len(places_of(sweeps(read_all([*made, tmp_path / "metrics/demo/given/1.json"]))[0])) == 3
+    assert len(values_of(drawn_sweeps([*made, tmp_path / "metrics/demo/given/1.json"], tmp_path)[0])) == 3
 
 
-def places_of(picture: Picture) -> list[str]:
+def drawn_sweeps(metrics: list[Path], results: Path) -> list[Picture]:
+    return figs_sweep.draw(choose_runs(read_all(metrics), results, "demo"))
+
+
+def values_of(picture: Picture) -> list[str]:
     """The values that a sweep shows."""
     return [tick.get_text().replace("\n", " ") for tick in picture.figure.axes[0].get_xticklabels()]
 
@@ -187,8 +210,8 @@ def test_the_preset_of_sweeps_is_of_k_d_and_sharpness_alone(tmp_path: Path) -> N
         for seed in settings["seeds"]:
             content = finished(method, settings["method_definitions"][method]["label"], 0.9, 0.7, seed=seed)
             made.append(write_run(tmp_path, content | {"parameters": parameters, "program": "hydra"}))
-    pictures = {picture.name: picture for picture in sweeps(read_all(made))}
-    assert {name: places_of(picture) for name, picture in pictures.items()} == {
+    pictures = {picture.name: picture for picture in drawn_sweeps(made, tmp_path)}
+    assert {name: values_of(picture) for name, picture in pictures.items()} == {
         "sweep_1_classes": ["2", "3", "4", "5"],
         "sweep_2_latent_dim": ["0", "1", "2", "4", "8"],
         "sweep_3_sharpness": ["0.5 to 1.25", "1 to 2.5", "4 to 10", "default"],

@@ -39,7 +39,7 @@ def _preview(dataset: config.Config, folders: list[Path], out: Path) -> None:
     from tempfile import TemporaryDirectory
 
     from hydra_bench.contracts.places import PARTICLES_NAME
-    from hydra_bench.report.figures.gallery import write_gallery
+    from hydra_bench.report.figures.particle_images import write_gallery
 
     kind = kind_of(dataset)
     small = {**kind.few_images(dataset), "evaluation_particles_per_class": 1}

@@ -15,6 +15,6 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from hydra_bench.report.figures.figures import write_figures
+    from hydra_bench.report.figures.index import write_figures
 
     write_figures(args.metrics, args.results, args.out)

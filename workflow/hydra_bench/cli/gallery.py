@@ -15,7 +15,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from hydra_bench.report.figures.gallery import write_gallery
+    from hydra_bench.report.figures.particle_images import write_gallery
 
     set_threads(1)
     write_gallery(args.particles, args.truth, args.out)

@@ -15,7 +15,7 @@ from hydra_bench.contracts.reconstruction import Cost
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import write_json
 from hydra_bench.jobs import attempts
-from hydra_bench.report.figures.figures import write_figures
+from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.page.page import write_page
 from hydra_bench.report.results import read_metrics
 from hydra_bench.report.tables.tables import write_tables

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from hydra_bench.core.types import FloatArray
 from hydra_bench.physics.fourier import centre_pad, fft_centred, ifft_centred, slice_volume
 
 UPSAMPLING = 2
@@ -163,8 +164,9 @@ def _first_crossing(
 def _normals(density: torch.Tensor, points: torch.Tensor, rotation: torch.Tensor) -> np.ndarray:
     """Unit normals (M, 3) of the surface at points (M, 3), both in the view's frame."""
     offsets = torch.eye(3)
-    ahead, behind = (slice_volume(density, (points[:, None] + sign * offsets) @ rotation)[0] for sign in (1, -1))
-    normals = (behind - ahead).numpy()
+    ahead = slice_volume(density, (points[:, None] + offsets) @ rotation)[0]
+    behind = slice_volume(density, (points[:, None] - offsets) @ rotation)[0]
+    normals: FloatArray = (behind - ahead).numpy()
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 

@@ -2,7 +2,7 @@
 
 A method's colour follows from its name alone, so that no other method, and no order, can change it:
 
-- Names in KNOWN, those of the presets, have the places they have there: the first eight the eight colours and solid
+- Names in KNOWN, those of the presets, keep their order there: the first eight the eight colours and solid
   lines, the next eight the same colours dashed. The list only grows, and only at its end.
 - Any other name has the colour, dashes and marker that its SHA-256 chooses; dashes are none of those of known names.
   Two names of one report that choose the same of all three are told apart by the next dashes and markers; the colour
@@ -19,16 +19,20 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hydra_bench.report.figures.style import Colour, Look
 from hydra_bench.report.results import Metrics
 
 Dashes = str | tuple[int, tuple[float, ...]]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#882255")
 GREYS = ("#222222", "#6A6A6A", "#A0A0A0")
-KNOWN = ("hydra_k3", "hydra_k1", "hydra_k5", "cryodrgn2", "cryosparc", "drgnai", "cryodrgn_consensus", "relion")
-KNOWN += ("hydra_k2", "hydra_k4", "hydra_ribosplike", "hydra_experimental", "consensus", "cryodrgn_fixed")
+_FIRST_KNOWN = ("hydra_k3", "hydra_k1", "hydra_k5", "cryodrgn2", "cryosparc", "drgnai", "cryodrgn_consensus", "relion")
+_NEXT_KNOWN = ("hydra_k2", "hydra_k4", "hydra_ribosplike", "hydra_experimental", "consensus", "cryodrgn_fixed")
+KNOWN = _FIRST_KNOWN + _NEXT_KNOWN
 KNOWN_BOUNDS = ("oracle", "shuffled", "known_poses", "cryodrgn_true_poses", "hydra_true_poses")
 _OF_KNOWN: tuple[Dashes, ...] = ("-", "--")
 _OF_BOUNDS: tuple[Dashes, ...] = ("--", ":", "-.")
@@ -50,16 +54,16 @@ MARKERS = {
 class Line:
     """How one method is drawn everywhere; `marked`: with its marker on lines too."""
 
-    colour: str | tuple[float, float, float]
+    colour: Colour
     style: Dashes = "-"
     marker: str = "o"
     marked: bool = False
 
     @property
-    def keywords(self) -> dict[str, Any]:
+    def look(self) -> Look:
         """What matplotlib takes for a line."""
-        found = {"color": self.colour, "linestyle": self.style}
-        return found | ({"marker": self.marker, "markersize": 4.5, "markevery": 0.12} if self.marked else {})
+        marks: Look = {"marker": self.marker, "markersize": 4.5, "markevery": 0.12} if self.marked else {}
+        return {"color": self.colour, "linestyle": self.style} | marks
 
 
 def method_lines(runs: list[Metrics]) -> dict[str, Line]:
@@ -69,16 +73,23 @@ def method_lines(runs: list[Metrics]) -> dict[str, Line]:
     return lines_of(competitors) | lines_of(bounds, bounds=True)
 
 
+def method_legend(figure: Figure, runs: list[Metrics], lines: dict[str, Line]) -> None:
+    """A legend of the methods of some runs, below the figure."""
+    labels = {run.method: run.label for run in runs}
+    handles = [Line2D([], [], label=label, **lines[method].look) for method, label in labels.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+
+
 def lines_of(names: Iterable[str], bounds: bool = False) -> dict[str, Line]:
     """Lines of methods by their names."""
     colours, known, dashes = (GREYS, KNOWN_BOUNDS, _OF_BOUNDS) if bounds else (COLOURS, KNOWN, _OF_KNOWN)
     found: dict[str, Line] = {}
     for name in sorted(names):
         if name in known:
-            turn, place = divmod(known.index(name), len(colours))
-            marker = list(MARKERS)[(place + 4 * turn) % len(MARKERS)]
-            style = dashes[(place + turn) % len(dashes)] if bounds else dashes[turn]
-            found[name] = Line(colours[place], style, marker, turn > 0)
+            turn, colour = divmod(known.index(name), len(colours))
+            marker = list(MARKERS)[(colour + 4 * turn) % len(MARKERS)]
+            style = dashes[(colour + turn) % len(dashes)] if bounds else dashes[turn]
+            found[name] = Line(colours[colour], style, marker, marked=turn > 0)
         else:
             found[name] = _chosen(name, colours, set(found.values()))
     return found
@@ -86,9 +97,8 @@ def lines_of(names: Iterable[str], bounds: bool = False) -> dict[str, Line]:
 
 def _chosen(name: str, colours: tuple[str, ...], taken: set[Line]) -> Line:
     """The line that a name's checksum chooses; of one colour, the next dashes and marker that are not taken."""
-    number = int(hashlib.sha256(name.encode()).hexdigest(), 16)
-    number, place = divmod(number, len(colours))
+    number, colour = divmod(int(hashlib.sha256(name.encode()).hexdigest(), 16), len(colours))
     looks = list(product(_OF_OTHERS, MARKERS))
     first = number % len(looks)
-    lines = [Line(colours[place], *look, marked=True) for look in looks[first:] + looks[:first]]
+    lines = [Line(colours[colour], *look, marked=True) for look in looks[first:] + looks[:first]]
     return next((line for line in lines if line not in taken), lines[0])

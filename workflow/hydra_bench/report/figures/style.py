@@ -7,22 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from hydra_bench.core.files import atomic
 
 # Okabe and Ito's colours, told apart by colour-blind readers. Methods (method_lines.py) and species start at different
 # ends, so that a figure rarely holds one colour with two meanings.
 _SPECIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#B8A800", "#666666")
+Colour: TypeAlias = str | tuple[float, float, float]
+Look: TypeAlias = dict[str, Any]
+"""Keyword arguments for matplotlib, each kind of artist with names of its own."""
 EXTRA_COLOUR = "#999999"
 PNG_DPI = 160
 MOST_SPECIES = 12
 """That figures show a panel each of; the page shows all."""
 
-_SETTINGS = {
+_SETTINGS: Look = {
     "svg.hashsalt": "hydra-bench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -59,8 +64,8 @@ def report_style() -> Iterator[None]:
     """The settings that figures must be made and written under; the caller's own come back after."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
-        yield
+        with mpl.rc_context(_SETTINGS):
+            yield
 
 
 def wrapped(text: str, width_inches: float, size_pt: float = 9.0) -> str:
@@ -76,6 +81,18 @@ def species_colour(k: int) -> tuple[float, float, float]:
     towards, share = (0.0, 0.4) if turn % 2 else (1.0, 0.5)
     red, green, blue = ((1 - share) * c + share * towards for c in colour)
     return red, green, blue
+
+
+def without_frame(ax: Axes) -> Axes:
+    """Axes without ticks and spines."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def part_letter(part: FigureBase, letter: str) -> None:
+    """The letter of a part of a figure, bold in its upper left corner."""
+    part.text(0.002, 0.995, letter, fontweight="bold", fontsize=12, va="top")
 
 
 def save(figure: Figure, stem: Path) -> None:

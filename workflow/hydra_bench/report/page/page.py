@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from hydra_bench import __version__
 from hydra_bench.core.files import read_json, write_text
-from hydra_bench.report.figures.figures import INDEX_NAME
+from hydra_bench.report.figures.index import INDEX_NAME
 from hydra_bench.report.figures.method_lines import MARKERS, Line, method_lines
 from hydra_bench.report.page import embedding
 from hydra_bench.report.page.details import classes, departures, facts, log_tail, plain, remarks, told

@@ -1,1 +1,1 @@
-"""The paper's figures, each drawn from whatever runs of a dataset there are: fig1 … fig4 and the supplement."""
+"""The paper's figures, each a module of its own, drawn from whatever runs of a dataset there are."""

@@ -1,4 +1,4 @@
-"""How good the maps are: FSC curves and the area under them."""
+"""Fourier shell correlation with the true maps: curves, and the area under them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from hydra_bench.report.figures.method_lines import Line
+from hydra_bench.report.figures.method_lines import Line, method_legend
 from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, wrapped
 from hydra_bench.report.results import Metrics
 from hydra_bench.report.tables.rows import spread
@@ -31,12 +31,11 @@ def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
         ax.set_axis_off()
     for k, (ax, name) in enumerate(zip(axes.flat, names, strict=False)):
         for run in runs:
-            curve(ax, run, name, lines[run.method])
-        dress(ax, runs[0]["fsc"]["frequency_per_A"], name)
+            draw_curve(ax, run, name, lines[run.method])
+        dress_fsc_axes(ax, runs[0]["fsc"]["frequency_per_A"], name)
         if k % n_columns == 0:
             ax.set_ylabel("FSC")
-    handles = [Line2D([], [], label=run.label, **lines[run.method].keywords) for run in runs]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))
+    method_legend(figure, runs, lines)
     caption = (
         "Fourier shell correlation of each method's own volume for a particle with that particle's true map, after "
         "alignment over rotation, shift and hand: mean over the evaluated particles of a species, band ±1 sd. Thin "
@@ -45,19 +44,19 @@ def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
     return Picture("fsc", "FSC curves", caption, figure)
 
 
-def curve(ax: Axes, run: Metrics, species: str, line: Line) -> None:
+def draw_curve(ax: Axes, run: Metrics, species: str, line: Line) -> None:
+    """A run's mean curve of a species and ±1 sd; nothing where no particle of it was evaluated."""
     entry = next((e for e in run["fsc"]["per_class"] if e["class_name"] == species), None)
     if entry is None:
         return
-    frequency, mean, sd = (
-        np.array(values, dtype=float)
-        for values in (run["fsc"]["frequency_per_A"], entry["curve_mean"], entry["curve_sd"])
-    )
-    ax.plot(frequency, mean, linewidth=1.5, **line.keywords)
+    frequency = run["fsc"]["frequency_per_A"]
+    mean, sd = np.array(entry["curve_mean"]), np.array(entry["curve_sd"])
+    ax.plot(frequency, mean, linewidth=1.5, **line.look)
     ax.fill_between(frequency, mean - sd, mean + sd, color=line.colour, alpha=0.14, linewidth=0)
 
 
-def dress(ax: Axes, frequency: list[float], species: str) -> None:
+def dress_fsc_axes(ax: Axes, frequency: list[float], species: str) -> None:
+    """Limits, the 0.5 and 0.143 lines, and resolutions along the top."""
     end = max(frequency)
     ax.set(xlim=(0, end), ylim=(-0.1, 1.03), xlabel="spatial frequency (1/Å)")
     ax.locator_params(axis="x", nbins=5)
@@ -74,7 +73,7 @@ def dress(ax: Axes, frequency: list[float], species: str) -> None:
 
 
 def _resolution_ticks(end: float) -> list[float]:
-    """Round resolutions in Å whose places on an axis of 0..end (1/Å) do not crowd each other."""
+    """Round resolutions in Å that lie apart on an axis of 0..end (1/Å)."""
     shown: list[float] = []
     for d in _RESOLUTIONS_A:
         if 1 / d <= end and 1 / d >= 0.1 * end and (not shown or (1 / d - 1 / shown[-1]) / end >= _LEAST_GAP):

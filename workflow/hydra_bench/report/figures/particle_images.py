@@ -1,13 +1,16 @@
-"""What the particles of a dataset look like: true projections of each species above its noisy images."""
+"""What the particles of a dataset look like: a few of each species, and true projections above them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from scipy.ndimage import gaussian_filter
 
 from hydra_bench.contracts.stack import Stack, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
@@ -16,24 +19,80 @@ from hydra_bench.core.mrc import read_map
 from hydra_bench.physics.fourier import fft_centred, frequency_radius, ifft_centred
 from hydra_bench.physics.projection import project
 from hydra_bench.physics.rotations import random_rotations
-from hydra_bench.report.figures.style import PNG_DPI, report_style, species_colour
+from hydra_bench.report.figures.style import (
+    MOST_SPECIES,
+    PNG_DPI,
+    Picture,
+    report_style,
+    species_colour,
+    without_frame,
+)
+from hydra_bench.report.results import Metrics, dataset_folder
 
+_EXAMPLES = 6
+_SMOOTHING_A = 10.0
+_GREY_PERCENTILES = (0.3, 99.7)
+_GAP = 0.06
 _SHOWN = 4
-_MOST_CLASSES = 12
 _SMOOTH_TO_A = 25.0
 _SIDE_INCHES, _TITLES_INCHES = 0.85, 0.25
+
+
+def particle_images(run: Metrics, results: Path) -> Picture | None:
+    """A few images of each species, raw and smoothed. None where the stack is missing."""
+    path = dataset_folder(results, run.dataset) / "stack" / "particles.mrcs"
+    if not path.is_file():
+        return None
+    pixel, names = run["pixel_size_A"], run["class_names"][:MOST_SPECIES]
+    truth = np.array(run["true_classes"])
+    with mrcfile.mmap(path, mode="r", permissive=False) as mrc:
+        chosen = [np.array(mrc.data[np.flatnonzero(truth == k)[:_EXAMPLES]]) for k in range(len(names))]
+    figure = Figure(figsize=(7.2, 2.75 * len(names)), layout="constrained")
+    axes = figure.subplots(2 * len(names), 1)
+    for k, (images, name) in enumerate(zip(chosen, names, strict=True)):
+        smooth = [gaussian_filter(image, _SMOOTHING_A / pixel) for image in images]
+        _strip(axes[2 * k], list(images), f"{name}, raw")
+        _strip(axes[2 * k + 1], smooth, f"{name}, smoothed")
+    _scale_bar(axes[0], run["box_px"], pixel)
+    caption = (
+        f"The first {_EXAMPLES} particle images of each species as methods see them, and smoothed by a Gaussian of "
+        f"σ = {_SMOOTHING_A:g} Å to show the particle. Grey scale: percentiles {_GREY_PERCENTILES[0]:g} to "
+        f"{_GREY_PERCENTILES[1]:g} of each image. Box {run['box_px']} px of "
+        f"{pixel:g} Å."
+    )
+    return Picture("particles", "Particle images", caption, figure)
+
+
+def _strip(ax: Axes, images: list[np.ndarray], name: str) -> None:
+    """Images side by side, each on its own grey scale, as one picture: an axes an image would be slow."""
+    without_frame(ax).set_title(name)
+    box = images[0].shape[0]
+    gap = max(round(_GAP * box), 1)
+    montage = np.full((box, _EXAMPLES * (box + gap) - gap), np.nan)
+    for i, image in enumerate(images):
+        low, high = np.percentile(image, _GREY_PERCENTILES)
+        montage[:, i * (box + gap) : i * (box + gap) + box] = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    ax.imshow(montage, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
+
+
+def _scale_bar(ax: Axes, box: int, pixel: float) -> None:
+    length = next(step for step in (500, 200, 100, 50, 20, 10) if 2.5 * step <= box * pixel or step == 10)
+    start, y = 0.05 * box, 0.06 * box
+    ax.plot([start, start + length / pixel], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")
+    text = {"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0}
+    ax.text(start, y + 0.06 * box, f"{length} Å", color="white", fontsize=7, va="bottom", bbox=text)
 
 
 def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Path | str) -> None:
     """Draw the gallery of a dataset. Raises InputError: see read_stack and read_truth."""
     stack, truth = read_stack(stack_star), read_truth(truth_folder)
-    names = truth.class_names[:_MOST_CLASSES]
+    names = truth.class_names[:MOST_SPECIES]
     columns = 3 * _SHOWN
     with report_style():
         height = 0.45 + _SIDE_INCHES * len(names)
         figure = Figure(figsize=(1.2 + _SIDE_INCHES * columns, height), layout="constrained")
         # Titles are wider than their column, which the layout would widen for them: they get a strip of their own.
-        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - _TITLES_INCHES / height))
+        figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - _TITLES_INCHES / height)))
         axes = figure.subplots(len(names), columns, squeeze=False)
         for k, row in enumerate(axes):
             members = np.flatnonzero(truth.classes == k)

@@ -1,4 +1,4 @@
-"""Figure 1: the model, a union of manifolds, and its optimisation, drawn with the maps and images of a run."""
+"""The model, classes as manifolds of maps, and its optimisation, with maps and an image of a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 
 from hydra_bench.core.mrc import read_map
-from hydra_bench.report.figures.map_pictures import MapPictures
+from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_map
 from hydra_bench.report.figures.style import EXTRA_COLOUR, Picture, species_colour
-from hydra_bench.report.paper.conformations import marked_particles
-from hydra_bench.report.paper.selection import Selection
+from hydra_bench.report.paper.marked_particles import marked_particles
+from hydra_bench.report.paper.shown_runs import ShownRuns
 from hydra_bench.report.results import Metrics, dataset_folder
 
 _SIZE = (9.6, 6.2)
@@ -22,18 +22,18 @@ _MOST_CLASSES = 3
 _INK, _BOX, _EDGE = "#222222", "#F3F4F6", "#9AA1A9"
 
 
-def draw(selection: Selection) -> Picture | None:
+def draw(shown: ShownRuns) -> Picture | None:
     """a: classes as manifolds with maps along them; b: the loop from images to loss. None without maps."""
-    run = selection.main
-    pictures = MapPictures([run], selection.results)
-    if not pictures.drawable:
+    run = shown.main
+    maps = RenderedMaps([run], shown.results)
+    if not maps.drawable:
         return None
     figure = Figure(figsize=_SIZE)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, _SIZE[0]), ylim=(0, _SIZE[1]))
     ax.set_axis_off()
-    _manifolds(ax, run, pictures)
-    _loop(ax, run, selection.results)
+    _manifolds(ax, run, maps)
+    _loop(ax, run, shown.results)
     text = (
         "a: density maps lie on K manifolds, each a neural field V with a class k and a conformation z; shown are maps "
         f"of {run.label} on {run.dataset}, at up to three particles' latents of each class. b: the optimisation. Of "
@@ -43,30 +43,26 @@ def draw(selection: Selection) -> Picture | None:
     return Picture("fig1", "Model and optimisation", text, figure)
 
 
-def _manifolds(ax: Axes, run: Metrics, pictures: MapPictures) -> None:
+def _manifolds(ax: Axes, run: Metrics, maps: RenderedMaps) -> None:
     ax.text(0.1, 6.05, "a", fontsize=13, fontweight="bold", va="top")
     ax.text(0.35, 6.02, "A map for each class and conformation", fontsize=10.5, va="top", color=_INK)
-    sizes = run["clustering"]["label_sizes"]
-    labels = sorted(run.labels_with_map(), key=lambda j: -sizes[j - 1])[:_MOST_CLASSES]
+    labels = largest_with_map(run, _MOST_CLASSES)
     width = 9.2 / len(labels)
     for column, label in enumerate(sorted(labels)):
         middle = 0.2 + width * (column + 0.5)
         species = run.species_of(label)
         colour = EXTRA_COLOUR if species is None else species_colour(species)
         ax.add_patch(Ellipse((middle, 4.65), width * 0.94, 2.0, facecolor=colour, alpha=0.13, edgecolor=colour))
-        volumes = [one.volume for one in marked_particles(run, label)]
-        images = [pictures.of_volume(volume, species) for volume in volumes] or [pictures.of_label(run, label)]
-        for place, image in zip(_spread(len(images), middle, width * 0.27), images, strict=True):
-            _picture(ax, image, (place, 4.76), width * (0.27 if len(images) > 1 else 0.4))
+        images = [maps.of_volume(marked.volume, species) for marked in marked_particles(run, label)]
+        images = images or [image for image in [maps.of_label(run, label)] if image is not None]
+        for n, image in enumerate(images):
+            x = middle + width * 0.27 * (n - (len(images) - 1) / 2)
+            _picture(ax, image, (x, 4.76), width * (0.27 if len(images) > 1 else 0.4))
         arrow = FancyArrowPatch((middle - width * 0.3, 4.1), (middle + width * 0.3, 4.1), arrowstyle="<|-|>")
         arrow.set(mutation_scale=9, color=_INK, linewidth=0.9)
         ax.add_patch(arrow)
         name = f"class {label}" if run.noun == "class" else f"cluster {label}"
         ax.text(middle, 3.96, f"conformation z, {name}", ha="center", va="top", fontsize=8.5)
-
-
-def _spread(count: int, middle: float, step: float) -> list[float]:
-    return [middle + step * (n - (count - 1) / 2) for n in range(count)]
 
 
 def _loop(ax: Axes, run: Metrics, results: Path) -> None:

@@ -1,4 +1,4 @@
-"""All figures of a report, and the index that the page reads."""
+"""Which figures a report has of each dataset: written, with the index that the page reads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra_bench.core.files import write_json
-from hydra_bench.report.figures.clustering_figures import confusion_matrices, latent_plot
-from hydra_bench.report.figures.maps_figure import class_maps
+from hydra_bench.report.figures.class_maps import class_maps
+from hydra_bench.report.figures.confusion import confusion_matrices
+from hydra_bench.report.figures.convergence import convergence
+from hydra_bench.report.figures.fsc import auc_strips, fsc_curves
+from hydra_bench.report.figures.latents import latent_plot
 from hydra_bench.report.figures.method_lines import Line, method_lines
-from hydra_bench.report.figures.resolution_figures import auc_strips, fsc_curves
-from hydra_bench.report.figures.run_figures import convergence, particle_gallery
+from hydra_bench.report.figures.particle_images import particle_images
 from hydra_bench.report.figures.style import Picture, report_style, save
 from hydra_bench.report.results import Metrics, by_dataset, first_seeds, read_all
 
@@ -31,7 +33,16 @@ def write_figures(metric_paths: Iterable[Path | str], results_folder: Path | str
         for dataset, group in by_dataset(runs).items():
             for picture in _pictures(first_seeds(group), results, lines):
                 save(picture.figure, out / dataset / picture.name)
-                index.append(_entry(dataset, picture))
+                index.append(
+                    {
+                        "file": f"{dataset}/{picture.name}.svg",
+                        "dataset": dataset,
+                        "title": picture.title,
+                        "caption": picture.caption,
+                        "method": picture.method,
+                        "interactive": picture.interactive,
+                    }
+                )
     write_json(out / INDEX_NAME, index)
 
 
@@ -39,23 +50,10 @@ def _pictures(runs: list[Metrics], results: Path, lines: dict[str, Line]) -> Ite
     """The figures of one dataset, in the page's order; `runs` ended well."""
     if not runs:
         return
-    optional = [class_maps(runs, results)]
-    always = [confusion_matrices(runs)]
-    compared = [run for run in runs if run["fsc"]]
-    if compared:
-        always += [fsc_curves(compared, lines), auc_strips(compared)]
-    optional_later = [particle_gallery(runs[0], results)]
-    optional_later += [latent_plot(run) for run in runs]
-    optional_later += [convergence(run, results) for run in runs]
-    yield from (picture for picture in [*optional, *always, *optional_later] if picture is not None)
-
-
-def _entry(dataset: str, picture: Picture) -> dict[str, Any]:
-    return {
-        "file": f"{dataset}/{picture.name}.svg",
-        "dataset": dataset,
-        "title": picture.title,
-        "caption": picture.caption,
-        "method": picture.method,
-        "interactive": picture.interactive,
-    }
+    pictures = [class_maps(runs, results), confusion_matrices(runs)]
+    if compared := [run for run in runs if run["fsc"]]:
+        pictures += [fsc_curves(compared, lines), auc_strips(compared)]
+    pictures.append(particle_images(runs[0], results))
+    pictures += [latent_plot(run) for run in runs]
+    pictures += [convergence(run) for run in runs]
+    yield from (picture for picture in pictures if picture is not None)

@@ -1,4 +1,4 @@
-"""Which runs a figure of the paper shows."""
+"""Which runs of a dataset the paper's figures show."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hydra_bench.report.results import Metrics, by_dataset, first_seeds
 
 
 @dataclass(frozen=True)
-class Selection:
+class ShownRuns:
     """Runs of one dataset that ended well, the first seed of each method, bounds last.
 
     main: the run that figures of one method show; clustered: one whose labels are k-means on its latents, if any;
-    everything: all seeds of all methods, failed ones too; lines: each method's colour.
+    all_runs: all seeds of all methods, failed ones too; lines: each method's colour.
     """
 
     results: Path
-    everything: list[Metrics]
+    all_runs: list[Metrics]
     runs: list[Metrics]
     main: Metrics
     clustered: Metrics | None
@@ -28,10 +28,10 @@ class Selection:
     @property
     def competitors(self) -> list[Metrics]:
         """Methods that do not read the truth; the bounds, where nothing else was run."""
-        return [run for run in self.runs if not run.is_bound] or self.runs
+        return _competitors(self.runs)
 
 
-def select(runs: list[Metrics], results: Path, dataset: str, main_method: str | None = None) -> Selection:
+def choose_runs(runs: list[Metrics], results: Path, dataset: str, main_method: str | None = None) -> ShownRuns:
     """The runs of a dataset. `main_method` None takes the competitor with classes of its own of highest ARI.
 
     Raises
@@ -45,7 +45,7 @@ def select(runs: list[Metrics], results: Path, dataset: str, main_method: str | 
     shown = first_seeds(groups[dataset])
     if not shown:
         raise InputError(f"{dataset}: no run ended well; there is nothing to draw")
-    competing = [run for run in shown if not run.is_bound] or shown
+    competing = _competitors(shown)
     if main_method is None:
         main = max(competing, key=lambda run: (run.noun == "class", run["clustering"]["ari"] or 0.0))
     else:
@@ -57,4 +57,8 @@ def select(runs: list[Metrics], results: Path, dataset: str, main_method: str | 
     # One that found its own poses before one that was given some.
     clusters = [run for run in competing if run.noun == "cluster" and run.get("latents")]
     clustered = min(clusters, key=lambda run: run.poses_from is not None, default=None)
-    return Selection(results, groups[dataset], shown, main, clustered, method_lines(runs))
+    return ShownRuns(results, groups[dataset], shown, main, clustered, method_lines(runs))
+
+
+def _competitors(runs: list[Metrics]) -> list[Metrics]:
+    return [run for run in runs if not run.is_bound] or runs

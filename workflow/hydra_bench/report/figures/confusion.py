@@ -1,0 +1,63 @@
+"""How particles were sorted: confusion matrices."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from hydra_bench.report.figures.style import Picture, wrapped
+from hydra_bench.report.results import Metrics
+from hydra_bench.report.tables.rows import number
+
+_PANEL_INCHES = 2.3
+_MOST_PRINTED = 14
+_MOST_TICKS = 25
+
+
+def confusion_matrices(runs: list[Metrics]) -> Picture:
+    """One heat map a method: rows are species, columns the method's labels."""
+    widest = max(run["clustering"]["n_labels"] for run in runs)
+    n_columns = min(len(runs), 3 if widest <= 6 else 2 if widest <= 12 else 1)
+    n_rows, n_species = math.ceil(len(runs) / n_columns), len(runs[0]["class_names"])
+    size = (1.2 + _PANEL_INCHES * n_columns, n_rows * (1.0 + min(0.42 * n_species, 5)))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    for ax in axes.flat[len(runs) :]:
+        ax.set_axis_off()
+    images = [draw_confusion(axes.flat[i], run, names=i % n_columns == 0) for i, run in enumerate(runs)]
+    bar = figure.colorbar(images[-1], ax=axes, shrink=0.8 if n_rows == 1 else 0.5, pad=0.02)
+    bar.set_label("share of the species", fontsize=8.5)
+    bar.outline.set_visible(False)
+    caption = (
+        "Particles of each species (rows) by predicted label (columns); colour is the share of the row. Columns are "
+        "ordered by the one-to-one match with species; labels with no match come last. Methods without classes "
+        f"are labelled by k-means on their latents. Seed {runs[0].seed}."
+    )
+    return Picture("confusion", "Confusion matrices", caption, figure)
+
+
+def draw_confusion(ax: Axes, run: Metrics, names: bool) -> AxesImage:
+    """A run's confusion matrix; `names`: with those of the species."""
+    clustering = run["clustering"]
+    order = run.label_order()
+    counts = np.array(clustering["confusion"])[:, order]
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    if counts.shape[1] <= _MOST_PRINTED:
+        for (row, column), count in np.ndenumerate(counts):
+            shade = "white" if shares[row, column] > 0.55 else "#333333"
+            ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=shade)
+    ax.set_title(f"{wrapped(run.label, _PANEL_INCHES)}\nARI {number(clustering['ari'])}")
+    step = math.ceil(len(order) / _MOST_TICKS)
+    ax.set_xticks(range(0, len(order), step), [run.short_name(j + 1) for j in order[::step]])
+    ax.set_xlabel("predicted label")
+    step = math.ceil(len(counts) / _MOST_TICKS)
+    shown = [wrapped(name, 1.3) if names else "" for name in run["class_names"]]
+    ax.set_yticks(range(0, len(counts), step), shown[::step])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return image

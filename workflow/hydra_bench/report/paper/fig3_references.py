@@ -1,0 +1,96 @@
+"""One method's maps, confusion matrix and FSC against the references; latents and maps of one without classes."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from hydra_bench.report.figures.class_maps import draw_row, draw_truth_row, row_panels
+from hydra_bench.report.figures.confusion import draw_confusion
+from hydra_bench.report.figures.fsc import draw_curve, dress_fsc_axes
+from hydra_bench.report.figures.latents import mark_centres, scatter_species, species_dots
+from hydra_bench.report.figures.method_lines import Line
+from hydra_bench.report.figures.rendered_maps import RenderedMaps
+from hydra_bench.report.figures.style import Picture, part_letter, species_colour, without_frame
+from hydra_bench.report.paper.shown_runs import ShownRuns
+from hydra_bench.report.results import Metrics
+
+_WIDTH = 9.0
+_MOST_CLUSTERS = 6
+
+
+def draw(shown: ShownRuns) -> Picture | None:
+    """a: class maps above the reference; b: confusion matrix; c: FSC; d: latents of the clustered method and maps."""
+    run, clustered = shown.main, shown.clustered
+    maps = RenderedMaps([run] if clustered is None else [run, clustered], shown.results)
+    if not maps.drawable:
+        return None
+    n_columns = max([len(maps.species)] + [1 + panel.column for panel in row_panels(run, len(maps.species))])
+    maps_height = 2 * (_WIDTH / max(n_columns, 5) * maps.aspect + 0.4)
+    heights = [maps_height, 3.2] if clustered is None else [maps_height, 3.2, 3.4]
+    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    _draw_maps(parts[0], run, maps, n_columns)
+    left, right = parts[1].subfigures(1, 2, squeeze=False)[0]
+    draw_confusion(left.subplots(), run, names=True)
+    _draw_fsc(right.subplots(), run, maps.species)
+    for part, name in ((parts[0], "a"), (left, "b"), (right, "c")):
+        part_letter(part, name)
+    text = (
+        f"a: maps of {run.label} above the {run.true} ones. {maps.level_text} b: its labels against "
+        f"the {run.true} labels; colour is the share of a row. c: Fourier shell correlation with the {run.true} map, "
+        "mean over the evaluated particles of a species, band ± 1 sd."
+    )
+    if clustered is not None:
+        part_letter(parts[2], "d")
+        _draw_clusters(parts[2], clustered, maps)
+        text += (
+            f" d: latents of {clustered.label} by {run.true} class with k-means centres (crosses), and the maps of "
+            "the clusters."
+        )
+    return Picture("fig3", "Classes against references", f"{text} Seed {run.seed}.", figure)
+
+
+def _draw_maps(part: SubFigure, run: Metrics, maps: RenderedMaps, n_columns: int) -> None:
+    axes = part.subplots(2, n_columns, squeeze=False)
+    for ax in axes.flat:
+        without_frame(ax)
+    draw_row(axes[0], run, row_panels(run, len(maps.species)), maps)
+    draw_truth_row(axes[1], run, maps)
+
+
+def _draw_fsc(ax: Axes, run: Metrics, species: list[str]) -> None:
+    if not run.get("fsc"):
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no reference maps, no FSC", ha="center", va="center", color="#777777")
+        return
+    for k, name in enumerate(species):
+        draw_curve(ax, run, name, Line(species_colour(k)))
+    dress_fsc_axes(ax, run["fsc"]["frequency_per_A"], "")
+    ax.set_ylabel("FSC")
+    found = {entry["class_name"]: entry["resolution_0.5_A"] for entry in run["fsc"]["per_class"]}
+    handles = [
+        Line2D([], [], color=species_colour(k), label=f"{name}: {found[name]:.1f} Å" if found[name] else name)
+        for k, name in enumerate(species)
+        if name in found
+    ]
+    ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, title="resolution at 0.5")
+
+
+def _draw_clusters(part: SubFigure, run: Metrics, maps: RenderedMaps) -> None:
+    """Latents with centres at the left, the clusters' maps at the right."""
+    left, right = part.subfigures(1, 2, width_ratios=[1, 1.3], squeeze=False)[0]
+    ax = left.subplots()
+    scatter_species(ax, run)
+    mark_centres(ax, run)
+    handles = species_dots(run)
+    left.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=7.5)
+    ax.set_title(run.label)
+    sizes = run["clustering"]["label_sizes"]
+    labels = [label for label in range(1, len(sizes) + 1) if run.shown_map(label) is not None][:_MOST_CLUSTERS]
+    if not labels:
+        return
+    for map_ax, label in zip(right.subplots(1, len(labels), squeeze=False)[0], labels, strict=True):
+        maps.draw_label(map_ax, run, label)
+        map_ax.set_xlabel(f"cluster {label}: {sizes[label - 1]:,}\nparticles", fontsize=8)
