@@ -166,8 +166,9 @@ def _normals(density: torch.Tensor, points: torch.Tensor, rotation: torch.Tensor
     offsets = torch.eye(3)
     ahead = slice_volume(density, (points[:, None] + offsets) @ rotation)[0]
     behind = slice_volume(density, (points[:, None] - offsets) @ rotation)[0]
-    normals: FloatArray = (behind - ahead).numpy()
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    falling = (behind - ahead).numpy()
+    normals: FloatArray = falling / np.maximum(np.linalg.norm(falling, axis=1, keepdims=True), 1e-12)
+    return normals
 
 
 def _light(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,8 @@ PNG_DPI = 160
 MOST_SPECIES = 12
 """That figures show a panel each of; the page shows all."""
 
-_SETTINGS: Look = {
+# Any: to mypy, the keys of matplotlib's settings are a literal of all their names.
+_SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "hydra-bench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
