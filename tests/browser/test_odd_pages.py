@@ -11,7 +11,7 @@ from report_results import ODD
 
 from hydra_bench.core.files import write_json
 from hydra_bench.report.page.page import write_page
-from hydra_bench.report.results import read_metrics
+from hydra_bench.report.results import read_run
 from hydra_bench.report.tables.tables import write_tables
 
 
@@ -22,14 +22,14 @@ def test_an_odd_page_opens(tmp_path: Path, visit: Callable[..., Visit], name: st
     write_json(tmp_path / "figures" / "index.json", [])
     write_page(paths, tmp_path / "tables", tmp_path / "figures", tmp_path / "index.html")
     seen = visit(tmp_path / "index.html")
-    for run in map(read_metrics, paths):
+    for run in map(read_run, paths):
         if run.ok:
             seen.open_method(run.label)
             opened = seen.page.locator("details.method[open]")
             assert opened.locator(".confusion .chart svg.main-svg").count()
             assert opened.locator(".viewer canvas").count() == (1 if name == "no_truth" else 2)
         else:
-            assert str(run["reason"]) in seen.page.locator("table.results").inner_text()
+            assert run.reason in seen.page.locator("table.results").inner_text()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     seen.page.screenshot(path=SCREENSHOTS / f"odd-{name}.png")
     assert seen.complaints == []

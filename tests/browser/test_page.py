@@ -15,7 +15,7 @@ from conftest import RESULTS, SCREENSHOTS, Visit
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from hydra_bench.report.results import read_metrics
+from hydra_bench.report.results import read_run
 from hydra_bench.report.tables.rows import number, spread
 
 HYDRA = "Hydra, K=3"
@@ -99,34 +99,34 @@ def test_the_costs_are_those_of_the_table_to_download_and_sort(demo: Path, visit
 def test_numbers_are_those_of_the_metrics(demo: Path, visit: Callable[..., Visit]) -> None:
     """To the printed digits, read from the files and from the page as it is shown."""
     page = visit(demo).page
-    runs = {run.label: run for run in map(read_metrics, sorted((RESULTS / "metrics" / "demo").glob("*/0.json")))}
+    runs = {run.label: run for run in map(read_run, sorted((RESULTS / "metrics" / "demo").glob("*/0.json")))}
     shown = {name.split("\n")[0].removesuffix(" bound"): i for i, name in enumerate(column(page, "Method"))}
     assert set(shown) == set(runs)
     expected = {
-        "ARI": lambda run: number(run["clustering"]["ari"]),
-        "FSC-AUC": lambda run: spread(run["fsc"]["auc_mean"], run["fsc"]["auc_sd"]),
-        "Wall": lambda run: number(run["cost"]["wall_s"], 1),
-        "CPU": lambda run: number(run["cost"]["cpu_s"], 1),
-        "Peak": lambda run: number(run["cost"]["peak_rss_mb"], 0),
+        "ARI": lambda run: number(run.clustering.ari),
+        "FSC-AUC": lambda run: spread(run.fsc.auc_mean, run.fsc.auc_sd),
+        "Wall": lambda run: number(run.metrics.cost.wall_s, 1),
+        "CPU": lambda run: number(run.metrics.cost.cpu_s, 1),
+        "Peak": lambda run: number(run.metrics.cost.peak_rss_mb, 0),
     }
     for name, value in expected.items():
         cells = column(page, name)
         assert {label: cells[i] for label, i in shown.items()} == {label: value(run) for label, run in runs.items()}
     seen = page.evaluate("JSON.parse(document.querySelector('.costs script').textContent).rows")
     assert {row["label"]: number(row["ari_mean"]) for row in seen} == {
-        label: number(run["clustering"]["ari"]) for label, run in runs.items()
+        label: number(run.clustering.ari) for label, run in runs.items()
     }
 
 
 def test_a_method_opens_and_its_charts_show_its_metrics(demo: Path, visit: Callable[..., Visit]) -> None:
     seen = visit(demo)
     seen.open_method(HYDRA)
-    run = read_metrics(RESULTS / "metrics" / "demo" / "hydra_k3" / "0.json")
+    run = read_run(RESULTS / "metrics" / "demo" / "hydra_k3" / "0.json")
     drawn = seen.page.evaluate("document.querySelector('details[open] .confusion .chart').data[0].text")
     order = run.label_order()
-    assert drawn == [[f"{row[j]:,}" for j in order] for row in run["clustering"]["confusion"]]
+    assert drawn == [[f"{row[j]:,}" for j in order] for row in run.clustering.confusion]
     curves = seen.page.evaluate("document.querySelector('details[open] .fsc .chart').data.map(one => one.y)")
-    means = [entry["curve_mean"] for entry in run["fsc"]["per_class"]]
+    means = [entry.curve_mean for entry in run.fsc.per_class]
     assert len(curves) == 2 * len(means)  # each with its band
     assert np.allclose(curves[1::2], means, atol=5e-5)
 
@@ -142,9 +142,9 @@ def test_latents_show_a_particle_under_the_pointer(demo: Path, visit: Callable[.
     seen.page.wait_for_function("document.querySelector('details[open] .particle p').textContent.includes('Particle')")
     text = facts.inner_text()
     particle = int(text.split("\n")[0].removeprefix("Particle "))
-    run = read_metrics(RESULTS / "metrics" / "demo" / "hydra_k1" / "0.json")
-    assert run["class_names"][run["true_classes"][particle - 1]] in text
-    assert f"cluster {run['labels'][particle - 1] + 1}" in text
+    run = read_run(RESULTS / "metrics" / "demo" / "hydra_k1" / "0.json")
+    assert run.class_names[run.true_classes[particle - 1]] in text
+    assert f"cluster {run.labels[particle - 1] + 1}" in text
     seen.page.wait_for_timeout(200)
     assert np.abs(pixels(canvas) - empty).max() > 50
     # By keyboard: a particle's number.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hydra_bench.contracts.metrics_file import VERSION, MetricsFile
+from hydra_bench.contracts.reconstruction import Cost
 from hydra_bench.core.files import write_json, write_text
 from hydra_bench.core.mrc import ImageStackWriter, write_map
 
@@ -25,8 +28,8 @@ def blob(k: int, box: int = BOX) -> np.ndarray:
 
 def identity(method: str, label: str, seed: int = 1, reads_truth: bool = False) -> dict[str, Any]:
     """What a metrics file of a failed run holds."""
-    empty = ("clustering", "fsc", "alignments", "pose", "conformation", "latents", "labels", "true_classes")
-    return dict.fromkeys(empty) | {
+    return dict.fromkeys(MetricsFile.model_fields) | {
+        "metrics_version": VERSION,
         "dataset": "demo",
         "method": method,
         "label": label,
@@ -39,8 +42,8 @@ def identity(method: str, label: str, seed: int = 1, reads_truth: bool = False) 
         "notes": {},
         "device": "cpu",
         "images_seen": 0,
-        "version": "0.1.0",
-        "cost": {"wall_s": 61.25 + seed, "cpu_s": 118.5, "peak_rss_mb": 1234.5, "gpu_memory_mb": 0.0},
+        "program_version": "0.1.0",
+        "cost": asdict(Cost(wall_s=61.25 + seed, cpu_s=118.5, peak_rss_mb=1234.5)),
     }
 
 
@@ -71,6 +74,7 @@ def clustering(
         "split_species": {},
         "merged_labels": {},
         "confusion": confusion.tolist(),
+        "groups": None,
     }
 
 
@@ -83,11 +87,11 @@ def resolution(quality: float, names: list[str] = NAMES) -> dict[str, Any]:
         aucs = np.clip(quality + random.normal(0, 0.02, 20), 0, 1)
         for i, auc in enumerate(aucs):
             particles.append(
-                {"particle": k * PER_CLASS + i, "class": k, "label": k + 1, "auc": auc, "cryobench_auc": auc / 2}
+                {"particle": k * PER_CLASS + i, "true_class": k, "label": k + 1, "auc": auc, "cryobench_auc": auc / 2}
             )
         curve = 1 / (1 + np.exp((frequency / frequency[-1] - quality) * 12))
         entry = {"class_name": name, "auc_mean": aucs.mean(), "auc_sd": aucs.std(), "curve_mean": curve.tolist()}
-        entry |= {"curve_sd": (0.04 * curve).tolist(), "resolution_0.5_A": 21.3, "resolution_0.143_A": 15.1 + k}
+        entry |= {"curve_sd": (0.04 * curve).tolist(), "resolution_0_5_A": 21.3, "resolution_0_143_A": 15.1 + k}
         classes.append(entry)
     aucs = np.array([p["auc"] for p in particles])
     summary = {"auc_mean": aucs.mean(), "auc_sd": aucs.std()}
@@ -122,7 +126,7 @@ def finished(
              "shift_A": [0.1, 0.2, 0.3]}
         ],
         "pose": {"median_angular_error_deg": 2.345, "median_shift_error_A": 1.987, "per_class": []},
-        "latents": {"columns": 2, "projection": points.tolist()} if more.get("latents", True) else None,
+        "latents": {"dimension": 2, "projection": points.tolist()} if more.get("latents", True) else None,
     }  # fmt: skip
 
 
@@ -187,7 +191,7 @@ def of_classes(method: str, label: str, n: int, per_class: int) -> dict[str, Any
     names, true = [f"species {k + 1}" for k in range(n)], [k for k in range(n) for _ in range(per_class)]
     fsc = resolution(0.8, names)
     for particle in fsc["per_particle"]:
-        particle["particle"] = particle["class"] * per_class
+        particle["particle"] = particle["true_class"] * per_class
     return finished(method, label, 1.0, 0.8) | {
         "class_names": names,
         "n_particles": len(true),
@@ -200,7 +204,7 @@ def of_classes(method: str, label: str, n: int, per_class: int) -> dict[str, Any
              "shift_A": [0.0] * 3}
             for k, name in enumerate(names)
         ],
-        "latents": {"columns": 2, "projection": np.random.default_rng(0).normal(0, 1, (len(true), 2)).tolist()},
+        "latents": {"dimension": 2, "projection": np.random.default_rng(0).normal(0, 1, (len(true), 2)).tolist()},
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.experimental.experiment import Experiment, import_experiment
 from hydra_bench.datasets.importing import Processing
-from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 from hydra_bench.particles.cryodrgn import read_numbers
 from hydra_bench.particles.particle_files import read_particles
 from hydra_bench.report.figures.particle_images import write_gallery
@@ -113,9 +113,10 @@ def reconstruction(folder: Path, stack: Stack, classes: np.ndarray, maps: list[n
 
 
 def metrics_of(folder: Path, stack: Stack, output: Path, classes: np.ndarray, maps: list[np.ndarray]) -> dict:
-    run, names = reconstruction(output, stack, classes, maps), ("d", "m", "M")
+    run = reconstruction(output, stack, classes, maps)
     star, path = folder / "stack" / "particles.star", output / "results" / "metrics" / "d" / "m" / "7.json"
-    return evaluate(star, folder / "truth", run, path, output / "aligned", EvaluationSettings(), *names)
+    files = RunFiles(star, folder / "truth", run, "d", "m", "M")
+    return evaluate(files, path, output / "aligned", EvaluationSettings()).model_dump()
 
 
 def test_a_run_is_judged_by_the_reference(both: tuple[Stack, Truth], folder: Path, tmp_path: Path) -> None:

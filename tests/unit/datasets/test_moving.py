@@ -28,7 +28,7 @@ from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
 from hydra_bench.datasets.simulated.simulate import simulate
-from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 from hydra_bench.metrics.fsc import compare
 from hydra_bench.physics.projection import project
 
@@ -146,8 +146,8 @@ def evaluated(folder: Path, truth: Truth, output: Path, latents: np.ndarray, own
     write_assignments(run, Assignments(truth.classes, posteriors, truth.rotations, truth.shifts_A, latents))
     cost = Cost(1.0, 2.0, 3.0)
     write_run(run, Run("m", "program", "1.0", 7, {"k": 2}, "cpu", "ok", "", 80, cost))
-    arguments = (folder / "stack" / "particles.star", folder / "truth", run, output / "m.json", output / "aligned")
-    return evaluate(*arguments, EvaluationSettings(), "d", "m", "M")
+    files = RunFiles(folder / "stack" / "particles.star", folder / "truth", run, "d", "m", "M")
+    return evaluate(files, output / "m.json", output / "aligned", EvaluationSettings()).model_dump()
 
 
 def test_the_true_coordinate_as_latent_scores_one_and_own_maps_count(

@@ -20,8 +20,8 @@ def assignments(classes: np.ndarray, n_classes: int, latents: np.ndarray | None 
 def test_permuted_labels_are_perfect():
     true = np.repeat([0, 1, 2], 50)
     found = score(true, 3, Labels((true + 1) % 3, 3, "classes"))
-    assert (found.ari, found.accuracy) == (1, 1)
-    assert found.ami == pytest.approx(1)
+    assert (found.scores["ari"], found.scores["accuracy"]) == (1, 1)
+    assert found.scores["ami"] == pytest.approx(1)
     assert found.matched_class == (2, 0, 1)
     assert not found.empty
     assert not found.split
@@ -38,13 +38,13 @@ def test_split_species_and_empty_label():
     assert found.split == {1: (1, 2)}
     assert found.matched_class == (0, 1, None, None)
     assert found.majority_class == (0, 1, 1, 0)
-    assert found.accuracy == pytest.approx(159 / 200)
+    assert found.scores["accuracy"] == pytest.approx(159 / 200)
     assert found.confusion.tolist() == [[99, 0, 0, 1], [0, 60, 40, 0]]
 
 
 def test_merged_species_and_unused_label():
     found = score(np.repeat([0, 1], 10), 2, Labels(np.zeros(20, np.int64), 2, "classes"))
-    assert found.ari == 0
+    assert found.scores["ari"] == 0
     assert found.merged == {0: (0, 1)}
     assert found.empty == (1,)
     assert found.matched_class[1] is None
@@ -58,7 +58,7 @@ def test_labels_come_from_classes_latents_or_nowhere():
     assert labels_of(assignments(true, 3), 3).source == "classes"
     clustered = labels_of(assignments(one, 1, latents), 3)
     assert clustered.source == "k-means on latents, k=3"
-    assert score(true, 3, clustered).ari == 1
+    assert score(true, 3, clustered).scores["ari"] == 1
     assert labels_of(assignments(one, 1), 3).source == "one class"
     assert labels_of(assignments(one, 1, np.ones((60, 4))), 3).n_labels == 1
 
@@ -67,7 +67,7 @@ def test_joined_labels_count_as_one_and_the_others_keep_their_names():
     true = np.repeat([0, 1], 60)
     labels = np.concatenate([np.repeat([3, 1, 4], [10, 30, 20]), np.zeros(60, np.int64)])
     own = Labels(labels, 6, "classes")
-    assert score(true, 2, own).ari < 0.8
+    assert score(true, 2, own).scores["ari"] < 0.8
     found = joined(own, {"RyR": [4, 2, 5], "junk": [3]})
     assert [(g.name, g.members, g.largest) for g in found.groups] == [
         ("RyR", (3, 1, 4), 1),
@@ -76,7 +76,7 @@ def test_joined_labels_count_as_one_and_the_others_keep_their_names():
         ("class 6", (5,), 5),
     ]
     assert found.labels.tolist() == [0] * 60 + [2] * 60
-    assert score(true, 2, found).ari == 1
+    assert score(true, 2, found).scores["ari"] == 1
     assert joined(own, None) is own
 
 

@@ -25,7 +25,7 @@ from hydra_bench.contracts.truth import Truth, write_truth_star
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import ImageStackWriter, read_map, write_map
-from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 from hydra_bench.metrics.fsc import compare
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.rotations import MIRROR, random_rotations
@@ -92,8 +92,8 @@ def reconstruct(world: tuple, classes: np.ndarray, n_classes: int, latents: np.n
 def evaluated(world: tuple, folder: Path, settings: EvaluationSettings = SETTINGS) -> dict:
     root = world[0]
     output = root / "metrics.json"
-    arguments = (root / "stack" / "particles.star", root / "truth", folder, output, root / "aligned", settings)
-    evaluate(*arguments, "demo", "method", "The method")
+    files = RunFiles(root / "stack" / "particles.star", root / "truth", folder, "demo", "method", "The method")
+    evaluate(files, output, root / "aligned", settings)
     return json.loads(output.read_text())
 
 

@@ -32,7 +32,7 @@ def test_a_clear_change_is_marked_and_noise_is_not(tmp_path: Path, capsys: pytes
     assert ari.endswith("| better |")
     assert "0.800 ± 0.008 (4)" in ari
     assert "+0.107" in ari or "+0.108" in ari
-    wall = next(line for line in said if "wall time" in line)
+    wall = next(line for line in said if "Wall time" in line)
     assert "better" not in wall
     assert "worse" not in wall
     found = rows(tmp_path / "c.csv")["ARI"]
@@ -52,7 +52,7 @@ def test_what_only_one_has_and_what_else_changed_is_said(tmp_path: Path, capsys:
     write_run(new, identity("came", "Came"))
     changed = finished("hydra_k3", "Hydra, K=3", 0.5, 0.5, seed=0) | {
         "parameters": {"n_classes": 4},
-        "version": "0.2.0",
+        "program_version": "0.2.0",
     }
     write_run(new, changed)
     main(["compare", str(old), str(new)])

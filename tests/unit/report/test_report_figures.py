@@ -21,7 +21,7 @@ from hydra_bench.report.figures.class_maps import row_panels
 from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.figures.method_lines import COLOURS, KNOWN, KNOWN_BOUNDS, lines_of, method_lines
 from hydra_bench.report.figures.style import species_colour
-from hydra_bench.report.results import read_all, read_metrics
+from hydra_bench.report.results import read_all, read_run
 
 ROOT = Path(__file__).parents[3]
 COMMON = {"class_maps", "confusion", "fsc", "fsc_auc", "particles", "convergence_hydra_k3"}
@@ -77,13 +77,13 @@ def test_only_failures_give_an_empty_index(tmp_path: Path) -> None:
 
 def test_maps_stand_in_their_species_column_and_empty_ones_last(tmp_path: Path) -> None:
     paths = {path.parent.name: path for path in make_results(tmp_path)}
-    shown = row_panels(read_metrics(paths["hydra_k5"]), 3)
+    shown = row_panels(read_run(paths["hydra_k5"]), 3)
     assert [(panel.label, panel.column, panel.empty) for panel in shown[:4]] == [
         (1, 0, False), (2, 1, False), (3, 2, False), (5, 3, False)
     ]  # fmt: skip
     assert shown[4].empty
     assert (shown[4].column, shown[4].text) == (4, "class 4: 0 particles")
-    assert row_panels(read_metrics(paths["hydra_k1"]), 3)[0].text == "cluster 1: 40 particles"
+    assert row_panels(read_run(paths["hydra_k1"]), 3)[0].text == "cluster 1: 40 particles"
 
 
 def test_a_method_keeps_its_colour_whatever_else_is_shown(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hydra_bench.report.page import details
 from hydra_bench.report.page.interactive import method_data
 from hydra_bench.report.page.page import write_page
 from hydra_bench.report.page.terms import TERMS
-from hydra_bench.report.results import read_all, read_metrics
+from hydra_bench.report.results import read_all, read_run
 from hydra_bench.report.tables.rows import number
 from hydra_bench.report.tables.tables import write_tables
 
@@ -166,10 +166,10 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
     page = Page(html)
     assert page.open == []
     text = " ".join(page.words)
-    for run in map(read_metrics, paths):
+    for run in map(read_run, paths):
         assert run.label in text
         if run.ok:
-            assert number(run["clustering"]["ari"]) in text
+            assert number(run.clustering.ari) in text
     expected = {
         "failed": ["failed: out of memory", "not configured: set CRYOSPARC_LICENSE_ID", "<b>Killed</b> & gone"],
         "missing_seed": ["1 of 3", "1 of 2 failed, 1 of 3 seeds missing"],
@@ -208,7 +208,7 @@ def test_a_run_without_fsc_or_with_conformations_is_shown(tmp_path: Path) -> Non
         "class_name": "spliceosome",
         "label": 1,
         "n_particles": 40,
-        "coordinates": [{"spearman": 0.912, "r2": 0.8}],
+        "coordinates": [{"spearman": 0.912, "r2": 0.8, "first_axis_spearman": 0.7, "first_axis_r2": 0.6}, None],
     }
     content = finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None, "conformation": {"per_class": [found]}}
     html = make_page(tmp_path, [write_run(tmp_path, content)])
@@ -218,7 +218,7 @@ def test_a_run_without_fsc_or_with_conformations_is_shown(tmp_path: Path) -> Non
 def test_one_latent_alone_is_spread_out_and_said_to_be(tmp_path: Path) -> None:
     content = finished("m", "M", 0.5, 0.5)
     points = np.array(content["latents"]["projection"]) * [1, 0]
-    path = write_run(tmp_path, content | {"latents": {"columns": 1, "projection": points.tolist()}})
+    path = write_run(tmp_path, content | {"latents": {"dimension": 1, "projection": points.tolist()}})
     (run,) = read_all([path])
     found = method_data(run, [run])["latents"]
     assert found["axes"] == ["latent 1 (a.u.)", "(spread at random)"]
@@ -248,7 +248,7 @@ def test_notes_say_how_a_run_was_made(tmp_path: Path) -> None:
     assert '<dt>Poses from</dt>\n  <dd class="more">consensus</dd>' in facts
     assert "class_sizes: [40, 80]" in facts
     assert "versions:" not in facts
-    bare = details.told(read_metrics(write_run(tmp_path, content | {"notes": {"class_sizes": [40]}})))
+    bare = details.told(read_run(write_run(tmp_path, content | {"notes": {"class_sizes": [40]}})))
     assert bare == []
 
 
@@ -267,7 +267,7 @@ def test_costs_of_every_job_are_those_of_the_table_to_download(html: str, result
 
 def test_text_from_files_is_escaped(tmp_path: Path) -> None:
     paths = make_results(tmp_path)
-    failed = next(path for path in paths if not read_metrics(path).ok)
+    failed = next(path for path in paths if not read_run(path).ok)
     failed.write_text(failed.read_text().replace("out of memory", "<script>alert(1)</script>"))
     html = make_page(tmp_path, [failed])
     assert "<script>alert" not in html

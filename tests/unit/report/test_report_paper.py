@@ -32,7 +32,7 @@ from hydra_bench.report.paper import (
 from hydra_bench.report.paper.catalogue import SUPPLEMENT, paper_figures
 from hydra_bench.report.paper.marked_particles import alignment, marked_particles
 from hydra_bench.report.paper.shown_runs import choose_runs
-from hydra_bench.report.results import read_all, read_metrics
+from hydra_bench.report.results import read_all, read_run
 
 ROOT = Path(__file__).parents[3]
 
@@ -129,7 +129,7 @@ def test_marked_maps_are_the_particles_own_aligned_by_the_metrics(tmp_path: Path
         {"label": 1, "class_name": "spliceosome", "mirrored": found.mirrored, "correlation": found.correlation,
          "angles_deg": euler_from_matrices(found.rotation).tolist(), "shift_A": (found.shift_px * pixel).tolist()}
     ]  # fmt: skip
-    run = read_metrics(write_run(tmp_path, content))
+    run = read_run(write_run(tmp_path, content))
     for particle in range(20):
         write_map(sample_path(run.reconstruction, particle), moving, pixel)
     marked = marked_particles(run, 1)
@@ -140,7 +140,7 @@ def test_marked_maps_are_the_particles_own_aligned_by_the_metrics(tmp_path: Path
     for marked_particle in marked:
         assert marked_particle.volume == pytest.approx(apply(moving, found), abs=1e-4)
         assert np.corrcoef(marked_particle.volume.ravel(), truth.ravel())[0, 1] > 0.95
-        assert run["labels"][marked_particle.particle] == 0
+        assert run.labels[marked_particle.particle] == 0
 
 
 def test_the_ari_of_every_epoch_stands_beside_loss_and_resolution(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_ari_of_every_epoch_stands_beside_loss_and_resolution(tmp_path: Path
     assert list(panels) == ["loss", "ARI", "resolution used (Å)", "classes that are not empty"]
     seeds = [run for run in runs if run.method == "hydra_k3"]
     for line, run in zip(panels["ARI"].lines, seeds, strict=True):
-        assert list(line.get_ydata()) == run["history_ari"]
+        assert list(line.get_ydata()) == run.metrics.history_ari
         assert list(line.get_xdata()) == [0.12 * i for i in range(8)]
 
 

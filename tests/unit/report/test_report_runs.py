@@ -9,7 +9,7 @@ import pytest
 from report_results import finished, identity, make_results, write_run
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.report.results import by_dataset, first_seeds, read_all, read_metrics, results_folder, settings
+from hydra_bench.report.results import by_dataset, first_seeds, read_all, read_run, results_folder, settings
 
 
 def test_bounds_come_after_competitors_and_figures_take_the_first_seed(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_settings_state_snr_and_mask(tmp_path: Path) -> None:
 
 
 def test_settings_without_provenance_or_results(tmp_path: Path) -> None:
-    run = read_metrics(write_run(tmp_path, identity("m", "M")))
+    run = read_run(write_run(tmp_path, identity("m", "M")))
     assert settings(tmp_path, [run]) == []
 
 
@@ -40,7 +40,7 @@ def test_a_file_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "1.json"
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"1\.json: lacks 'clustering'"):
-        read_metrics(path)
+        read_run(path)
 
 
 def test_no_metrics_at_all_is_refused() -> None:

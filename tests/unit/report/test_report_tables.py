@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from report_results import NAMES, contents, finished, identity, make_results, write_run
 
+from hydra_bench.contracts.metrics_file import ARI, WALL_TIME
 from hydra_bench.report.results import read_all
 from hydra_bench.report.tables.rows import number, table_rows
 from hydra_bench.report.tables.tables import COLUMNS, write_tables
@@ -48,7 +49,7 @@ def test_several_seeds_give_mean_and_sd(folder: Path) -> None:
 def test_per_class_means_are_over_the_images_of_all_seeds(folder: Path) -> None:
     row = records(folder)["hydra_k3"]
     runs = [c["fsc"] for c in contents() if c["method"] == "hydra_k3"]
-    aucs = [p["auc"] for fsc in runs for p in fsc["per_particle"] if p["class"] == 1]
+    aucs = [p["auc"] for fsc in runs for p in fsc["per_particle"] if p["true_class"] == 1]
     assert float(row["fsc_auc_large subunit_mean"]) == pytest.approx(np.mean(aucs), rel=1e-5)
     assert float(row["fsc_auc_large subunit_sd"]) == pytest.approx(np.std(aucs), rel=1e-5)
     assert float(row["fsc_auc_seed_sd"]) == pytest.approx(np.std([fsc["auc_mean"] for fsc in runs], ddof=1), rel=1e-4)
@@ -72,7 +73,7 @@ def test_a_failed_method_keeps_its_row(folder: Path) -> None:
 def test_a_partly_failed_method_says_how_many(tmp_path: Path) -> None:
     paths = [write_run(tmp_path, finished("m", "M", 0.5, 0.5)), write_run(tmp_path, identity("m", "M", seed=2))]
     (row,) = table_rows(read_all(paths))
-    assert (row.n_seeds, row.state, row.reason, row.ari_mean) == (1, "1 of 2 failed", "out of memory", 0.5)
+    assert (row.n_seeds, row.state, row.reason, row.measured[ARI].mean) == (1, "1 of 2 failed", "out of memory", 0.5)
 
 
 def not_configured(method: str, label: str, seed: int = 1) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def test_states_of_several_seeds_are_counted_apart(tmp_path: Path) -> None:
     assert (mixed.state, mixed.kind_of_state) == ("1 of 3 failed, 1 of 3 not configured", "partly ok")
     assert mixed.reason == "out of memory; set THEIR_LICENCE"
     assert (none_ok.state, none_ok.kind_of_state) == ("1 of 2 failed, 1 of 2 not configured", "failed")
-    assert none_ok.wall_s == failed["cost"]["wall_s"]
+    assert none_ok.measured[WALL_TIME].mean == failed["cost"]["wall_s"]
 
 
 def test_best_is_bold_second_underlined_and_bounds_apart(folder: Path) -> None:
@@ -120,7 +121,7 @@ def test_best_is_bold_second_underlined_and_bounds_apart(folder: Path) -> None:
 def test_ties_at_the_printed_digits_share_a_mark(tmp_path: Path) -> None:
     values = [("a", 0.90001), ("b", 0.90004), ("c", 0.8), ("d", 0.7)]
     rows = table_rows(read_all([write_run(tmp_path, finished(m, m.upper(), ari, 0.5)) for m, ari in values]))
-    assert [row.ari_rank for row in rows] == [1, 1, 2, 0]
+    assert [row.measured[ARI].rank for row in rows] == [1, 1, 2, 0]
 
 
 def test_latex_is_balanced_and_escaped(folder: Path) -> None:

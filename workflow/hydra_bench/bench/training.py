@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from hydra_bench.bench.data import Dataset
+from hydra_bench.contracts.metrics_file import ARI, FSC_AUC, read_metrics_file
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import RunFailedError
-from hydra_bench.core.files import read_json
 from hydra_bench.methods.bounds.backprojection import run_backprojection
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
@@ -25,7 +25,7 @@ from hydra_bench.methods.hydra.output.reconstruction import write_reconstruction
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.methods.recording import Outcome, Request, record_run
 from hydra_bench.metrics.clustering import Labels, score
-from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ class Watch:
 
 def true_ari(tables: ParticleTables, truth: Truth) -> float:
     """The ARI of every particle's most probable class."""
-    return round(score(truth.classes, truth.n_classes, Labels(tables.hard_classes(), tables.classes, "")).ari, 6)
+    return round(
+        score(truth.classes, truth.n_classes, Labels(tables.hard_classes(), tables.classes, "")).scores["ari"], 6
+    )
 
 
 def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: int, device: torch.device) -> Trained:
@@ -155,15 +157,17 @@ def scored(dataset: Dataset, folder: Path) -> Scored:
     """Evaluate a reconstruction as `hydra-bench evaluate` does; reads its metrics where that was done before."""
     path = folder.with_name(f"{folder.name}.json")
     if not path.is_file():
-        names = (folder.name, folder.name, folder.name)
         aligned = folder.with_name(f"{folder.name}-aligned")
-        evaluate(dataset.star_path, dataset.truth_folder, folder, path, aligned, EvaluationSettings(), *names)
+        files = RunFiles(dataset.star_path, dataset.truth_folder, folder, folder.name, folder.name, folder.name)
+        evaluate(files, path, aligned, EvaluationSettings())
         shutil.rmtree(aligned, ignore_errors=True)
-    metrics = read_json(path)
-    classes = (metrics["conformation"] or {"per_class": []})["per_class"]
-    coordinates = [coordinate for found in classes for coordinate in found["coordinates"]]
-    r2 = tuple(None if coordinate is None else coordinate["r2"] for coordinate in coordinates)
-    return Scored(metrics["fsc"]["auc_mean"], metrics["clustering"]["ari"], r2)
+    metrics = read_metrics_file(path)
+    moving = metrics.conformation.per_class if metrics.conformation else []
+    r2 = tuple(None if recovered is None else recovered.r2 for species in moving for recovered in species.coordinates)
+    fsc_auc, ari = FSC_AUC.of(metrics), ARI.of(metrics)
+    assert fsc_auc is not None, "the dataset has a truth with maps"
+    assert ari is not None, "the dataset has a truth"
+    return Scored(fsc_auc, ari, r2)
 
 
 def score_of_training(dataset: Dataset, trained: Trained, folder: Path) -> Scored:

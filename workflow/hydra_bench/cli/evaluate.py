@@ -27,9 +27,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from hydra_bench.metrics.evaluate import EvaluationSettings, evaluate
+    from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 
     set_threads(args.threads)
     settings = EvaluationSettings.from_definition(read_definition(args.definition))
-    names = (args.dataset, args.method, args.label)
-    evaluate(args.particles, args.truth, args.reconstruction, args.out, args.aligned, settings, *names)
+    files = RunFiles(args.particles, args.truth, args.reconstruction, args.dataset, args.method, args.label)
+    evaluate(files, args.out, args.aligned, settings)

@@ -45,14 +45,13 @@ class Labels:
 class Clustering:
     """Scores and matching; classes and labels 0-based.
 
+    scores: agreement with the true classes, by the key that the metrics file has for it;
     confusion (true classes, labels); matched_class and majority_class: per label a true class or None;
     split: class -> the non-empty labels (two or more) in which it is the most frequent class;
     merged: label -> the classes (two or more) of which it holds the largest part.
     """
 
-    ari: float
-    ami: float
-    accuracy: float
+    scores: dict[str, float]
     confusion: np.ndarray
     empty: tuple[int, ...]
     matched_class: tuple[int | None, ...]
@@ -118,9 +117,11 @@ def score(true_classes: np.ndarray, n_classes: int, predicted: Labels) -> Cluste
     split = {i: tuple(j for j in range(n_labels) if j not in empty and majority[j] == i) for i in range(n_classes)}
     merged = {j: tuple(i for i, home in homes.items() if home == j) for j in range(n_labels)}
     return Clustering(
-        ari=float(adjusted_rand_score(true_classes, labels)),
-        ami=float(adjusted_mutual_info_score(true_classes, labels)),
-        accuracy=float(confusion[rows, columns].sum() / len(labels)),
+        scores={
+            "ari": float(adjusted_rand_score(true_classes, labels)),
+            "ami": float(adjusted_mutual_info_score(true_classes, labels)),
+            "accuracy": float(confusion[rows, columns].sum() / len(labels)),
+        },
         confusion=confusion,
         empty=empty,
         matched_class=tuple(matched.get(j) for j in range(n_labels)),

@@ -1,10 +1,8 @@
-"""Evaluation of one run: the three contracts in, one JSON and the aligned maps out.
+"""Evaluation of one run: the three contracts in, its metrics file and the aligned maps out.
 
-Numbers are rounded to six digits and nothing depends on the time of day, so the same run gives the same
-bytes. Every sd is over particles and divides by N, as the ± of the paper's Table 1. Labels that
-name a map (file names, per_particle, alignments) are 1-based; the lists of labels and classes are 0-based.
-Where classes are joined, `labels`, the clustering and per_particle are those after it; alignments, poses, conformations
-and latents are of the method's own labels, each of which has its own frame, and `own_labels` are these.
+Nothing depends on the time of day, so the same run gives the same bytes. Where classes are joined, `labels`, the
+clustering and per_particle are those after it; alignments, poses, conformations and latents are of the method's own
+labels, each of which has its own frame, and `own_labels` are these.
 """
 
 from __future__ import annotations
@@ -17,21 +15,28 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
+from hydra_bench.contracts.metrics_file import (
+    ClusteringScores,
+    FscScores,
+    Group,
+    LabelAlignment,
+    MetricsFile,
+    ParticleFsc,
+    RunCost,
+    SpeciesFsc,
+    write_metrics,
+)
 from hydra_bench.contracts.places import EVALUATION_NAME
-from hydra_bench.contracts.reconstruction import Run, read_assignments, read_history_labels, read_run
+from hydra_bench.contracts.reconstruction import OK, read_assignments, read_history_labels, read_run
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import write_json
 from hydra_bench.core.mrc import write_map
-from hydra_bench.metrics.clustering import Clustering, Group, Labels, joined, labels_of, score
+from hydra_bench.metrics.clustering import Clustering, Labels, joined, labels_of, score
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
 from hydra_bench.metrics.own_labels import conformation, latents, pose
-from hydra_bench.metrics.volumes import AlignedMaps
+from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 from hydra_bench.physics.rotations import euler_from_matrices
-
-_MEASURED = ("clustering", "fsc", "alignments", "pose", "conformation", "latents")
-_MEASURED += ("labels", "own_labels", "true_classes", "history_ari")
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class EvaluationSettings:
     merge_classes: dict[str, list[int]] | None = None
 
     @classmethod
-    def from_definition(cls, evaluation: dict[str, Any]) -> EvaluationSettings:
+    def from_definition(cls, evaluation: dict[str, Any]) -> EvaluationSettings:  # as the configuration's schema says
         """From the configuration's `evaluation` block, and the method's merge_classes.
 
         mask is "none" or {"radius_A": ...}.
@@ -62,76 +67,79 @@ class EvaluationSettings:
         return "none" if self.mask_radius_A is None else f"sphere of radius {self.mask_radius_A:g} Å"
 
 
+@dataclass(frozen=True)
+class RunFiles:
+    """What is evaluated, and what it is called: particles.star of the stack, folders of truth and reconstruction."""
+
+    stack_star: Path
+    truth: Path
+    reconstruction: Path
+    dataset: str
+    method: str
+    label: str
+
+
 def _quiet(_: str) -> None:
     pass
 
 
 def evaluate(
-    stack_star: Path | str,
-    truth_folder: Path | str,
-    reconstruction_folder: Path | str,
-    output_json: Path | str,
-    aligned_folder: Path | str,
+    files: RunFiles,
+    output_json: Path,
+    aligned_folder: Path,
     settings: EvaluationSettings,
-    dataset: str,
-    method: str,
-    label: str,
     progress: Callable[[str], None] = _quiet,
-) -> dict[str, Any]:
-    """Evaluate one run, write `output_json` and aligned_folder/label_<j>.mrc, and return the JSON's content.
+) -> MetricsFile:
+    """Evaluate one run, write `output_json` and aligned_folder/label_<j>.mrc, and return what the file says.
 
-    A failed run gives the same fields with null for all that was to be measured.
+    A failed run gives the same keys with null for all that was to be measured.
 
     Raises
     ------
     InputError
         If a contract is broken: see read_stack, read_truth, read_run and read_assignments.
     """
-    folder = Path(reconstruction_folder)
-    stack, truth, run = read_stack(stack_star), read_truth(truth_folder), read_run(folder)
+    stack, truth, run = read_stack(files.stack_star), read_truth(files.truth), read_run(files.reconstruction)
     if len(truth) != len(stack):
-        raise InputError(f"{truth_folder}: {len(truth)} particles; the stack {stack_star} has {len(stack)}")
-    content = _identity(run, stack, truth, Path(truth_folder), dataset, method, label)
-    Path(aligned_folder).mkdir(parents=True, exist_ok=True)
-    if run.state == "ok":
-        content |= _measure(stack, truth, folder, Path(aligned_folder), settings, progress)
-        if content["judged_by"] == "nothing":  # all particles are of one class, of which nothing is known
-            content["clustering"] |= dict.fromkeys(("ari", "ami", "accuracy"))
-            content["history_ari"] = None
-    content = _rounded(content)
-    write_json(output_json, content)
-    return content
+        raise InputError(f"{files.truth}: {len(truth)} particles; the stack {files.stack_star} has {len(stack)}")
+    aligned_folder.mkdir(parents=True, exist_ok=True)
+    metrics = MetricsFile(
+        dataset=files.dataset,
+        method=files.method,
+        label=files.label,
+        seed=run.seed,
+        state=run.state,
+        reason=run.reason,
+        reads_truth=run.reads_truth,
+        program=run.program,
+        program_version=run.version,
+        parameters=run.parameters,
+        notes=run.notes,
+        device=run.device,
+        images_seen=run.images_seen,
+        n_particles=len(stack),
+        box_px=stack.box_px,
+        pixel_size_A=stack.pixel_size_A,
+        class_names=list(truth.class_names),
+        judged_by=judged_by(files.truth),
+        cost=RunCost(**asdict(run.cost)),
+        **(_measured(stack, truth, files, aligned_folder, settings, progress) if run.state == OK else {}),
+    )
+    write_metrics(output_json, metrics)
+    return metrics
 
 
-def _identity(
-    run: Run, stack: Stack, truth: Truth, truth_folder: Path, dataset: str, method: str, label: str
-) -> dict[str, Any]:
-    fields = asdict(run)
-    del fields["method"]
-    return {
-        **dict.fromkeys(_MEASURED),
-        **fields,
-        "dataset": dataset,
-        "method": method,
-        "label": label,
-        "n_particles": len(stack),
-        "box_px": stack.box_px,
-        "pixel_size_A": stack.pixel_size_A,
-        "class_names": list(truth.class_names),
-        "judged_by": judged_by(truth_folder),
-    }
-
-
-def _measure(
+def _measured(
     stack: Stack,
     truth: Truth,
-    folder: Path,
+    files: RunFiles,
     aligned_folder: Path,
     settings: EvaluationSettings,
     progress: Callable[[str], None],
-) -> dict[str, Any]:
-    assignments = read_assignments(folder, len(stack))
-    evaluation = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))
+) -> dict[str, Any]:  # keys of MetricsFile, whose types it holds them to
+    """What only a run that ended well has."""
+    assignments = read_assignments(files.reconstruction, len(stack))
+    evaluated = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))
     # Its own labels, each with a frame and a latent space; and those that are scored, of which some may be joined.
     own = labels_of(assignments, truth.n_classes, settings.kmeans_seed)
     predicted = joined(own, settings.merge_classes)
@@ -139,32 +147,32 @@ def _measure(
     mask = None
     if settings.mask_radius_A is not None:
         mask = spherical_mask(stack.box_px, 2 * settings.mask_radius_A / stack.pixel_size_A)
-    maps = AlignedMaps(truth, folder, assignments, own, evaluation, stack.box_px, mask, progress)
+    run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated)
+    maps = AlignedMaps(run, mask, progress)
     for j in range(predicted.n_labels):
         target = _target_class(clustering, j)
         if target is not None and truth.has_map(target):
             volume = maps.aligned_label_map(predicted.group(j).largest, target)
             write_map(aligned_folder / f"label_{j + 1}.mrc", volume, stack.pixel_size_A)
-    fsc = _fsc(maps, truth, predicted, evaluation, stack, settings, progress)
-    matches = _own_matches(predicted, clustering)
+    progress(f"FSC of {len(evaluated)} particles")
+    fsc = _fsc(maps, run, predicted, settings.mask_name) if len(evaluated) else None
+    matches = {
+        own: clustering.matched_class[j] for j in range(predicted.n_labels) for own in predicted.group(j).members
+    }
+    # Without a reference all particles are of one class, of which nothing is known.
+    known = judged_by(files.truth) != "nothing"
     return {
-        "clustering": _clustering(clustering, predicted, truth),
+        "clustering": _clustering(clustering, predicted, truth.class_names, known),
         "fsc": fsc,
-        "pose": pose(maps, truth, assignments, own, matches, stack.pixel_size_A),
-        "alignments": _alignments(maps, truth, stack.pixel_size_A),
-        "conformation": conformation(truth, assignments, own, matches),
-        "latents": latents(assignments, own),
+        "pose": pose(maps, run, matches),
+        "alignments": _alignments(maps, run),
+        "conformation": conformation(run, matches),
+        "latents": latents(run),
         "labels": predicted.labels.tolist(),
         "own_labels": None if predicted.groups is None else own.labels.tolist(),
         "true_classes": truth.classes.tolist(),
-        "history_ari": _history_ari(folder, truth, predicted),
+        "history_ari": _history_ari(files.reconstruction, truth, predicted) if known else None,
     }
-
-
-def _own_matches(predicted: Labels, clustering: Clustering) -> dict[int, int | None]:
-    """Own label -> the class that it, or what it is joined to, is matched to."""
-    labels = range(predicted.n_labels)
-    return {own: clustering.matched_class[j] for j in labels for own in predicted.group(j).members}
 
 
 def _history_ari(folder: Path, truth: Truth, predicted: Labels) -> list[float] | None:
@@ -175,7 +183,7 @@ def _history_ari(folder: Path, truth: Truth, predicted: Labels) -> list[float] |
     if predicted.groups is not None:
         joined_as = {own: j for j in range(predicted.n_labels) for own in predicted.group(j).members}
         labels = np.vectorize(lambda own: joined_as.get(own, predicted.n_labels + own), otypes=[np.int64])(labels)
-    return [adjusted_rand_score(truth.classes, row) for row in labels]
+    return [float(adjusted_rand_score(truth.classes, row)) for row in labels]
 
 
 def _target_class(clustering: Clustering, label: int) -> int | None:
@@ -186,98 +194,81 @@ def _target_class(clustering: Clustering, label: int) -> int | None:
     return clustering.majority_class[label] if matched is None else matched
 
 
-def _clustering(clustering: Clustering, predicted: Labels, truth: Truth) -> dict[str, Any]:
-    names = truth.class_names
-    return {
-        "labels_from": predicted.source,
-        "ari": clustering.ari,
-        "ami": clustering.ami,
-        "accuracy": clustering.accuracy,
-        "n_labels": predicted.n_labels,
-        "n_nonempty": predicted.n_labels - len(clustering.empty),
-        "label_sizes": clustering.confusion.sum(0).tolist(),
-        "empty_labels": [j + 1 for j in clustering.empty],
-        "matched_class": list(clustering.matched_class),
-        "majority_class": list(clustering.majority_class),
-        "split_species": {names[i]: [j + 1 for j in labels] for i, labels in clustering.split.items()},
-        "merged_labels": {str(j + 1): [names[i] for i in classes] for j, classes in clustering.merged.items()},
-        "confusion": clustering.confusion.tolist(),
-        "groups": None if predicted.groups is None else [_group(group) for group in predicted.groups],
-    }
+def _clustering(clustering: Clustering, predicted: Labels, names: tuple[str, ...], known: bool) -> ClusteringScores:
+    """The scores; agreement with true classes only where these are known."""
+    scores = clustering.scores if known else dict.fromkeys(clustering.scores)
+    return ClusteringScores(
+        labels_from=predicted.source,
+        n_labels=predicted.n_labels,
+        n_nonempty=predicted.n_labels - len(clustering.empty),
+        label_sizes=clustering.confusion.sum(0).tolist(),
+        empty_labels=[j + 1 for j in clustering.empty],
+        matched_class=list(clustering.matched_class),
+        majority_class=list(clustering.majority_class),
+        split_species={names[i]: [j + 1 for j in labels] for i, labels in clustering.split.items()},
+        merged_labels={str(j + 1): [names[i] for i in classes] for j, classes in clustering.merged.items()},
+        confusion=clustering.confusion.tolist(),
+        groups=None
+        if predicted.groups is None
+        else [
+            Group(name=group.name, labels=[j + 1 for j in group.members], map_of=group.largest + 1)
+            for group in predicted.groups
+        ],
+        **scores,
+    )
 
 
-def _group(group: Group) -> dict[str, Any]:
-    return {"name": group.name, "labels": [j + 1 for j in group.members], "map_of": group.largest + 1}
-
-
-def _fsc(
-    maps: AlignedMaps,
-    truth: Truth,
-    predicted: Labels,
-    evaluation: np.ndarray,
-    stack: Stack,
-    settings: EvaluationSettings,
-    progress: Callable[[str], None],
-) -> dict[str, Any] | None:
-    """FSC of every evaluated particle; None if none is to be evaluated."""
-    if not len(evaluation):
-        return None
-    progress(f"FSC of {len(evaluation)} particles")
-    agreements = [maps.particle_agreement(int(i)) for i in evaluation]
+def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -> FscScores:
+    """FSC of every evaluated particle, of which there is at least one."""
+    agreements = [maps.particle_agreement(int(i)) for i in run.evaluated]
     auc, cryobench = (np.array([getattr(a, n) for a in agreements]) for n in ("auc", "cryobench_auc"))
-    curves, classes = np.stack([a.curve for a in agreements]), truth.classes[evaluation]
+    curves, classes, pixel = (
+        np.stack([a.curve for a in agreements]),
+        run.truth.classes[run.evaluated],
+        run.stack.pixel_size_A,
+    )
     per_class = []
-    for k, name in enumerate(truth.class_names):
+    for k, name in enumerate(run.truth.class_names):
         own = classes == k
         if own.any():
             mean = curves[own].mean(0)
             per_class.append(
-                {
-                    "class_name": name,
-                    "auc_mean": auc[own].mean(),
-                    "auc_sd": auc[own].std(),
-                    "curve_mean": mean.tolist(),
-                    "curve_sd": curves[own].std(0).tolist(),
-                    "resolution_0.5_A": resolution(mean, stack.pixel_size_A, 0.5),
-                    "resolution_0.143_A": resolution(mean, stack.pixel_size_A, 0.143),
-                }
+                SpeciesFsc(
+                    class_name=name,
+                    auc_mean=auc[own].mean(),
+                    auc_sd=auc[own].std(),
+                    curve_mean=mean.tolist(),
+                    curve_sd=curves[own].std(0).tolist(),
+                    resolution_0_5_A=resolution(mean, pixel, 0.5),
+                    resolution_0_143_A=resolution(mean, pixel, 0.143),
+                )
             )
-    per_particle = [
-        {"particle": i, "class": truth.classes[i], "label": predicted.labels[i] + 1, "auc": a, "cryobench_auc": c}
-        for i, a, c in zip(evaluation, auc, cryobench, strict=True)
-    ]
-    return {
-        "mask": settings.mask_name,
-        "frequency_per_A": shell_frequencies(stack.box_px, stack.pixel_size_A).tolist(),
-        "auc_mean": auc.mean(),
-        "auc_sd": auc.std(),
-        "cryobench_auc_mean": cryobench.mean(),
-        "cryobench_auc_sd": cryobench.std(),
-        "per_particle": per_particle,
-        "per_class": per_class,
-    }
+    return FscScores(
+        mask=mask_name,
+        frequency_per_A=shell_frequencies(run.stack.box_px, pixel).tolist(),
+        auc_mean=auc.mean(),
+        auc_sd=auc.std(),
+        cryobench_auc_mean=cryobench.mean(),
+        cryobench_auc_sd=cryobench.std(),
+        per_particle=[
+            ParticleFsc(particle=int(i), true_class=int(k), label=int(j) + 1, auc=a, cryobench_auc=c)
+            for i, k, j, a, c in zip(
+                run.evaluated, classes, predicted.labels[run.evaluated], auc, cryobench, strict=True
+            )
+        ],
+        per_class=per_class,
+    )
 
 
-def _alignments(maps: AlignedMaps, truth: Truth, pixel_size_A: float) -> list[dict[str, Any]]:
+def _alignments(maps: AlignedMaps, run: JudgedRun) -> list[LabelAlignment]:
     return [
-        {
-            "label": j + 1,
-            "class_name": truth.class_names[k],
-            "mirrored": alignment.mirrored,
-            "correlation": alignment.correlation,
-            "angles_deg": euler_from_matrices(alignment.rotation).tolist(),
-            "shift_A": (alignment.shift_px * pixel_size_A).tolist(),
-        }
+        LabelAlignment(
+            label=j + 1,
+            class_name=run.truth.class_names[k],
+            mirrored=alignment.mirrored,
+            correlation=alignment.correlation,
+            angles_deg=euler_from_matrices(alignment.rotation).tolist(),
+            shift_A=(alignment.shift_px * run.stack.pixel_size_A).tolist(),
+        )
         for (j, k), alignment in sorted(maps.alignments.items())
     ]
-
-
-def _rounded(value: Any) -> Any:
-    """Plain Python numbers, floats to six digits after the point and without a negative zero."""
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    if isinstance(value, np.integer):
-        return int(value)
-    return round(float(value), 6) + 0.0 if isinstance(value, float | np.floating) else value

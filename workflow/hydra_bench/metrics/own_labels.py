@@ -7,81 +7,96 @@ to, is matched to. Labels in the results are 1-based.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
-from hydra_bench.contracts.reconstruction import Assignments
-from hydra_bench.contracts.truth import Truth
-from hydra_bench.metrics.clustering import Labels
+from hydra_bench.contracts.metrics_file import (
+    Conformations,
+    LabelConformation,
+    LabelPose,
+    Latents,
+    PoseErrors,
+    Recovery,
+)
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
-from hydra_bench.metrics.volumes import AlignedMaps
+from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 
 
-def _matched_particles(truth: Truth, predicted: Labels, label: int, true_class: int | None) -> np.ndarray:
+def _matched_particles(run: JudgedRun, label: int, true_class: int | None) -> np.ndarray:
     """Numbers of the particles of a label that are of the class it is matched to."""
     if true_class is None:
         return np.zeros(0, dtype=np.int64)
-    return np.nonzero((predicted.labels == label) & (truth.classes == true_class))[0]
+    return np.flatnonzero((run.own.labels == label) & (run.truth.classes == true_class))
 
 
-def pose(
-    maps: AlignedMaps,
-    truth: Truth,
-    assignments: Assignments,
-    own: Labels,
-    matches: dict[int, int | None],
-    pixel_size_A: float,
-) -> dict[str, Any] | None:
+def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int | None]) -> PoseErrors | None:
     """Errors over particles of the class that their label is matched to; None if there is none, or no true pose."""
+    truth, assignments = run.truth, run.assignments
     if truth.rotations is None or truth.shifts_A is None:
         return None
     angles, shifts, per_class = [], [], []
     for j, k in sorted(matches.items()):
-        chosen = _matched_particles(truth, own, j, k)
-        if (j, k) not in maps.alignments or not len(chosen):
+        chosen = _matched_particles(run, j, k)
+        if k is None or (j, k) not in maps.alignments or not len(chosen):
             continue
         ours = aligned_poses(
-            assignments.rotations[chosen], assignments.shifts_A[chosen], maps.alignments[j, k], pixel_size_A
+            assignments.rotations[chosen],
+            assignments.shifts_A[chosen],
+            maps.alignments[j, k],
+            run.stack.pixel_size_A,
         )
         errors = pose_errors(*ours, truth.rotations[chosen], truth.shifts_A[chosen])
         angles.append(errors.angle_deg)
         shifts.append(errors.shift_A)
-        identity = {"class_name": truth.class_names[k], "label": j + 1, "n_particles": len(chosen)}
-        per_class.append(identity | _medians(errors.angle_deg, errors.shift_A))
+        per_class.append(
+            LabelPose(
+                class_name=truth.class_names[k],
+                label=j + 1,
+                n_particles=len(chosen),
+                median_angular_error_deg=float(np.median(errors.angle_deg)),
+                median_shift_error_A=float(np.median(errors.shift_A)),
+            )
+        )
     if not angles:
         return None
-    return {**_medians(np.concatenate(angles), np.concatenate(shifts)), "per_class": per_class}
+    return PoseErrors(
+        median_angular_error_deg=float(np.median(np.concatenate(angles))),
+        median_shift_error_A=float(np.median(np.concatenate(shifts))),
+        per_class=per_class,
+    )
 
 
-def _medians(angle_deg: np.ndarray, shift_A: np.ndarray) -> dict[str, float]:
-    return {"median_angular_error_deg": np.median(angle_deg), "median_shift_error_A": np.median(shift_A)}
-
-
-def conformation(
-    truth: Truth, assignments: Assignments, own: Labels, matches: dict[int, int | None]
-) -> dict[str, Any] | None:
+def conformation(run: JudgedRun, matches: dict[int, int | None]) -> Conformations | None:
     """Per matched class that has true coordinates, and per coordinate; None where no class has any."""
+    truth = run.truth
     has = ~np.isnan(truth.conformations)
     if not has.any():
         return None
     per_class = []
     for j, k in sorted(matches.items()):
-        chosen = _matched_particles(truth, own, j, k)
+        chosen = _matched_particles(run, j, k)
         # A class that does not move has NaN throughout, and nothing to say here.
         coordinates = np.flatnonzero(has[chosen].any(0))
-        found = [recovery(assignments.latents[chosen], truth.conformations[chosen, c]) for c in coordinates]
-        if found:
-            identity = {"class_name": truth.class_names[k], "label": j + 1, "n_particles": len(chosen)}
-            per_class.append({**identity, "coordinates": [None if r is None else asdict(r) for r in found]})
-    return {"per_class": per_class}
+        if k is None or not len(coordinates):
+            continue
+        found = [recovery(run.assignments.latents[chosen], truth.conformations[chosen, c]) for c in coordinates]
+        per_class.append(
+            LabelConformation(
+                class_name=truth.class_names[k],
+                label=j + 1,
+                n_particles=len(chosen),
+                coordinates=[None if recovered is None else Recovery(**asdict(recovered)) for recovered in found],
+            )
+        )
+    return Conformations(per_class=per_class)
 
 
-def latents(assignments: Assignments, own: Labels) -> dict[str, Any] | None:
-    columns = assignments.latents.shape[1]
-    if not columns:
+def latents(run: JudgedRun) -> Latents | None:
+    """Two coordinates a particle, for plots; None for a method without latents."""
+    dimension = run.assignments.latents.shape[1]
+    if not dimension:
         return None
     # A one-class method has one latent space, whatever k-means cut it into.
-    spaces = own.labels if own.centres is None else np.zeros_like(own.labels)
-    return {"columns": columns, "projection": in_two_columns(assignments.latents, spaces).tolist()}
+    spaces = run.own.labels if run.own.centres is None else np.zeros_like(run.own.labels)
+    return Latents(dimension=dimension, projection=in_two_columns(run.assignments.latents, spaces).tolist())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path
+from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import read_map
@@ -17,48 +19,54 @@ from hydra_bench.metrics.clustering import Labels
 from hydra_bench.metrics.fsc import Agreement, compare
 
 
-class AlignedMaps:
-    """Maps of one reconstruction, aligned to the truth per (label, class), both 0-based."""
+@dataclass(frozen=True)
+class JudgedRun:
+    """A reconstruction beside what it is judged by.
 
-    def __init__(
-        self,
-        truth: Truth,
-        folder: Path,
-        assignments: Assignments,
-        predicted: Labels,
-        evaluation: np.ndarray,
-        box: int,
-        mask: np.ndarray | None,
-        progress: Callable[[str], None],
-    ) -> None:
-        self._truth, self._folder, self._predicted, self._mask = truth, folder, predicted, mask
-        self._latents, self._evaluation, self._progress = assignments.latents, evaluation, progress
-        self._box = box
+    folder: the reconstruction's; own: the method's own labels, each of which has its own frame and latent space;
+    evaluated: numbers of the particles for which the method wrote a map of their own.
+    """
+
+    folder: Path
+    stack: Stack
+    truth: Truth
+    assignments: Assignments
+    own: Labels
+    evaluated: np.ndarray
+
+
+class AlignedMaps:
+    """Maps of one reconstruction, aligned to the truth per (own label, class), both 0-based."""
+
+    def __init__(self, run: JudgedRun, mask: np.ndarray | None, progress: Callable[[str], None]) -> None:
+        self._run, self._mask, self._progress = run, mask, progress
         self.alignments: dict[tuple[int, int], Alignment] = {}
         self._agreements: dict[tuple[int, int, Path, bytes], Agreement] = {}
 
     def _read(self, path: Path) -> np.ndarray:
         volume = read_map(path)[0]
-        if len(volume) != self._box:
-            raise InputError(f"{path}: box {len(volume)}; the stack has {self._box}")
+        if len(volume) != self._run.stack.box_px:
+            raise InputError(f"{path}: box {len(volume)}; the stack has {self._run.stack.box_px}")
         if not np.isfinite(volume).all():
             raise InputError(f"{path}: holds values that are not finite numbers")
         return volume
 
     def label_map(self, label: int) -> np.ndarray:
         """The method's map for a label; for a k-means label that of the evaluated particle nearest its centre."""
-        if self._predicted.centres is None:
-            return self._read(class_volume_path(self._folder, label))
-        if not len(self._evaluation):
-            raise InputError(f"{self._folder}: no evaluated particle, hence no map for a k-means label")
-        distance = np.linalg.norm(self._latents[self._evaluation] - self._predicted.centres[label], axis=1)
-        return self._read(sample_path(self._folder, int(self._evaluation[distance.argmin()])))
+        if self._run.own.centres is None:
+            return self._read(class_volume_path(self._run.folder, label))
+        if not len(self._run.evaluated):
+            raise InputError(f"{self._run.folder}: no evaluated particle, hence no map for a k-means label")
+        distance = np.linalg.norm(
+            self._run.assignments.latents[self._run.evaluated] - self._run.own.centres[label], axis=1
+        )
+        return self._read(sample_path(self._run.folder, int(self._run.evaluated[distance.argmin()])))
 
     def alignment(self, label: int, true_class: int) -> Alignment:
         pair = (label, true_class)
         if pair not in self.alignments:
-            self._progress(f"aligning label {label + 1} to {self._truth.class_names[true_class]}")
-            self.alignments[pair] = align_map(self.label_map(label), self._truth.class_volume(true_class))
+            self._progress(f"aligning label {label + 1} to {self._run.truth.class_names[true_class]}")
+            self.alignments[pair] = align_map(self.label_map(label), self._run.truth.class_volume(true_class))
         return self.alignments[pair]
 
     def aligned_label_map(self, label: int, true_class: int) -> np.ndarray:
@@ -66,8 +74,8 @@ class AlignedMaps:
 
     def particle_agreement(self, particle: int) -> Agreement:
         """FSC of the method's own map for a particle with the particle's true map."""
-        label, true_class = int(self._predicted.labels[particle]), int(self._truth.classes[particle])
-        path, true_path = sample_path(self._folder, particle), self._truth.particle_volume_path(particle)
+        label, true_class = int(self._run.own.labels[particle]), int(self._run.truth.classes[particle])
+        path, true_path = sample_path(self._run.folder, particle), self._run.truth.particle_volume_path(particle)
         if not path.is_file():
             raise InputError(f"{path}: no such file; the evaluation list names this particle")
         # Methods without conformations write one map for all particles of a class.

@@ -17,36 +17,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
+from hydra_bench.contracts.metrics_file import MEASURES, Measure
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED
 from hydra_bench.core.files import write_text
-from hydra_bench.report.results import Metrics, by_dataset, by_method, read_all
+from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, read_all
 from hydra_bench.report.tables.rows import number
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A number of a run: its name, where it stands in the metrics, digits to print, and whether more is better."""
-
-    name: str
-    path: tuple[str, ...]
-    digits: int
-    more_is_better: bool
-
-    def of(self, run: Metrics) -> float | None:
-        value: Any = run.content
-        for key in self.path:
-            value = (value or {}).get(key)
-        return None if value is None else float(value)
-
-
-MEASURES = (
-    Measure("ARI", ("clustering", "ari"), 3, True),
-    Measure("FSC-AUC", ("fsc", "auc_mean"), 3, True),
-    Measure("pose error (°)", ("pose", "median_angular_error_deg"), 2, False),
-    Measure("wall time (s)", ("cost", "wall_s"), 1, False),
-    Measure("CPU time (s)", ("cost", "cpu_s"), 1, False),
-    Measure("peak memory (MB)", ("cost", "peak_rss_mb"), 0, False),
-)
 
 
 @dataclass(frozen=True)
@@ -94,7 +69,7 @@ def compare(before: Iterable[Path | str], after: Iterable[Path | str]) -> Compar
 _Key = tuple[str, str]
 
 
-def _grouped(runs: list[Metrics]) -> dict[_Key, list[Metrics]]:
+def _grouped(runs: list[EvaluatedRun]) -> dict[_Key, list[EvaluatedRun]]:
     groups = by_dataset(runs)
     return {(d, m): seeds for d, group in groups.items() for m, seeds in by_method(group).items()}
 
@@ -103,22 +78,22 @@ def _name(key: _Key) -> str:
     return f"{key[0]}, {key[1]}"
 
 
-def _what_else(key: _Key, old: list[Metrics], new: list[Metrics]) -> list[str]:
+def _what_else(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> list[str]:
     """Seeds, failures, versions, parameters and masks that differ."""
     found = []
     for name, value in {
         "seeds": lambda runs: sorted(run.seed for run in runs),
         "failed seeds": lambda runs: [run.seed for run in runs if run.state == FAILED],
         "seeds not configured": lambda runs: [run.seed for run in runs if run.state == NOT_CONFIGURED],
-        "version": lambda runs: sorted({str(run.get("version")) for run in runs}),
-        "device": lambda runs: sorted({str(run.get("device")) for run in runs}),
-        "FSC mask": lambda runs: sorted({str(run["fsc"]["mask"]) for run in runs if run.get("fsc")}),
-        "particles": lambda runs: sorted({run.get("n_particles") for run in runs if run.ok}),
+        "version": lambda runs: sorted({str(run.metrics.program_version) for run in runs}),
+        "device": lambda runs: sorted({str(run.metrics.device) for run in runs}),
+        "FSC mask": lambda runs: sorted({str(run.fsc.mask) for run in runs if run.metrics.fsc}),
+        "particles": lambda runs: sorted({run.metrics.n_particles for run in runs if run.ok}),
     }.items():
         a, b = value(old), value(new)
         if a != b:
             found.append(f"{_name(key)}: {name} {_listed(a)} before, {_listed(b)} after.")
-    parameters = old[0].get("parameters") or {}, new[0].get("parameters") or {}
+    parameters = old[0].metrics.parameters, new[0].metrics.parameters
     for parameter in sorted(set(parameters[0]) | set(parameters[1])):
         a, b = (side.get(parameter, "not set") for side in parameters)
         if a != b:
@@ -130,13 +105,21 @@ def _listed(values: list[Any]) -> str:
     return ", ".join(map(str, values)) or "none"
 
 
-def _differences(key: _Key, old: list[Metrics], new: list[Metrics]) -> list[Difference]:
+def _differences(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> list[Difference]:
     found = []
-    for measure in MEASURES:
-        sides = [tuple(v for run in runs if run.ok and (v := measure.of(run)) is not None) for runs in (old, new)]
+    for measure in (measure for measure in MEASURES if "compare" in measure.shown):
+        sides = [
+            tuple(v for run in runs if run.ok and (v := measure.of(run.metrics)) is not None) for runs in (old, new)
+        ]
         if all(sides):
             found.append(Difference(*key, new[0].label, measure, *sides, p=_welch(*sides)))
     return found
+
+
+def _values(measure: Measure, runs: list[EvaluatedRun]) -> tuple[float, ...]:
+    """What runs that ended well have of it."""
+    values = (measure.of(run.metrics) for run in runs if run.ok)
+    return tuple(value for value in values if value is not None)
 
 
 def _welch(a: tuple[float, ...], b: tuple[float, ...]) -> float | None:

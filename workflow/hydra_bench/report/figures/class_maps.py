@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from hydra_bench.contracts.reconstruction import EMPTY_TEXT
 from hydra_bench.report.figures.rendered_maps import RenderedMaps, scale_bar
 from hydra_bench.report.figures.style import MOST_SPECIES, Picture, wrapped
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 _MOST_SURPLUS = 4
 
@@ -28,7 +28,7 @@ class Panel:
     text: str
 
 
-def class_maps(runs: list[Metrics], results: Path) -> Picture | None:
+def class_maps(runs: list[EvaluatedRun], results: Path) -> Picture | None:
     """One row a method, one column a species, the truth below. None where there are no maps at all."""
     maps = RenderedMaps(runs, results)
     n_species = len(maps.species)
@@ -49,8 +49,8 @@ def class_maps(runs: list[Metrics], results: Path) -> Picture | None:
     return Picture("class_maps", "Class maps", caption(runs, maps), figure)
 
 
-def caption(runs: list[Metrics], maps: RenderedMaps) -> str:
-    n_species = len(runs[0]["class_names"])
+def caption(runs: list[EvaluatedRun], maps: RenderedMaps) -> str:
+    n_species = len(runs[0].class_names)
     cut = f" The first {MOST_SPECIES} of {n_species} species; the page shows all." if n_species > MOST_SPECIES else ""
     aligned = f", aligned to the {maps.true} map of their column and seen from the same side" if maps.has_truth else ""
     return (
@@ -60,15 +60,15 @@ def caption(runs: list[Metrics], maps: RenderedMaps) -> str:
     )
 
 
-def row_panels(run: Metrics, n_species: int) -> list[Panel]:
+def row_panels(run: EvaluatedRun, n_species: int) -> list[Panel]:
     """What a method's row shows: maps in the columns of their species, surplus and empty ones after them."""
-    clustering = run["clustering"]
-    empty = set(clustering["empty_labels"])
-    present = [j for j in range(1, clustering["n_labels"] + 1) if j in empty or run.shown_map(j) is not None]
+    clustering = run.clustering
+    empty = set(clustering.empty_labels)
+    present = [j for j in range(1, clustering.n_labels + 1) if j in empty or run.shown_map(j) is not None]
     result: list[Panel] = []
     taken: set[int] = set()
     surplus = n_species
-    for label in sorted(present, key=lambda j: (j in empty, clustering["matched_class"][j - 1] is None)):
+    for label in sorted(present, key=lambda j: (j in empty, clustering.matched_class[j - 1] is None)):
         column = run.species_of(label) or 0
         if label in empty or column in taken:
             column, surplus = surplus, surplus + 1
@@ -78,14 +78,14 @@ def row_panels(run: Metrics, n_species: int) -> list[Panel]:
             continue
         else:
             taken.add(column)
-        name = run.label_name(label) if clustering["n_labels"] > 1 else "one map"
-        size = clustering["label_sizes"][label - 1]
+        name = run.label_name(label) if clustering.n_labels > 1 else "one map"
+        size = clustering.label_sizes[label - 1]
         text = f"{name}: {size:,} particle{'' if size == 1 else 's'}"
         result.append(Panel(label, column, label in empty, text))
     return result
 
 
-def draw_row(axes: Sequence[Axes], run: Metrics, panels: list[Panel], maps: RenderedMaps) -> None:
+def draw_row(axes: Sequence[Axes], run: EvaluatedRun, panels: list[Panel], maps: RenderedMaps) -> None:
     """A method's maps, each with its label and size, in axes side by side."""
     _name_row(axes[0], run.label)
     for panel in panels:
@@ -97,12 +97,12 @@ def draw_row(axes: Sequence[Axes], run: Metrics, panels: list[Panel], maps: Rend
             maps.draw_label(ax, run, panel.label)
 
 
-def draw_truth_row(axes: Sequence[Axes], run: Metrics, maps: RenderedMaps) -> None:
+def draw_truth_row(axes: Sequence[Axes], run: EvaluatedRun, maps: RenderedMaps) -> None:
     """The true maps, each with its species and their number of particles, in axes side by side."""
     _name_row(axes[0], maps.judge.capitalize())
     for k, name in enumerate(maps.species):
         maps.draw_truth(axes[k], k)
-        text = f"{wrapped(name, _width_inches(axes[k]), 8.5)}\n{run['true_classes'].count(k):,} particles"
+        text = f"{wrapped(name, _width_inches(axes[k]), 8.5)}\n{run.true_classes.count(k):,} particles"
         axes[k].set_xlabel(text, fontsize=8.5)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from hydra_bench.report.figures.style import Picture, wrapped
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
 
 _PANEL_INCHES = 2.3
@@ -18,11 +18,11 @@ _MOST_PRINTED = 14
 _MOST_TICKS = 25
 
 
-def confusion_matrices(runs: list[Metrics]) -> Picture:
+def confusion_matrices(runs: list[EvaluatedRun]) -> Picture:
     """One heat map a method: rows are species, columns the method's labels."""
-    widest = max(run["clustering"]["n_labels"] for run in runs)
+    widest = max(run.clustering.n_labels for run in runs)
     n_columns = min(len(runs), 3 if widest <= 6 else 2 if widest <= 12 else 1)
-    n_rows, n_species = math.ceil(len(runs) / n_columns), len(runs[0]["class_names"])
+    n_rows, n_species = math.ceil(len(runs) / n_columns), len(runs[0].class_names)
     size = (1.2 + _PANEL_INCHES * n_columns, n_rows * (1.0 + min(0.42 * n_species, 5)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
@@ -40,23 +40,23 @@ def confusion_matrices(runs: list[Metrics]) -> Picture:
     return Picture("confusion", "Confusion matrices", caption, figure)
 
 
-def draw_confusion(ax: Axes, run: Metrics, names: bool) -> AxesImage:
+def draw_confusion(ax: Axes, run: EvaluatedRun, names: bool) -> AxesImage:
     """A run's confusion matrix; `names`: with those of the species."""
-    clustering = run["clustering"]
+    clustering = run.clustering
     order = run.label_order()
-    counts = np.array(clustering["confusion"])[:, order]
+    counts = np.array(clustering.confusion)[:, order]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     if counts.shape[1] <= _MOST_PRINTED:
         for (row, column), count in np.ndenumerate(counts):
             shade = "white" if shares[row, column] > 0.55 else "#333333"
             ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=shade)
-    ax.set_title(f"{wrapped(run.label, _PANEL_INCHES)}\nARI {number(clustering['ari'])}")
+    ax.set_title(f"{wrapped(run.label, _PANEL_INCHES)}\nARI {number(clustering.ari)}")
     step = math.ceil(len(order) / _MOST_TICKS)
     ax.set_xticks(range(0, len(order), step), [run.short_name(j + 1) for j in order[::step]])
     ax.set_xlabel("predicted label")
     step = math.ceil(len(counts) / _MOST_TICKS)
-    shown = [wrapped(name, 1.3) if names else "" for name in run["class_names"]]
+    shown = [wrapped(name, 1.3) if names else "" for name in run.class_names]
     ax.set_yticks(range(0, len(counts), step), shown[::step])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

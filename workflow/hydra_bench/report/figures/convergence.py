@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hydra_bench.contracts.reconstruction import HISTORY_NAME
 from hydra_bench.report.figures.style import EXTRA_COLOUR, MOST_SPECIES, Look, Picture, species_colour
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 _PANELS = {
     "loss": ("loss", "loss (comparable within a phase and resolution only)"),
@@ -20,7 +20,7 @@ _PANELS = {
 """What the axis of each column says, and the caption."""
 
 
-def read_history(run: Metrics) -> pd.DataFrame | None:
+def read_history(run: EvaluatedRun) -> pd.DataFrame | None:
     """What a method wrote while it ran, with the ARI of its labels as `ari`. None where it left nothing.
 
     Where all particles are in one class all the time, sizes and entropy say nothing and are left out.
@@ -31,13 +31,13 @@ def read_history(run: Metrics) -> pd.DataFrame | None:
     history = pd.read_csv(path)
     if "images_seen" not in history:
         return None
-    if len(run.get("history_ari") or []) == len(history):
-        history["ari"] = run["history_ari"]
+    if len(run.metrics.history_ari or []) == len(history):
+        history["ari"] = run.metrics.history_ari
     sizes = history.filter(regex=r"^size_\d+$").columns
     return history.drop(columns=["entropy", *sizes], errors="ignore") if len(sizes) == 1 else history
 
 
-def convergence(run: Metrics) -> Picture | None:
+def convergence(run: EvaluatedRun) -> Picture | None:
     """Loss, ARI, resolution and class sizes against images seen. None where the method left no history."""
     history = read_history(run)
     if history is None:
@@ -67,15 +67,15 @@ def convergence(run: Metrics) -> Picture | None:
     return Picture(f"convergence_{run.method}", f"Convergence: {run.label}", caption, figure, run.method)
 
 
-def _draw_sizes(ax: Axes, run: Metrics, seen: pd.Series[float], sizes: pd.DataFrame) -> None:
+def _draw_sizes(ax: Axes, run: EvaluatedRun, seen: pd.Series[float], sizes: pd.DataFrame) -> None:
     """The number of particles of each class (a column), in the colour of the species that it is matched to."""
-    matched = run["clustering"]["matched_class"] if run.noun == "class" else []
+    matched = run.clustering.matched_class if run.noun == "class" else []
     for j, column in enumerate(sizes):
         species = matched[j] if j < len(matched) else None
         if species is None:
             look: Look = {"color": EXTRA_COLOUR, "linestyle": "--", "label": f"class {j + 1}"}
         else:
-            name = f"class {j + 1} ({run['class_names'][species]})"
+            name = f"class {j + 1} ({run.class_names[species]})"
             look = {"color": species_colour(species), "linestyle": "-", "label": name}
         ax.plot(seen, sizes[column], linewidth=1.5, **look)
     ax.set_ylabel("particles")

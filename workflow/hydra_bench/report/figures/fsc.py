@@ -12,17 +12,17 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from hydra_bench.report.figures.method_lines import Line, method_legend
 from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, wrapped
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import spread
 
 _RESOLUTIONS_A = (200, 100, 50, 40, 30, 25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5)
 _LEAST_GAP = 0.13
 
 
-def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
+def fsc_curves(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Picture:
     """One panel a species, one curve a method: the mean over the species' images and ±1 sd."""
-    compared = {entry["class_name"] for run in runs for entry in run["fsc"]["per_class"]}
-    names = [name for name in runs[0]["class_names"] if name in compared][:MOST_SPECIES]
+    compared = {entry.class_name for run in runs for entry in run.fsc.per_class}
+    names = [name for name in runs[0].class_names if name in compared][:MOST_SPECIES]
     n_columns = min(len(names), 3)
     n_rows = math.ceil(len(names) / n_columns)
     figure = Figure(figsize=(max(2.75 * n_columns, 4.6), 2.75 * n_rows + 0.7), layout="constrained")
@@ -32,25 +32,25 @@ def fsc_curves(runs: list[Metrics], lines: dict[str, Line]) -> Picture:
     for k, (ax, name) in enumerate(zip(axes.flat, names, strict=False)):
         for run in runs:
             draw_curve(ax, run, name, lines[run.method])
-        dress_fsc_axes(ax, runs[0]["fsc"]["frequency_per_A"], name)
+        dress_fsc_axes(ax, runs[0].fsc.frequency_per_A, name)
         if k % n_columns == 0:
             ax.set_ylabel("FSC")
     method_legend(figure, runs, lines)
     caption = (
         "Fourier shell correlation of each method's own volume for a particle with that particle's true map, after "
         "alignment over rotation, shift and hand: mean over the evaluated particles of a species, band ±1 sd. Thin "
-        f"lines: 0.5 and 0.143. Mask: {runs[0]['fsc']['mask']}. Bounds are grey. Seed {runs[0].seed}."
+        f"lines: 0.5 and 0.143. Mask: {runs[0].fsc.mask}. Bounds are grey. Seed {runs[0].seed}."
     )
     return Picture("fsc", "FSC curves", caption, figure)
 
 
-def draw_curve(ax: Axes, run: Metrics, species: str, line: Line) -> None:
+def draw_curve(ax: Axes, run: EvaluatedRun, species: str, line: Line) -> None:
     """A run's mean curve of a species and ±1 sd; nothing where no particle of it was evaluated."""
-    entry = next((e for e in run["fsc"]["per_class"] if e["class_name"] == species), None)
+    entry = next((e for e in run.fsc.per_class if e.class_name == species), None)
     if entry is None:
         return
-    frequency = run["fsc"]["frequency_per_A"]
-    mean, sd = np.array(entry["curve_mean"]), np.array(entry["curve_sd"])
+    frequency = run.fsc.frequency_per_A
+    mean, sd = np.array(entry.curve_mean), np.array(entry.curve_sd)
     ax.plot(frequency, mean, linewidth=1.5, **line.look)
     ax.fill_between(frequency, mean - sd, mean + sd, color=line.colour, alpha=0.14, linewidth=0)
 
@@ -81,20 +81,20 @@ def _resolution_ticks(end: float) -> list[float]:
     return shown
 
 
-def auc_strips(runs: list[Metrics]) -> Picture:
+def auc_strips(runs: list[EvaluatedRun]) -> Picture:
     """Every evaluated particle's FSC-AUC, one row a method, with mean ± sd."""
-    names = runs[0]["class_names"]
+    names = runs[0].class_names
     figure = Figure(figsize=(7.2, 0.5 * len(runs) + 1.4), layout="constrained")
     ax = figure.subplots()
     jitter = np.random.default_rng(0)
     lowest = 0.0
     for row, run in enumerate(runs):
-        values = np.array([p["auc"] for p in run["fsc"]["per_particle"]])
-        colours = [species_colour(p["class"]) for p in run["fsc"]["per_particle"]]
+        values = np.array([p.auc for p in run.fsc.per_particle])
+        colours = [species_colour(p.true_class) for p in run.fsc.per_particle]
         lowest = min(lowest, values.min(initial=0.0))
         heights = row + jitter.uniform(-0.24, 0.24, len(values))
         ax.scatter(values, heights, c=colours, s=11, alpha=0.8, linewidths=0, rasterized=True)
-        mean, sd = run["fsc"]["auc_mean"], run["fsc"]["auc_sd"]
+        mean, sd = run.fsc.auc_mean, run.fsc.auc_sd
         ax.errorbar(mean, row, xerr=sd, color="black", marker="D", markersize=4, capsize=3, linewidth=1.1)
         ax.text(1.02, row, spread(mean, sd), transform=ax.get_yaxis_transform(), va="center", fontsize=8.5)
     ax.set_yticks(range(len(runs)), [wrapped(run.label, 1.8) for run in runs])
@@ -108,6 +108,6 @@ def auc_strips(runs: list[Metrics]) -> Picture:
     figure.legend(handles=[*dots, mean_mark], loc="outside lower center", ncols=min(len(dots) + 1, 5))
     caption = (
         "FSC-AUC of every evaluated particle, coloured by true class, with mean ± 1 sd over particles (the number on "
-        f"the right). Mask: {runs[0]['fsc']['mask']}. Seed {runs[0].seed}."
+        f"the right). Mask: {runs[0].fsc.mask}. Seed {runs[0].seed}."
     )
     return Picture("fsc_auc", "FSC-AUC per particle", caption, figure)

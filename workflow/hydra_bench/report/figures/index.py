@@ -15,7 +15,7 @@ from hydra_bench.report.figures.latents import latent_plot
 from hydra_bench.report.figures.method_lines import Line, method_lines
 from hydra_bench.report.figures.particle_images import particle_images
 from hydra_bench.report.figures.style import Picture, report_style, save
-from hydra_bench.report.results import Metrics, by_dataset, first_seeds, read_all
+from hydra_bench.report.results import EvaluatedRun, by_dataset, first_seeds, read_all
 
 INDEX_NAME = "index.json"
 
@@ -46,12 +46,12 @@ def write_figures(metric_paths: Iterable[Path | str], results_folder: Path | str
     write_json(out / INDEX_NAME, index)
 
 
-def _pictures(runs: list[Metrics], results: Path, lines: dict[str, Line]) -> Iterator[Picture]:
+def _pictures(runs: list[EvaluatedRun], results: Path, lines: dict[str, Line]) -> Iterator[Picture]:
     """The figures of one dataset, in the page's order; `runs` ended well."""
     if not runs:
         return
     pictures = [class_maps(runs, results), confusion_matrices(runs)]
-    if compared := [run for run in runs if run["fsc"]]:
+    if compared := [run for run in runs if run.metrics.fsc]:
         pictures += [fsc_curves(compared, lines), auc_strips(compared)]
     pictures.append(particle_images(runs[0], results))
     pictures += [latent_plot(run) for run in runs]

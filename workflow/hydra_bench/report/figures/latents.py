@@ -14,19 +14,18 @@ from matplotlib.lines import Line2D
 from hydra_bench.contracts.reconstruction import least_share
 from hydra_bench.core.types import IntArray
 from hydra_bench.report.figures.style import MOST_SPECIES, Colour, Look, Picture, species_colour, without_frame
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 _MOST_POINTS = 20_000
 _MOST_LABELS_NAMED = 9
 _MOST_CELLS = 6
 
 
-def has_latents(run: Metrics) -> bool:
-    latents = run.get("latents")
-    return bool(latents and latents["columns"])
+def has_latents(run: EvaluatedRun) -> bool:
+    return run.metrics.latents is not None
 
 
-def latent_plot(run: Metrics) -> Picture | None:
+def latent_plot(run: EvaluatedRun) -> Picture | None:
     """The 2-D picture of a method's latents by true class. None where the method has no latents.
 
     Each predicted class has a latent space, hence a panel, of its own. A method with one latent space for all
@@ -34,12 +33,12 @@ def latent_plot(run: Metrics) -> Picture | None:
     """
     if not has_latents(run):
         return None
-    count, columns = len(run["true_classes"]), run["latents"]["columns"]
+    count, columns = len(run.true_classes), run.latents.dimension
     particles = np.arange(0, count, math.ceil(count / _MOST_POINTS))
     own_spaces = run.noun == "class"
     figure = _class_panels(run, particles) if own_spaces else _two_readings(run, particles)
     what = "Latent coordinates" if columns <= 2 else f"The two main axes of {columns} latents"
-    caption = f"{what} of each particle, coloured by {run.true} class. " + (
+    caption = f"{what} of each particle, coloured by {run.judge_adjective} class. " + (
         "Each predicted class has a latent space of its own, so panels have no common axes; empty classes are left out"
         f"{f', and so are all but the {MOST_SPECIES} largest' if len(run.own_sizes) > MOST_SPECIES else ''}."
         if own_spaces
@@ -49,7 +48,7 @@ def latent_plot(run: Metrics) -> Picture | None:
     return Picture(f"latents_{run.method}", title, f"{caption} Seed {run.seed}.", figure, run.method, interactive=True)
 
 
-def _class_panels(run: Metrics, particles: IntArray) -> Figure:
+def _class_panels(run: EvaluatedRun, particles: IntArray) -> Figure:
     labels, own_labels = _own_spaces(run, MOST_SPECIES), np.array(run.own_labels)
     n_columns = min(len(labels), 4)
     n_rows = math.ceil(len(labels) / n_columns)
@@ -64,7 +63,7 @@ def _class_panels(run: Metrics, particles: IntArray) -> Figure:
     return figure
 
 
-def _own_spaces(run: Metrics, most: int) -> list[int]:
+def _own_spaces(run: EvaluatedRun, most: int) -> list[int]:
     """The method's own labels (0-based) that are not empty: the `most` largest, in their order."""
     sizes = run.own_sizes
     least = least_share(len(sizes)) * sum(sizes)
@@ -72,11 +71,11 @@ def _own_spaces(run: Metrics, most: int) -> list[int]:
     return sorted(sorted(present, key=lambda label: -sizes[label])[:most])
 
 
-def _two_readings(run: Metrics, particles: IntArray) -> Figure:
+def _two_readings(run: EvaluatedRun, particles: IntArray) -> Figure:
     figure = Figure(figsize=(6.6, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     scatter_species(left, run, particles)
-    left.set_title(f"by {run.true} class")
+    left.set_title(f"by {run.judge_adjective} class")
     count = len(run.own_sizes)
     greys = [(0.1 + 0.66 * label / max(count - 1, 1),) * 3 for label in range(count)]
     scatter(right, run, particles, [greys[run.own_labels[i]] for i in particles])
@@ -84,16 +83,17 @@ def _two_readings(run: Metrics, particles: IntArray) -> Figure:
         handles = [_dot(grey, f"label {label + 1}") for label, grey in enumerate(greys)]
         right.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(count, 3))
     _species_legend(figure, run)
-    right.set_title(f"by {run['clustering']['labels_from']}")
+    right.set_title(f"by {run.clustering.labels_from}")
     return figure
 
 
-def _species_legend(figure: Figure, run: Metrics) -> None:
+def _species_legend(figure: Figure, run: EvaluatedRun) -> None:
     handles = species_dots(run)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title=f"{run.true} class")
+    title = f"{run.judge_adjective} class"
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title=title)
 
 
-def draw_spaces(figure: FigureBase, cell: SubplotSpec, run: Metrics) -> None:
+def draw_spaces(figure: FigureBase, cell: SubplotSpec, run: EvaluatedRun) -> None:
     """A run's latents in one cell of a grid: one scatter, or one a class with particles (the largest six)."""
     if not has_latents(run):
         ax = without_frame(figure.add_subplot(cell))
@@ -112,16 +112,16 @@ def draw_spaces(figure: FigureBase, cell: SubplotSpec, run: Metrics) -> None:
         ax.set_xlabel("latents (a.u.)" if label is None else f"class {label + 1}", fontsize=7.5)
 
 
-def scatter_species(ax: Axes, run: Metrics, particles: IntArray | None = None) -> None:
+def scatter_species(ax: Axes, run: EvaluatedRun, particles: IntArray | None = None) -> None:
     """Latents of particles (all, or those of these indices) by true class."""
-    chosen = np.arange(len(run["true_classes"])) if particles is None else particles
-    scatter(ax, run, chosen, [species_colour(run["true_classes"][i]) for i in chosen])
+    chosen = np.arange(len(run.true_classes)) if particles is None else particles
+    scatter(ax, run, chosen, [species_colour(run.true_classes[i]) for i in chosen])
 
 
-def scatter(ax: Axes, run: Metrics, particles: IntArray, colours: Sequence[Colour]) -> None:
+def scatter(ax: Axes, run: EvaluatedRun, particles: IntArray, colours: Sequence[Colour]) -> None:
     """Latents of particles (M,) in their colours; one latent alone is spread at random across, within ±1."""
-    columns = run["latents"]["columns"]
-    points = np.array(run["latents"]["projection"])[particles]
+    columns = run.latents.dimension
+    points = np.array(run.latents.projection)[particles]
     axis = "latent" if columns <= 2 else "principal axis"
     size = float(np.clip(6000 / max(len(points), 1), 2, 14))
     # A fixed shuffle, or the last species drawn would hide the others.
@@ -137,9 +137,9 @@ def scatter(ax: Axes, run: Metrics, particles: IntArray, colours: Sequence[Colou
         ax.set(ylim=(-2.5, 2.5), yticks=[])
 
 
-def mark_centres(ax: Axes, run: Metrics) -> None:
+def mark_centres(ax: Axes, run: EvaluatedRun) -> None:
     """A cross and its number at the mean of each label's latents: k-means centres, in whichever axes."""
-    points, labels = np.array(run["latents"]["projection"]), np.array(run["labels"])
+    points, labels = np.array(run.latents.projection), np.array(run.labels)
     for label in np.unique(labels):
         x, y = points[labels == label].mean(0)
         ax.plot(x, y, marker="X", markersize=11, color="white", markeredgecolor="black", linestyle="")
@@ -147,9 +147,9 @@ def mark_centres(ax: Axes, run: Metrics) -> None:
         ax.annotate(str(label + 1), (x, y), **text)
 
 
-def species_dots(run: Metrics) -> list[Line2D]:
+def species_dots(run: EvaluatedRun) -> list[Line2D]:
     """What a legend shows for each species."""
-    return [_dot(species_colour(k), name) for k, name in enumerate(run["class_names"][:MOST_SPECIES])]
+    return [_dot(species_colour(k), name) for k, name in enumerate(run.class_names[:MOST_SPECIES])]
 
 
 def _dot(colour: Colour, name: str) -> Line2D:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hydra_bench.report.figures.style import Colour, Look
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 Dashes = str | tuple[int, tuple[float, ...]]
 
@@ -66,14 +66,14 @@ class Line:
         return {"color": self.colour, "linestyle": self.style} | marks
 
 
-def method_lines(runs: list[Metrics]) -> dict[str, Line]:
+def method_lines(runs: list[EvaluatedRun]) -> dict[str, Line]:
     """A line for each method of a report."""
     bounds = {run.method for run in runs if run.is_bound}
     competitors = {run.method for run in runs} - bounds
     return lines_of(competitors) | lines_of(bounds, bounds=True)
 
 
-def method_legend(figure: Figure, runs: list[Metrics], lines: dict[str, Line]) -> None:
+def method_legend(figure: Figure, runs: list[EvaluatedRun], lines: dict[str, Line]) -> None:
     """A legend of the methods of some runs, below the figure."""
     labels = {run.method: run.label for run in runs}
     handles = [Line2D([], [], label=label, **lines[method].look) for method, label in labels.items()]

@@ -27,7 +27,7 @@ from hydra_bench.report.figures.style import (
     species_colour,
     without_frame,
 )
-from hydra_bench.report.results import Metrics, dataset_folder
+from hydra_bench.report.results import EvaluatedRun, dataset_folder
 
 _EXAMPLES = 6
 _SMOOTHING_A = 10.0
@@ -38,13 +38,13 @@ _SMOOTH_TO_A = 25.0
 _SIDE_INCHES, _TITLES_INCHES = 0.85, 0.25
 
 
-def particle_images(run: Metrics, results: Path) -> Picture | None:
+def particle_images(run: EvaluatedRun, results: Path) -> Picture | None:
     """A few images of each species, raw and smoothed. None where the stack is missing."""
     path = dataset_folder(results, run.dataset) / "stack" / "particles.mrcs"
     if not path.is_file():
         return None
-    pixel, names = run["pixel_size_A"], run["class_names"][:MOST_SPECIES]
-    truth = np.array(run["true_classes"])
+    pixel, names = run.pixel_size_A, run.class_names[:MOST_SPECIES]
+    truth = np.array(run.true_classes)
     with mrcfile.mmap(path, mode="r", permissive=False) as mrc:
         chosen = [np.array(mrc.data[np.flatnonzero(truth == k)[:_EXAMPLES]]) for k in range(len(names))]
     figure = Figure(figsize=(7.2, 2.75 * len(names)), layout="constrained")
@@ -53,11 +53,11 @@ def particle_images(run: Metrics, results: Path) -> Picture | None:
         smooth = [gaussian_filter(image, _SMOOTHING_A / pixel) for image in images]
         _strip(axes[2 * k], list(images), f"{name}, raw")
         _strip(axes[2 * k + 1], smooth, f"{name}, smoothed")
-    _scale_bar(axes[0], run["box_px"], pixel)
+    _scale_bar(axes[0], run.box_px, pixel)
     caption = (
         f"The first {_EXAMPLES} particle images of each species as methods see them, and smoothed by a Gaussian of "
         f"σ = {_SMOOTHING_A:g} Å to show the particle. Grey scale: percentiles {_GREY_PERCENTILES[0]:g} to "
-        f"{_GREY_PERCENTILES[1]:g} of each image. Box {run['box_px']} px of "
+        f"{_GREY_PERCENTILES[1]:g} of each image. Box {run.box_px} px of "
         f"{pixel:g} Å."
     )
     return Picture("particles", "Particle images", caption, figure)

@@ -13,7 +13,7 @@ from hydra_bench.core.mrc import read_map
 from hydra_bench.core.types import FloatArray
 from hydra_bench.report.figures import isosurface
 from hydra_bench.report.figures.style import EXTRA_COLOUR, MOST_SPECIES, species_colour
-from hydra_bench.report.results import Metrics, true_maps
+from hydra_bench.report.results import EvaluatedRun, true_maps
 
 HELD_FRACTION = 0.8
 """Of its positive density, that a true map's level holds."""
@@ -75,16 +75,16 @@ class RenderedMaps:
     are rendered at once, since they share a window.
     """
 
-    def __init__(self, runs: list[Metrics], results: Path) -> None:
+    def __init__(self, runs: list[EvaluatedRun], results: Path) -> None:
         self._truths = true_maps(results, runs[0])
-        self.species: list[str] = runs[0]["class_names"][:MOST_SPECIES]
+        self.species: list[str] = runs[0].class_names[:MOST_SPECIES]
         self._scenes: dict[int | None, Scene] = {}
         for k in range(len(self.species)):
             path = self._truths[k] or _largest_of_species(runs, k)
             if path is not None:
                 self._scenes[k] = Scene.of_map(isosurface.upsample(read_map(path)[0]))
-        self.judge, self.true = runs[0].judge, runs[0].true
-        self.pixel_size_A = float(runs[0]["pixel_size_A"])
+        self.judge, self.true = runs[0].judge, runs[0].judge_adjective
+        self.pixel_size_A = float(runs[0].pixel_size_A)
         self._radius = self._common_radius(runs)
         self._images: dict[Path, FloatArray] = {}
         for k in range(len(self.species)):
@@ -95,7 +95,7 @@ class RenderedMaps:
                     self.of_label(run, label)
         self.window = Window.around(list(self._images.values()))
 
-    def _common_radius(self, runs: list[Metrics]) -> float:
+    def _common_radius(self, runs: list[EvaluatedRun]) -> float:
         """In upsampled voxels: the species' largest, and more where a map is larger, within reason."""
         own = max((scene.radius_voxels for scene in self._scenes.values()), default=0.0)
         largest = own
@@ -106,7 +106,7 @@ class RenderedMaps:
                     volume = read_map(path)[0]
                     level = isosurface.level_enclosing(volume, scene.voxels // isosurface.UPSAMPLING**3)
                     largest = max(largest, isosurface.UPSAMPLING * isosurface.extent(volume, level))
-        return 1.04 * (min(largest, _LARGEST_SURPLUS * own) or isosurface.UPSAMPLING * runs[0]["box_px"] / 2)
+        return 1.04 * (min(largest, _LARGEST_SURPLUS * own) or isosurface.UPSAMPLING * runs[0].box_px / 2)
 
     @property
     def drawable(self) -> bool:
@@ -149,7 +149,7 @@ class RenderedMaps:
         path = self._truths[k]
         return None if path is None else self._image(path, k)
 
-    def of_label(self, run: Metrics, label: int) -> FloatArray | None:
+    def of_label(self, run: EvaluatedRun, label: int) -> FloatArray | None:
         """A run's map of a label (1-based), in the scene of the species that it was aligned to; None without a map."""
         path = run.shown_map(label)
         return None if path is None else self._image(path, run.species_of(label))
@@ -175,7 +175,7 @@ class RenderedMaps:
         else:
             self._draw_image(ax, image)
 
-    def draw_label(self, ax: Axes, run: Metrics, label: int) -> None:
+    def draw_label(self, ax: Axes, run: EvaluatedRun, label: int) -> None:
         """A run's map of a label (1-based), or that it is empty."""
         image = self.of_label(run, label)
         if image is None:
@@ -202,13 +202,13 @@ class RenderedMaps:
         ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#777777")
 
 
-def largest_with_map(run: Metrics, most: int) -> list[int]:
+def largest_with_map(run: EvaluatedRun, most: int) -> list[int]:
     """Labels (1-based) that have a map, those with most particles first."""
-    sizes = run["clustering"]["label_sizes"]
+    sizes = run.clustering.label_sizes
     return sorted(run.labels_with_map(), key=lambda label: -sizes[label - 1])[:most]
 
 
-def _largest_of_species(runs: list[Metrics], species: int) -> Path | None:
+def _largest_of_species(runs: list[EvaluatedRun], species: int) -> Path | None:
     """The map of a species with most particles, of the first run that has one."""
     for run in runs:
         for label in largest_with_map(run, len(run.labels_with_map())):

@@ -10,7 +10,7 @@ from hydra_bench.config.method_definitions import TRUTH
 from hydra_bench.contracts.reconstruction import EMPTY_TEXT
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
 
 _TOLD = ("versions", "commands", "departures", "poses_from", "log_tail")
@@ -31,30 +31,30 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def facts(run: Metrics) -> list[tuple[str, str]]:
+def facts(run: EvaluatedRun) -> list[tuple[str, str]]:
     """What ran, on what, and what it cost, as (name, value)."""
-    cost = run["cost"]
-    spent = [f"{number(cost['wall_s'], 1)} s wall", f"{number(cost['cpu_s'], 1)} s CPU"]
-    spent += [f"{number(cost['peak_rss_mb'], 0)} MB peak memory"]
-    if cost.get("gpu_memory_mb"):
-        spent += [f"{number(cost['gpu_memory_mb'], 0)} MB GPU memory"]
-    if cost.get("attempts", 1) > 1:
-        spent += [f"{cost['attempts']} attempts"]
-    place = [("Node", str(cost["node"]))] if cost.get("node") else []
+    cost = run.metrics.cost
+    spent = [f"{number(cost.wall_s, 1)} s wall", f"{number(cost.cpu_s, 1)} s CPU"]
+    spent += [f"{number(cost.peak_rss_mb, 0)} MB peak memory"]
+    if cost.gpu_memory_mb:
+        spent += [f"{number(cost.gpu_memory_mb, 0)} MB GPU memory"]
+    if cost.attempts > 1:
+        spent += [f"{cost.attempts} attempts"]
+    place = [("Node", str(cost.node))] if cost.node else []
     return [
-        ("Program", f"{run.get('program') or run.method} {run.get('version') or ''}".strip()),
+        ("Program", f"{run.metrics.program or run.method} {run.metrics.program_version or ''}".strip()),
         ("Seed", str(run.seed)),
-        ("Device", str(run.get("device") or "–")),
-        ("Images seen", f"{run.get('images_seen') or 0:,} (repeats counted)"),
+        ("Device", str(run.metrics.device or "–")),
+        ("Images seen", f"{run.metrics.images_seen or 0:,} (repeats counted)"),
         ("Cost", ", ".join(spent)),
         *place,
         ("Command", f"snakemake results/metrics/{run.dataset}/{run.method}/{run.seed}.json"),
     ]
 
 
-def told(run: Metrics) -> list[Told]:
+def told(run: EvaluatedRun) -> list[Told]:
     """What notes of known form say of how a run was made; a name that says nothing is left out."""
-    notes = run.get("notes") or {}
+    notes = run.metrics.notes
     source = run.poses_from
     said = [
         Told("Poses from", [] if source is None else ["the truth" if source == TRUTH else source]),
@@ -65,16 +65,16 @@ def told(run: Metrics) -> list[Told]:
     return [one for one in said if one.texts]
 
 
-def log_tail(run: Metrics) -> str:
+def log_tail(run: EvaluatedRun) -> str:
     """The last lines that a failed program said; "" where none were kept."""
-    return "\n".join(map(str, (run.get("notes") or {}).get("log_tail") or []))
+    return "\n".join(map(str, run.metrics.notes.get("log_tail") or []))
 
 
-def departures(run: Metrics) -> tuple[list[tuple[str, str, str]], bool]:
+def departures(run: EvaluatedRun) -> tuple[list[tuple[str, str, str]], bool]:
     """Parameters that are not the program's defaults, as (key, value, default); whether the defaults are known."""
-    parameters = run.get("parameters") or {}
+    parameters = run.metrics.parameters
     try:
-        schema = method_cards.parameter_schema(run.get("program") or "")
+        schema = method_cards.parameter_schema(run.metrics.program)
     except InputError:
         return [(key, plain(value), "–") for key, value in sorted(parameters.items())], False
     defaults = {key: entry.get("default") for key, entry in schema["properties"].items()}
@@ -85,23 +85,22 @@ def departures(run: Metrics) -> tuple[list[tuple[str, str, str]], bool]:
     ], True
 
 
-def remarks(run: Metrics) -> list[str]:
+def remarks(run: EvaluatedRun) -> list[str]:
     """What a reader should know of a run's labels: empty, split and merged ones, and the method's own notes."""
-    clustering = run["clustering"]
+    clustering = run.clustering
     found = []
-    if clustering["empty_labels"]:
-        empty = _listed(run.noun, clustering["empty_labels"])
+    if clustering.empty_labels:
+        empty = _listed(run.noun, clustering.empty_labels)
         found.append(f"Empty (less than {EMPTY_TEXT}): {empty}.")
-    for group in clustering.get("groups") or []:
-        if len(group["labels"]) > 1:
-            which, shown = _listed(run.noun, group["labels"]), _listed(run.noun, [group["map_of"]])
-            found.append(f"{group['name']} is {which}, counted as one; the map shown is that of {shown}, the largest.")
-    for species, labels in clustering["split_species"].items():
+    for group in clustering.groups or []:
+        if len(group.labels) > 1:
+            which, shown = _listed(run.noun, group.labels), _listed(run.noun, [group.map_of])
+            found.append(f"{group.name} is {which}, counted as one; the map shown is that of {shown}, the largest.")
+    for species, labels in clustering.split_species.items():
         found.append(f"{species} is split over {_listed(run.noun, labels)}.")
-    for label, species in clustering["merged_labels"].items():
-        names = ", ".join(map(str, species)) if isinstance(species, list) else plain(species)
-        found.append(f"{run.noun} {label} merges {names}.")
-    notes = {key: value for key, value in (run.get("notes") or {}).items() if key not in _TOLD}
+    for label, merged in clustering.merged_labels.items():
+        found.append(f"{run.noun} {label} merges {', '.join(merged)}.")
+    notes = {key: value for key, value in run.metrics.notes.items() if key not in _TOLD}
     return found + [f"{key}: {plain(value)}" for key, value in notes.items()]
 
 
@@ -113,27 +112,27 @@ def _listed(noun: str, labels: list[int]) -> str:
     return f"{noun}{'es' if noun.endswith('s') else 's'} {', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
-def classes(run: Metrics) -> list[dict[str, str]]:
+def classes(run: EvaluatedRun) -> list[dict[str, str]]:
     """One entry a label: its number, size, the species that it matches, and how its map was aligned."""
-    clustering, names = run["clustering"], run["class_names"]
+    clustering, names = run.clustering, run.class_names
     result = []
-    for j, size in enumerate(clustering["label_sizes"]):
-        matched, majority = clustering["matched_class"][j], clustering["majority_class"][j]
+    for j, size in enumerate(clustering.label_sizes):
+        matched, majority = clustering.matched_class[j], clustering.majority_class[j]
         species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
         target = run.species_of(j + 1)
         pair = (run.own_label(j + 1), None if target is None else names[target])
-        entry = next((e for e in run.get("alignments") or [] if (e["label"], e["class_name"]) == pair), None)
+        entry = next((e for e in run.metrics.alignments or [] if (e.label, e.class_name) == pair), None)
         result.append(
             {
                 "label": run.short_name(j + 1),
                 "size": f"{size:,}",
                 "species": species,
-                "share": "–" if majority is None else f"{clustering['confusion'][majority][j] / max(size, 1):.1%}",
-                "aligned_to": entry["class_name"] if entry else "–",
-                "correlation": number(entry["correlation"] if entry else None),
-                "hand": "–" if entry is None else "mirrored" if entry["mirrored"] else "as is",
-                "turn": "–" if entry is None else ", ".join(f"{angle:.1f}" for angle in entry["angles_deg"]),
-                "shift": "–" if entry is None else ", ".join(f"{shift:.1f}" for shift in entry["shift_A"]),
+                "share": "–" if majority is None else f"{clustering.confusion[majority][j] / max(size, 1):.1%}",
+                "aligned_to": entry.class_name if entry else "–",
+                "correlation": number(entry.correlation if entry else None),
+                "hand": "–" if entry is None else "mirrored" if entry.mirrored else "as is",
+                "turn": "–" if entry is None else ", ".join(f"{angle:.1f}" for angle in entry.angles_deg),
+                "shift": "–" if entry is None else ", ".join(f"{shift:.1f}" for shift in entry.shift_A),
             }
         )
     return result

@@ -13,15 +13,15 @@ from hydra_bench.report.figures.isosurface import broad_view
 from hydra_bench.report.figures.style import species_colour
 from hydra_bench.report.page.meshes import Detail, enclosed_volumes, encoded, surfaces
 from hydra_bench.report.page.thumbnails import sprite
-from hydra_bench.report.results import Metrics, dataset_folder, results_folder, true_maps, truth_of
+from hydra_bench.report.results import EvaluatedRun, dataset_folder, results_folder, true_maps, truth_of
 
 MOST_POINTS = 3000
 
 
-def dataset_data(runs: list[Metrics]) -> dict[str, Any]:
+def dataset_data(runs: list[EvaluatedRun]) -> dict[str, Any]:
     """What all methods of a dataset share: species, their maps, thumbnails. `runs` ended well; at least one."""
     first = runs[0]
-    results, names = results_folder(first), first["class_names"]
+    results, names = results_folder(first), first.class_names
     detail, volumes = _detail(runs), true_maps(results, first)
     chosen = shown_particles(first)
     stack = dataset_folder(results, first.dataset) / "stack" / "particles.mrcs"
@@ -33,12 +33,12 @@ def dataset_data(runs: list[Metrics]) -> dict[str, Any]:
             for k, name in enumerate(names)
         ],
         "particles": encoded(chosen.astype("<u4")),
-        "thumbnails": sprite(stack, chosen, first["pixel_size_A"]),
+        "thumbnails": sprite(stack, chosen, first.pixel_size_A),
         "coordinate": _true_coordinate(results, first, chosen),
     }
 
 
-def method_data(run: Metrics, runs: list[Metrics]) -> dict[str, Any]:
+def method_data(run: EvaluatedRun, runs: list[EvaluatedRun]) -> dict[str, Any]:
     """What the views of one run draw; `runs` are all that share the page's dataset, which set the detail of meshes."""
     detail = _detail(runs)
     return {
@@ -51,14 +51,14 @@ def method_data(run: Metrics, runs: list[Metrics]) -> dict[str, Any]:
     }
 
 
-def shown_particles(run: Metrics) -> np.ndarray:
+def shown_particles(run: EvaluatedRun) -> np.ndarray:
     """Numbers (0-based) of the particles that latent plots show: all, or MOST_POINTS evenly through the stack."""
-    count = len(run["labels"])
+    count = len(run.labels)
     return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(np.int64))
 
 
-def _detail(runs: list[Metrics]) -> Detail:
-    return Detail.for_maps(len(runs[0]["class_names"]) + sum(len(run.labels_with_map()) for run in runs))
+def _detail(runs: list[EvaluatedRun]) -> Detail:
+    return Detail.for_maps(len(runs[0].class_names) + sum(len(run.labels_with_map()) for run in runs))
 
 
 def _true_levels(path: Path | None, detail: Detail) -> list[dict[str, Any]] | None:
@@ -68,7 +68,7 @@ def _true_levels(path: Path | None, detail: Detail) -> list[dict[str, Any]] | No
     return surfaces(volume, pixel, enclosed_volumes(volume, pixel, detail), detail)
 
 
-def _map(run: Metrics, label: int, detail: Detail) -> dict[str, Any]:
+def _map(run: EvaluatedRun, label: int, detail: Detail) -> dict[str, Any]:
     """One map of a method: at the volumes of its species' true map, or of its own where there is none."""
     path, species = run.shown_map(label), run.species_of(label)
     volume, pixel = read_map(path)
@@ -77,45 +77,45 @@ def _map(run: Metrics, label: int, detail: Detail) -> dict[str, Any]:
     return {
         "label": label,
         "name": run.label_name(label),
-        "size": run["clustering"]["label_sizes"][label - 1],
+        "size": run.clustering.label_sizes[label - 1],
         "species": species,
-        "empty": label in run["clustering"]["empty_labels"],
+        "empty": label in run.clustering.empty_labels,
         "aligned": path == run.aligned_map(label),
         "view": broad_view(measured).round(4).tolist(),
         "levels": surfaces(volume, pixel, enclosed_volumes(measured, measured_pixel, detail), detail),
     }
 
 
-def _confusion(run: Metrics) -> dict[str, Any]:
-    counts, order = np.array(run["clustering"]["confusion"]), run.label_order()
+def _confusion(run: EvaluatedRun) -> dict[str, Any]:
+    counts, order = np.array(run.clustering.confusion), run.label_order()
     return {"labels": [run.label_name(j + 1) for j in order], "counts": counts[:, order].tolist()}
 
 
-def _fsc(run: Metrics) -> dict[str, Any] | None:
-    fsc = run.get("fsc")
+def _fsc(run: EvaluatedRun) -> dict[str, Any] | None:
+    fsc = run.metrics.fsc
     if not fsc:
         return None
     classes = [
         {
-            "species": run["class_names"].index(entry["class_name"]),
-            "mean": _short(entry["curve_mean"]),
-            "sd": _short(entry["curve_sd"]),
+            "species": run.class_names.index(entry.class_name),
+            "mean": _short(entry.curve_mean),
+            "sd": _short(entry.curve_sd),
         }
-        for entry in fsc["per_class"]
+        for entry in fsc.per_class
     ]
-    return {"frequency": fsc["frequency_per_A"], "mask": fsc["mask"], "classes": classes}
+    return {"frequency": fsc.frequency_per_A, "mask": fsc.mask, "classes": classes}
 
 
 def _short(values: list[float]) -> list[float]:
     return [round(value, 4) for value in values]
 
 
-def _latents(run: Metrics) -> dict[str, Any] | None:
-    latents = run.get("latents")
-    if not latents or not latents["columns"]:
+def _latents(run: EvaluatedRun) -> dict[str, Any] | None:
+    latents = run.metrics.latents
+    if not latents:
         return None
     chosen = shown_particles(run)
-    points, columns = np.array(latents["projection"])[chosen], latents["columns"]
+    points, columns = np.array(latents.projection)[chosen], latents.dimension
     name = "latent" if columns <= 2 else f"principal axis of {columns} latents,"
     axes = [f"{name} {i} (a.u.)" for i in (1, 2)]
     if columns == 1:  # points on a line would hide each other
@@ -125,15 +125,15 @@ def _latents(run: Metrics) -> dict[str, Any] | None:
         "own_spaces": run.noun == "class",
         "x": encoded(points[:, 0].astype("<f4")),
         "y": encoded(points[:, 1].astype("<f4")),
-        "truth": encoded(np.array(run["true_classes"])[chosen].astype("<i2")),
+        "truth": encoded(np.array(run.true_classes)[chosen].astype("<i2")),
         "label": encoded((np.array(run.own_labels)[chosen] + 1).astype("<u2")),
         "sizes": run.own_sizes,
     }
 
 
-def _true_coordinate(results: Path, run: Metrics, chosen: np.ndarray) -> str | None:
+def _true_coordinate(results: Path, run: EvaluatedRun, chosen: np.ndarray) -> str | None:
     """The first true conformation coordinate of particles, NaN where there is none; None where no species moves."""
-    truth = truth_of(results, run.dataset) if run.get("conformation") else None
+    truth = truth_of(results, run.dataset) if run.metrics.conformation else None
     if truth is None:
         return None
     found = truth.conformations[chosen]

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hydra_bench import __version__
+from hydra_bench.contracts.metrics_file import MEASURES, WALL_TIME, Measure
 from hydra_bench.core.files import read_json, write_text
 from hydra_bench.report.figures.index import INDEX_NAME
 from hydra_bench.report.figures.method_lines import MARKERS, Line, method_lines
@@ -18,13 +19,33 @@ from hydra_bench.report.page import embedding
 from hydra_bench.report.page.details import classes, departures, facts, log_tail, plain, remarks, told
 from hydra_bench.report.page.interactive import dataset_data, method_data
 from hydra_bench.report.page.terms import TERMS
-from hydra_bench.report.results import Metrics, by_dataset, by_method, first_seeds, read_all, results_folder, settings
+from hydra_bench.report.results import (
+    EvaluatedRun,
+    by_dataset,
+    by_method,
+    first_seeds,
+    read_all,
+    results_folder,
+    settings,
+)
 from hydra_bench.report.tables.cost import cost_table
-from hydra_bench.report.tables.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
+from hydra_bench.report.tables.rows import (
+    FIRST,
+    PAGE_MEASURES,
+    SECOND,
+    Aggregate,
+    Row,
+    aggregate,
+    footer,
+    number,
+    spread,
+    table_rows,
+)
 
 _HERE = Path(__file__).parent
 _DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv", "cost.csv")
-_MEASURES = {"ari_mean": "ARI", "fsc_auc_mean": "FSC-AUC"}
+_RUN_MEASURES = tuple(measure for measure in MEASURES if "runs" in measure.shown)
+_QUALITIES = tuple(measure for measure in PAGE_MEASURES if measure.quality)
 
 
 @dataclass(frozen=True)
@@ -43,9 +64,9 @@ class Method:
 
     anchor: str
     row: Row
-    runs: list[Metrics]
+    runs: list[EvaluatedRun]
     figures: list[Figure]
-    shown: Metrics | None
+    shown: EvaluatedRun | None
     data: str | None
 
     @property
@@ -79,7 +100,8 @@ def write_page(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "plain": plain, "count": _count}
-    environment.globals |= {"spread": _marked_spread, "remarks": remarks, "classes": classes}
+    environment.globals |= {"marked": _marked_spread, "spread": spread, "aggregate": aggregate, "qualities": _QUALITIES}
+    environment.globals |= {"remarks": remarks, "classes": classes}
     environment.globals |= {"facts": facts, "departures": departures, "told": told, "log_tail": log_tail}
     places, jobs = _jobs(runs)
     downloads = [Path(tables_folder) / name for name in _DOWNLOADS]
@@ -93,13 +115,14 @@ def write_page(
         terms=TERMS,
         places=places,
         jobs=jobs,
-        measures=_MEASURES,
+        table_measures=PAGE_MEASURES,
+        run_measures=_RUN_MEASURES,
         downloads=[(path.name, embedding.data_uri(path)) for path in downloads if path.is_file()],
     )
     write_text(out_html, text)
 
 
-def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
+def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
     rows = {(row.dataset, row.method): row for row in table_rows(runs)}
     lines = method_lines(runs)
     index = read_json(figures / INDEX_NAME)
@@ -122,7 +145,7 @@ def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
                 methods=_methods(f"dataset-{n + 1}", group, own, good, shown),
                 data=embedding.packed_json(dataset_data(good)) if good else None,
                 costs={
-                    "measures": _MEASURES,
+                    "measures": {f"{measure.column}_mean": measure.label for measure in _QUALITIES},
                     "rows": [_cost(row, lines[row.method]) for row in own.values() if row.n_seeds],
                 },
             )
@@ -130,7 +153,7 @@ def _datasets(runs: list[Metrics], figures: Path) -> list[Dataset]:
     return result
 
 
-def _jobs(runs: list[Metrics]) -> tuple[list[str], list[dict[str, Any]]]:
+def _jobs(runs: list[EvaluatedRun]) -> tuple[list[str], list[dict[str, Any]]]:
     """The table of costs: of the columns that few machines fill, those that some job fills; and its rows."""
     table, labels = cost_table(runs), {run.method: run.label for run in runs}
     table = table.astype(object).where(table.notna(), None)
@@ -138,7 +161,7 @@ def _jobs(runs: list[Metrics]) -> tuple[list[str], list[dict[str, Any]]]:
     return [name for name in ("node", "gpus", "slurm_job") if any(row[name] for row in records)], records
 
 
-def _gallery(run: Metrics) -> list[Figure]:
+def _gallery(run: EvaluatedRun) -> list[Figure]:
     """The dataset's projection gallery, where it was drawn."""
     path = results_folder(run) / "galleries" / f"{run.dataset}.png"
     if not path.is_file():
@@ -148,7 +171,7 @@ def _gallery(run: Metrics) -> list[Figure]:
 
 
 def _methods(
-    anchor: str, group: list[Metrics], rows: dict[str, Row], good: list[Metrics], figures: list[Figure]
+    anchor: str, group: list[EvaluatedRun], rows: dict[str, Row], good: list[EvaluatedRun], figures: list[Figure]
 ) -> list[Method]:
     result = []
     for m, (method, seeds) in enumerate(by_method(group).items()):
@@ -168,18 +191,22 @@ def _methods(
 
 def _cost(row: Row, line: Line) -> dict[str, Any]:
     symbol = MARKERS[line.marker] + ("-open" if row.is_bound else "")
-    measured = ("label", "wall_s", "ari_mean", "fsc_auc_mean")
-    spreads = {"ari_mean_sd": row.ari_sd, "fsc_auc_mean_sd": row.fsc_auc_sd}
-    return {name: getattr(row, name) for name in measured} | spreads | {"colour": line.colour, "symbol": symbol}
+    entry = {"label": row.label, "wall_s": row.measured[WALL_TIME].mean, "colour": line.colour, "symbol": symbol}
+    for measure in _QUALITIES:
+        found = row.measured[measure]
+        entry |= {f"{measure.column}_mean": found.mean, f"{measure.column}_mean_sd": found.sd}
+    return entry
 
 
 def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
-def _marked_spread(mean: float | None, sd: float | None, rank: int) -> Markup:
+def _marked_spread(measure: Measure, found: Aggregate, ranked: bool = True) -> Markup:
     """mean ± sd, dressed by its rank; the rank is said in words too, for those who do not see it."""
-    text = Markup('<span class="nowrap">{}</span>').format(spread(mean, sd))
-    if rank == FIRST:
+    text = Markup('<span class="nowrap">{}</span>').format(spread(found.mean, found.sd, measure.digits))
+    if ranked and found.rank == FIRST:
         return Markup('<strong title="best">{}</strong>').format(text)
-    return Markup('<span class="second" title="second">{}</span>').format(text) if rank == SECOND else text
+    if ranked and found.rank == SECOND:
+        return Markup('<span class="second" title="second">{}</span>').format(text)
+    return text

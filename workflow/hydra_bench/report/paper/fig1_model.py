@@ -15,7 +15,7 @@ from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_
 from hydra_bench.report.figures.style import EXTRA_COLOUR, Picture, species_colour
 from hydra_bench.report.paper.marked_particles import marked_particles
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics, dataset_folder
+from hydra_bench.report.results import EvaluatedRun, dataset_folder
 
 _SIZE = (9.6, 6.2)
 _MOST_CLASSES = 3
@@ -43,7 +43,7 @@ def draw(shown: ShownRuns) -> Picture | None:
     return Picture("fig1", "Model and optimisation", text, figure)
 
 
-def _manifolds(ax: Axes, run: Metrics, maps: RenderedMaps) -> None:
+def _manifolds(ax: Axes, run: EvaluatedRun, maps: RenderedMaps) -> None:
     ax.text(0.1, 6.05, "a", fontsize=13, fontweight="bold", va="top")
     ax.text(0.35, 6.02, "A map for each class and conformation", fontsize=10.5, va="top", color=_INK)
     labels = largest_with_map(run, _MOST_CLASSES)
@@ -65,7 +65,7 @@ def _manifolds(ax: Axes, run: Metrics, maps: RenderedMaps) -> None:
         ax.text(middle, 3.96, f"conformation z, {name}", ha="center", va="top", fontsize=8.5)
 
 
-def _loop(ax: Axes, run: Metrics, results: Path) -> None:
+def _loop(ax: Axes, run: EvaluatedRun, results: Path) -> None:
     ax.text(0.1, 3.4, "b", fontsize=13, fontweight="bold", va="top")
     ax.text(0.35, 3.37, "One step of the optimisation", fontsize=10.5, va="top", color=_INK)
     image, projection = _example(run, results)
@@ -93,16 +93,15 @@ def _loop(ax: Axes, run: Metrics, results: Path) -> None:
     ax.text(6.6, 0.2, "gradient: fields, poses, conformations, scores", ha="center", fontsize=8.5, color=back)
 
 
-def _example(run: Metrics, results: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _example(run: EvaluatedRun, results: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The first evaluated (or first) particle's image, and a projection of the map of its class."""
-    evaluated = (run.get("fsc") or {}).get("per_particle") or [{"particle": 0}]
-    particle = evaluated[0]["particle"]
+    particle = run.fsc.per_particle[0].particle if run.metrics.fsc else 0
     stack = dataset_folder(results, run.dataset) / "stack" / "particles.mrcs"
     image = None
     if stack.is_file():
         with mrcfile.mmap(stack, mode="r", permissive=False) as mrc:
             image = np.array(mrc.data[particle], dtype=float)[::-1]
-    path = run.shown_map(run["labels"][particle] + 1)
+    path = run.shown_map(run.labels[particle] + 1)
     return image, None if path is None else read_map(path)[0].sum(0)[::-1]
 
 

@@ -35,7 +35,7 @@ def draw(shown: ShownRuns) -> Picture | None:
     if drawn is not None:
         scale_bar(drawn, maps.radius_A)
     legend = without_frame(figure.add_subplot(grid[len(rows), n_columns]))
-    true = shown.main.true
+    true = shown.main.judge_adjective
     handles = species_dots(shown.main)
     legend.legend(handles=handles, loc="center", title=f"{true} class", ncols=1 if len(handles) <= 6 else 2)
     spaces = f"Right: latent coordinates by {true} class, one space for each class that has its own."

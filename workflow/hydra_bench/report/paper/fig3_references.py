@@ -14,7 +14,7 @@ from hydra_bench.report.figures.method_lines import Line
 from hydra_bench.report.figures.rendered_maps import RenderedMaps
 from hydra_bench.report.figures.style import Picture, part_letter, species_colour, without_frame
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 _WIDTH = 9.0
 _MOST_CLUSTERS = 6
@@ -37,22 +37,23 @@ def draw(shown: ShownRuns) -> Picture | None:
     _draw_fsc(right.subplots(), run, maps.species)
     for part, name in ((parts[0], "a"), (left, "b"), (right, "c")):
         part_letter(part, name)
+    adjective = run.judge_adjective
     text = (
-        f"a: maps of {run.label} above the {run.true} ones. {maps.level_text} b: its labels against "
-        f"the {run.true} labels; colour is the share of a row. c: Fourier shell correlation with the {run.true} map, "
+        f"a: maps of {run.label} above the {adjective} ones. {maps.level_text} b: its labels against "
+        f"the {adjective} labels; colour is the share of a row. c: Fourier shell correlation with the {adjective} map, "
         "mean over the evaluated particles of a species, band ± 1 sd."
     )
     if clustered is not None:
         part_letter(parts[2], "d")
         _draw_clusters(parts[2], clustered, maps)
         text += (
-            f" d: latents of {clustered.label} by {run.true} class with k-means centres (crosses), and the maps of "
+            f" d: latents of {clustered.label} by {adjective} class with k-means centres (crosses), and the maps of "
             "the clusters."
         )
     return Picture("fig3", "Classes against references", f"{text} Seed {run.seed}.", figure)
 
 
-def _draw_maps(part: SubFigure, run: Metrics, maps: RenderedMaps, n_columns: int) -> None:
+def _draw_maps(part: SubFigure, run: EvaluatedRun, maps: RenderedMaps, n_columns: int) -> None:
     axes = part.subplots(2, n_columns, squeeze=False)
     for ax in axes.flat:
         without_frame(ax)
@@ -60,16 +61,16 @@ def _draw_maps(part: SubFigure, run: Metrics, maps: RenderedMaps, n_columns: int
     draw_truth_row(axes[1], run, maps)
 
 
-def _draw_fsc(ax: Axes, run: Metrics, species: list[str]) -> None:
-    if not run.get("fsc"):
+def _draw_fsc(ax: Axes, run: EvaluatedRun, species: list[str]) -> None:
+    if not run.metrics.fsc:
         ax.set_axis_off()
         ax.text(0.5, 0.5, "no reference maps, no FSC", ha="center", va="center", color="#777777")
         return
     for k, name in enumerate(species):
         draw_curve(ax, run, name, Line(species_colour(k)))
-    dress_fsc_axes(ax, run["fsc"]["frequency_per_A"], "")
+    dress_fsc_axes(ax, run.fsc.frequency_per_A, "")
     ax.set_ylabel("FSC")
-    found = {entry["class_name"]: entry["resolution_0.5_A"] for entry in run["fsc"]["per_class"]}
+    found = {entry.class_name: entry.resolution_0_5_A for entry in run.fsc.per_class}
     handles = [
         Line2D([], [], color=species_colour(k), label=f"{name}: {found[name]:.1f} Å" if found[name] else name)
         for k, name in enumerate(species)
@@ -78,7 +79,7 @@ def _draw_fsc(ax: Axes, run: Metrics, species: list[str]) -> None:
     ax.figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7.5, title="resolution at 0.5")
 
 
-def _draw_clusters(part: SubFigure, run: Metrics, maps: RenderedMaps) -> None:
+def _draw_clusters(part: SubFigure, run: EvaluatedRun, maps: RenderedMaps) -> None:
     """Latents with centres at the left, the clusters' maps at the right."""
     left, right = part.subfigures(1, 2, width_ratios=[1, 1.3], squeeze=False)[0]
     ax = left.subplots()
@@ -87,7 +88,7 @@ def _draw_clusters(part: SubFigure, run: Metrics, maps: RenderedMaps) -> None:
     handles = species_dots(run)
     left.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=7.5)
     ax.set_title(run.label)
-    sizes = run["clustering"]["label_sizes"]
+    sizes = run.clustering.label_sizes
     labels = [label for label in range(1, len(sizes) + 1) if run.shown_map(label) is not None][:_MOST_CLUSTERS]
     if not labels:
         return

@@ -16,7 +16,7 @@ from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_
 from hydra_bench.report.figures.style import Look, Picture, wrapped
 from hydra_bench.report.paper.marked_particles import MOST_MARKED, MarkedParticle, marked_particles, members_of
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics, truth_of
+from hydra_bench.report.results import EvaluatedRun, truth_of
 
 _SIDE, _MAPS_HEIGHT = 2.5, 1.6
 _MOST_CLASSES = 4
@@ -51,7 +51,7 @@ def draw(shown: ShownRuns) -> Picture | None:
     heights = [_SIDE] * (1 if coordinate is None else 2) + [_MAPS_HEIGHT] * with_maps
     figure = Figure(figsize=(_SIDE * len(columns) + 1.0, sum(heights) + 0.7), layout="constrained")
     grid = figure.add_gridspec(len(heights), len(columns), height_ratios=heights)
-    sizes = run["clustering"]["label_sizes"]
+    sizes = run.clustering.label_sizes
     for c, column in enumerate(columns):
         ax = figure.add_subplot(grid[0, c])
         scatter_species(ax, run, column.members)
@@ -67,9 +67,10 @@ def draw(shown: ShownRuns) -> Picture | None:
             axes = [figure.add_subplot(inner[0, n]) for n in range(len(column.marked))]
             _draw_marked_maps(axes, run, column, maps, coordinate)
     handles = species_dots(run)
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), title=f"{run.true} class")
+    title = f"{run.judge_adjective} class"
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), title=title)
     text = (
-        f"Latent space of each class of {run.label}, by {run.true} class"
+        f"Latent space of each class of {run.label}, by {run.judge_adjective} class"
         f"{'' if coordinate is None else ' and, below, by true coordinate'}. "
     )
     if with_maps:
@@ -83,7 +84,7 @@ def draw(shown: ShownRuns) -> Picture | None:
 
 def true_coordinate(shown: ShownRuns) -> FloatArray | None:
     """The first true coordinate (N,) of each particle, NaN where its species has none; None where no species moves."""
-    truth = truth_of(shown.results, shown.main.dataset) if shown.main.get("conformation") else None
+    truth = truth_of(shown.results, shown.main.dataset) if shown.main.metrics.conformation else None
     if truth is None:
         return None
     known = ~np.isnan(truth.conformations)
@@ -100,7 +101,7 @@ def _mark(ax: Axes, column: Column) -> None:
         ax.annotate(letter, marked.latents, ha="center", va="center", fontsize=6.5, zorder=6)
 
 
-def _scatter_coordinate(ax: Axes, run: Metrics, members: IntArray, coordinate: FloatArray) -> None:
+def _scatter_coordinate(ax: Axes, run: EvaluatedRun, members: IntArray, coordinate: FloatArray) -> None:
     values = coordinate[members]
     known = ~np.isnan(values)
     scatter(ax, run, members[~known], [_UNKNOWN] * int((~known).sum()))
@@ -114,11 +115,11 @@ def _scatter_coordinate(ax: Axes, run: Metrics, members: IntArray, coordinate: F
 
 
 def _draw_marked_maps(
-    axes: list[Axes], run: Metrics, column: Column, maps: RenderedMaps, coordinate: FloatArray | None
+    axes: list[Axes], run: EvaluatedRun, column: Column, maps: RenderedMaps, coordinate: FloatArray | None
 ) -> None:
     for ax, letter, marked in zip(axes, _LETTERS, column.marked, strict=False):
         maps.draw_volume(ax, marked.volume, run.species_of(column.label))
         text = wrapped(f"{letter}: particle {marked.particle + 1:,}", _SIDE / MOST_MARKED, 7)
         if coordinate is not None and not np.isnan(coordinate[marked.particle]):
-            text += f"\n{run.true} {coordinate[marked.particle]:.1f}"
+            text += f"\n{run.judge_adjective} {coordinate[marked.particle]:.1f}"
         ax.set_xlabel(text, fontsize=7)

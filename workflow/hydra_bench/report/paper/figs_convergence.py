@@ -12,7 +12,7 @@ from hydra_bench.report.figures.convergence import read_history
 from hydra_bench.report.figures.method_lines import method_legend
 from hydra_bench.report.figures.style import Picture
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 _PANELS = {
     "loss": "loss",
@@ -62,15 +62,15 @@ def _set_scale(ax: Axes, column: str) -> None:
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _history(run: Metrics) -> pd.DataFrame | None:
+def _history(run: EvaluatedRun) -> pd.DataFrame | None:
     """A run's history with `resolution_A` and `classes_in_use`, as far as it tells them."""
     history = read_history(run)
     if history is None:
         return None
     if "l" in history:
-        history["resolution_A"] = run["box_px"] * run["pixel_size_A"] / history["l"]
+        history["resolution_A"] = run.box_px * run.pixel_size_A / history["l"]
     sizes = history.filter(regex=r"^size_\d+$")
     if sizes.shape[1]:
-        least = least_share(sizes.shape[1]) * run["n_particles"]
+        least = least_share(sizes.shape[1]) * run.n_particles
         history["classes_in_use"] = (sizes >= least).sum(axis=1)
     return history

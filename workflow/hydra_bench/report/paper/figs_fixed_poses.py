@@ -9,7 +9,7 @@ from hydra_bench.report.figures.latents import draw_spaces, has_latents, mark_ce
 from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_map, scale_bar
 from hydra_bench.report.figures.style import Picture, part_letter, wrapped
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
 
 _WIDTH, _TOP, _MAPS = 9.0, 3.3, 2.2
@@ -24,7 +24,7 @@ def draw(shown: ShownRuns) -> list[Picture]:
     return [_picture(consensus, run, maps) for consensus, run, maps in drawn if maps.drawable]
 
 
-def _picture(consensus: Metrics, run: Metrics, maps: RenderedMaps) -> Picture:
+def _picture(consensus: EvaluatedRun, run: EvaluatedRun, maps: RenderedMaps) -> Picture:
     """a: the consensus maps; b: the latents at its poses; c: labels against classes; d: maps."""
     figure = Figure(figsize=(_WIDTH, _TOP + _MAPS), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[_TOP, _MAPS], squeeze=False)[:, 0]
@@ -35,19 +35,20 @@ def _picture(consensus: Metrics, run: Metrics, maps: RenderedMaps) -> Picture:
     _draw_latents(parts[1], run)
     draw_confusion(parts[2].subplots(), run, names=True)
     _draw_maps(bottom, run, maps, across=True, most=_MOST_MAPS)
-    ari = number(consensus["clustering"]["ari"])
+    ari = number(consensus.clustering.ari)
+    adjective = run.judge_adjective
     text = (
         f"a: what {consensus.label} makes of all images together (ARI {ari}). b: latents of {run.label}, which has its "
-        f"poses, by {run.true} class{'' if run.noun == 'class' else ', with k-means centres (crosses)'}. c: its labels "
-        f"against the {run.true} classes; colour is the share of a row. d: its maps. {maps.level_text} "
+        f"poses, by {adjective} class{'' if run.noun == 'class' else ', with k-means centres (crosses)'}. c: its labels "
+        f"against the {adjective} classes; colour is the share of a row. d: its maps. {maps.level_text} "
         f"Seed {run.seed}."
     )
     return Picture(f"fixed_poses_{run.method}", f"Poses of {consensus.label}, held", text, figure, run.method)
 
 
-def _draw_maps(part: SubFigure, run: Metrics, maps: RenderedMaps, across: bool, most: int) -> None:
+def _draw_maps(part: SubFigure, run: EvaluatedRun, maps: RenderedMaps, across: bool, most: int) -> None:
     """The largest maps of a run, side by side or one above the other."""
-    sizes = run["clustering"]["label_sizes"]
+    sizes = run.clustering.label_sizes
     labels = sorted(largest_with_map(run, most))
     if not labels:
         part.text(0.5, 0.5, "no maps", ha="center", va="center", color="#777777")
@@ -61,7 +62,7 @@ def _draw_maps(part: SubFigure, run: Metrics, maps: RenderedMaps, across: bool, 
     part.suptitle(wrapped(run.label, _WIDTH if across else _WIDTH / 4), fontsize=9, fontweight="bold")
 
 
-def _draw_latents(part: SubFigure, run: Metrics) -> None:
+def _draw_latents(part: SubFigure, run: EvaluatedRun) -> None:
     part.suptitle(wrapped(run.label, _WIDTH / 3), fontsize=9, fontweight="bold")
     if run.noun == "class" or not has_latents(run):
         draw_spaces(part, part.add_gridspec(1, 1)[0], run)

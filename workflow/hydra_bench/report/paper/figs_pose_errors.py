@@ -15,14 +15,14 @@ from hydra_bench.report.figures.method_lines import method_legend
 from hydra_bench.report.figures.style import Look, Picture
 from hydra_bench.report.paper.marked_particles import alignment
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics, truth_of
+from hydra_bench.report.results import EvaluatedRun, truth_of
 
 _BINS = 40
 
 
 def draw(shown: ShownRuns) -> list[Picture]:
     """Histograms over the particles in the class that is matched to their species. None without true poses."""
-    truth = truth_of(shown.results, shown.main.dataset) if shown.main.get("pose") else None
+    truth = truth_of(shown.results, shown.main.dataset) if shown.main.metrics.pose else None
     if truth is None or truth.rotations is None:
         return []
     found = [(run, errors) for run in shown.competitors if (errors := _pose_errors(run, truth)) is not None]
@@ -49,7 +49,7 @@ def draw(shown: ShownRuns) -> list[Picture]:
     return [Picture("pose_errors", "Pose errors", text, figure)]
 
 
-def _pose_errors(run: Metrics, truth: Truth) -> PoseErrors | None:
+def _pose_errors(run: EvaluatedRun, truth: Truth) -> PoseErrors | None:
     """Of the particles in matched classes; None where no class has an alignment, or there are no poses."""
     try:
         assignments = read_assignments(run.reconstruction, len(truth))
@@ -58,15 +58,15 @@ def _pose_errors(run: Metrics, truth: Truth) -> PoseErrors | None:
     assert truth.rotations is not None
     assert truth.shifts_A is not None
     angles_deg, shifts_A = [], []
-    labels, own_labels = np.array(run["labels"]), np.array(run.own_labels)
-    for label, own_label in sorted(set(zip(run["labels"], run.own_labels, strict=True))):
-        species = run["clustering"]["matched_class"][label]
+    labels, own_labels = np.array(run.labels), np.array(run.own_labels)
+    for label, own_label in sorted(set(zip(run.labels, run.own_labels, strict=True))):
+        species = run.clustering.matched_class[label]
         aligned = None if species is None else alignment(run, label + 1, own_label + 1)
         matched = np.flatnonzero((labels == label) & (own_labels == own_label) & (truth.classes == species))
         if aligned is None or not len(matched):
             continue
         rotations, shifts = aligned_poses(
-            assignments.rotations[matched], assignments.shifts_A[matched], aligned, float(run["pixel_size_A"])
+            assignments.rotations[matched], assignments.shifts_A[matched], aligned, float(run.pixel_size_A)
         )
         errors = pose_errors(rotations, shifts, truth.rotations[matched], truth.shifts_A[matched])
         angles_deg.append(errors.angle_deg)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from hydra_bench.contracts.metrics_file import ARI, FSC_AUC
 from hydra_bench.report.figures.style import Look, Picture, wrapped
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics, by_method
+from hydra_bench.report.results import EvaluatedRun, by_method
 
 _JITTER_ROWS = 0.18
 
 
-def ari(run: Metrics) -> float | None:
-    ari: float | None = run["clustering"]["ari"]
-    return ari
+def ari(run: EvaluatedRun) -> float | None:
+    return ARI.of(run.metrics)
 
 
-def fsc_auc(run: Metrics) -> float | None:
-    auc: float | None = (run.get("fsc") or {}).get("auc_mean")
-    return auc
+def fsc_auc(run: EvaluatedRun) -> float | None:
+    return FSC_AUC.of(run.metrics)
 
 
 MEASURES = {"ARI": ari, "FSC-AUC": fsc_auc}

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from hydra_bench.report.figures.style import Picture, wrapped
 from hydra_bench.report.paper.figs_seeds import MEASURES
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 _CLASSES_IN_USE = "classes in use"
 _HYDRA_PARAMETERS = {
@@ -37,7 +37,7 @@ class Sweep:
 
     program: str
     parameter: str
-    runs: dict[str, list[Metrics]]
+    runs: dict[str, list[EvaluatedRun]]
 
     @property
     def values(self) -> list[Any]:
@@ -59,20 +59,20 @@ def draw(shown: ShownRuns) -> list[Picture]:
     return [_picture(sweep, number) for number, sweep in enumerate(find_sweeps(shown.all_runs), start=1)]
 
 
-def find_sweeps(runs: list[Metrics]) -> list[Sweep]:
+def find_sweeps(runs: list[EvaluatedRun]) -> list[Sweep]:
     """Each parameter of which some methods of a program have two values or more, where all others agree."""
     good = [run for run in runs if run.ok and not run.is_bound]
-    alike: dict[tuple[str, str, str], list[Metrics]] = defaultdict(list)
-    for parameter in sorted({name for run in good for name in run["parameters"]}):
+    alike: dict[tuple[str, str, str], list[EvaluatedRun]] = defaultdict(list)
+    for parameter in sorted({name for run in good for name in run.metrics.parameters}):
         for run in good:
-            others = {name: value for name, value in run["parameters"].items() if name != parameter}
+            others = {name: value for name, value in run.metrics.parameters.items() if name != parameter}
             others["poses_from"] = run.poses_from
-            alike[run["program"], parameter, json.dumps(others, sort_keys=True)].append(run)
+            alike[run.metrics.program, parameter, json.dumps(others, sort_keys=True)].append(run)
     sweeps = []
     for (program, parameter, _), members in alike.items():
-        by_value: dict[str, list[Metrics]] = defaultdict(list)
+        by_value: dict[str, list[EvaluatedRun]] = defaultdict(list)
         for run in members:
-            by_value[json.dumps(run["parameters"].get(parameter))].append(run)
+            by_value[json.dumps(run.metrics.parameters.get(parameter))].append(run)
         if len(by_value) > 1:
             sweeps.append(Sweep(program, parameter, dict(sorted(by_value.items(), key=lambda item: _order(item[0])))))
     return sweeps
@@ -88,8 +88,8 @@ def _order(value_json: str) -> tuple[int, Any]:
     return (3, "") if value is None else (2, value_json)
 
 
-def _classes_in_use(run: Metrics) -> float | None:
-    count: int = run["clustering"]["n_nonempty"]
+def _classes_in_use(run: EvaluatedRun) -> float | None:
+    count: int = run.clustering.n_nonempty
     return count
 
 
@@ -117,7 +117,7 @@ def _picture(sweep: Sweep, number: int) -> Picture:
     return Picture(f"sweep_{number}_{sweep.parameter}", f"Choice of {name.rstrip(',')}", text, figure)
 
 
-def _dots_and_means(ax: Axes, sweep: Sweep, measure: Callable[[Metrics], float | None]) -> None:
+def _dots_and_means(ax: Axes, sweep: Sweep, measure: Callable[[EvaluatedRun], float | None]) -> None:
     means = []
     for position, runs in zip(sweep.positions, sweep.runs.values(), strict=True):
         values = [value for run in runs if (value := measure(run)) is not None]

@@ -12,7 +12,7 @@ from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.metrics.alignment import Alignment, apply
 from hydra_bench.metrics.conformation import principal_axes
 from hydra_bench.physics.rotations import matrices_from_euler
-from hydra_bench.report.results import Metrics
+from hydra_bench.report.results import EvaluatedRun
 
 MOST_MARKED = 3
 
@@ -26,18 +26,18 @@ class MarkedParticle:
     volume: FloatArray
 
 
-def marked_particles(run: Metrics, label: int, coordinate: FloatArray | None = None) -> list[MarkedParticle]:
+def marked_particles(run: EvaluatedRun, label: int, coordinate: FloatArray | None = None) -> list[MarkedParticle]:
     """Evaluated particles of a label, from one end of its latents to the other; none where they have no maps.
 
     Along the direction in which the true coordinate (N,) changes most, or else along the main axis.
     """
     aligned = alignment(run, label)
     members = members_of(run, label)
-    evaluated = [p["particle"] for p in (run.get("fsc") or {}).get("per_particle", []) if p["label"] == label]
+    evaluated = [p.particle for p in (run.fsc.per_particle if run.metrics.fsc else []) if p.label == label]
     with_map = [i for i in evaluated if i in members and sample_path(run.reconstruction, i).is_file()]
     if aligned is None or not with_map:
         return []
-    points = np.array(run["latents"]["projection"])
+    points = np.array(run.latents.projection)
     along = _along(points[members], None if coordinate is None else coordinate[members])
     position = dict(zip(members, along, strict=True))
     ordered = sorted(with_map, key=lambda i: position[i])
@@ -48,7 +48,7 @@ def marked_particles(run: Metrics, label: int, coordinate: FloatArray | None = N
     ]
 
 
-def members_of(run: Metrics, label: int) -> IntArray:
+def members_of(run: EvaluatedRun, label: int) -> IntArray:
     """Indices of the particles of a label (1-based); where labels are joined, of the largest, for one latent space."""
     return np.flatnonzero(np.array(run.own_labels) == run.own_label(label) - 1)
 
@@ -63,15 +63,15 @@ def _along(points: FloatArray, coordinate: FloatArray | None) -> FloatArray:
     return along
 
 
-def alignment(run: Metrics, label: int, own_label: int | None = None) -> Alignment | None:
+def alignment(run: EvaluatedRun, label: int, own_label: int | None = None) -> Alignment | None:
     """How the map of a label (1-based) moves onto its species'; of one that is joined to it, if that is named."""
     species = run.species_of(label)
     if species is None:
         return None
-    pair = (own_label or run.own_label(label), run["class_names"][species])
-    for entry in run.get("alignments") or []:
-        if (entry["label"], entry["class_name"]) == pair:
-            rotation = matrices_from_euler(np.array([entry["angles_deg"]]))[0]
-            shift = np.array(entry["shift_A"]) / run["pixel_size_A"]
-            return Alignment(rotation, shift, entry["mirrored"], entry["correlation"])
+    pair = (own_label or run.own_label(label), run.class_names[species])
+    for entry in run.metrics.alignments or []:
+        if (entry.label, entry.class_name) == pair:
+            rotation = matrices_from_euler(np.array([entry.angles_deg]))[0]
+            shift = np.array(entry.shift_A) / run.pixel_size_A
+            return Alignment(rotation, shift, entry.mirrored, entry.correlation)
     return None

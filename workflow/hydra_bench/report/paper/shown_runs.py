@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.report.figures.method_lines import Line, method_lines
-from hydra_bench.report.results import Metrics, by_dataset, first_seeds
+from hydra_bench.report.results import EvaluatedRun, by_dataset, first_seeds
 
 
 @dataclass(frozen=True)
@@ -19,19 +19,19 @@ class ShownRuns:
     """
 
     results: Path
-    all_runs: list[Metrics]
-    runs: list[Metrics]
-    main: Metrics
-    clustered: Metrics | None
+    all_runs: list[EvaluatedRun]
+    runs: list[EvaluatedRun]
+    main: EvaluatedRun
+    clustered: EvaluatedRun | None
     lines: dict[str, Line]
 
     @property
-    def competitors(self) -> list[Metrics]:
+    def competitors(self) -> list[EvaluatedRun]:
         """Methods that do not read the truth; the bounds, where nothing else was run."""
         return _competitors(self.runs)
 
 
-def choose_runs(runs: list[Metrics], results: Path, dataset: str, main_method: str | None = None) -> ShownRuns:
+def choose_runs(runs: list[EvaluatedRun], results: Path, dataset: str, main_method: str | None = None) -> ShownRuns:
     """The runs of a dataset. `main_method` None takes the competitor with classes of its own of highest ARI.
 
     Raises
@@ -47,7 +47,7 @@ def choose_runs(runs: list[Metrics], results: Path, dataset: str, main_method: s
         raise InputError(f"{dataset}: no run ended well; there is nothing to draw")
     competing = _competitors(shown)
     if main_method is None:
-        main = max(competing, key=lambda run: (run.noun == "class", run["clustering"]["ari"] or 0.0))
+        main = max(competing, key=lambda run: (run.noun == "class", run.clustering.ari or 0.0))
     else:
         found = [run for run in shown if run.method == main_method]
         if not found:
@@ -55,10 +55,10 @@ def choose_runs(runs: list[Metrics], results: Path, dataset: str, main_method: s
             raise InputError(f"{main_method}: no run of this method ended well on {dataset}; there are {names}")
         main = found[0]
     # One that found its own poses before one that was given some.
-    clusters = [run for run in competing if run.noun == "cluster" and run.get("latents")]
+    clusters = [run for run in competing if run.noun == "cluster" and run.metrics.latents]
     clustered = min(clusters, key=lambda run: run.poses_from is not None, default=None)
     return ShownRuns(results, groups[dataset], shown, main, clustered, method_lines(runs))
 
 
-def _competitors(runs: list[Metrics]) -> list[Metrics]:
+def _competitors(runs: list[EvaluatedRun]) -> list[EvaluatedRun]:
     return [run for run in runs if not run.is_bound] or runs

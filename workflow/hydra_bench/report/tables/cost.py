@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from hydra_bench.report.results import Metrics, by_dataset, results_folder
+from hydra_bench.report.results import EvaluatedRun, by_dataset, results_folder
 
 COLUMNS = ("step", "dataset", "method", "seed", "state", "wall_s", "cpu_s", "peak_rss_mb", "gpu_memory_mb")
 COLUMNS += ("device", "node", "gpus", "slurm_job", "attempts", "attempts_lost", "images_seen")
 
 
-def cost_table(runs: list[Metrics]) -> pd.DataFrame:
+def cost_table(runs: list[EvaluatedRun]) -> pd.DataFrame:
     """One row a job, in the order of the workflow: each dataset's simulation, reconstructions, evaluations.
 
     Of a reconstruction, all attempts count. A step that left no benchmark file has no row.
@@ -22,8 +22,8 @@ def cost_table(runs: list[Metrics]) -> pd.DataFrame:
     for dataset, group in by_dataset(runs).items():
         rows += _measured(logs / "simulate" / f"{dataset}.benchmark.tsv", step="simulate", dataset=dataset)
         for run in group:
-            cost = {key: value for key, value in run["cost"].items() if key in COLUMNS}
-            facts = {"state": run.state, "device": run.get("device"), "images_seen": run.get("images_seen")}
+            cost = {key: value for key, value in run.metrics.cost if key in COLUMNS}
+            facts = {"state": run.state, "device": run.metrics.device, "images_seen": run.metrics.images_seen}
             rows.append(_identity("reconstruct", run) | facts | cost)
         for run in group:
             path = logs / "evaluate" / dataset / run.method / f"{run.seed}.benchmark.tsv"
@@ -32,7 +32,7 @@ def cost_table(runs: list[Metrics]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("seed", "attempts", "attempts_lost", "images_seen"), "Int64"))
 
 
-def _identity(step: str, run: Metrics) -> dict[str, Any]:
+def _identity(step: str, run: EvaluatedRun) -> dict[str, Any]:
     return {"step": step, "dataset": run.dataset, "method": run.method, "seed": run.seed}
 
 

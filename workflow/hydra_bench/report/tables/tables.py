@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from hydra_bench.contracts.metrics_file import FSC_AUC, Measure
 from hydra_bench.core.files import write_text
-from hydra_bench.report.results import Metrics, by_dataset, read_all
+from hydra_bench.report.results import EvaluatedRun, by_dataset, read_all
 from hydra_bench.report.tables.cost import cost_table
-from hydra_bench.report.tables.rows import FIRST, SECOND, Row, footer, number, spread, table_rows
+from hydra_bench.report.tables.rows import FIRST, SECOND, TABLE_MEASURES, Row, footer, number, spread, table_rows
 
 COLUMNS = ("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd")
 COLUMNS += ("wall_s", "peak_rss_mb", "state", "fsc_auc_seed_sd", "cpu_s", "labels_from")
-"""Of table1.csv; after them come the FSC-AUC's mean and sd of each species."""
+"""Of table1.csv, which keep their places; after them come other measures, then the FSC-AUC of each species."""
+_QUALITIES = tuple(measure for measure in TABLE_MEASURES if measure.quality)
+_COSTS = tuple(measure for measure in TABLE_MEASURES if not measure.quality)
 MOST_CLASS_COLUMNS = 6
 """Of Markdown and LaTeX; more species stand in the CSV files alone."""
 
@@ -36,32 +39,42 @@ def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None
 
 
 def _record(row: Row) -> dict[str, object]:
-    return {name: getattr(row, name) for name in COLUMNS} | {
+    record: dict[str, object] = {name: getattr(row, name) for name in ("dataset", "method", "n_seeds")}
+    record |= {name: getattr(row, name) for name in ("state", "labels_from")}
+    for measure, found in row.measured.items():
+        if not measure.quality:
+            record[measure.column] = found.mean
+            continue
+        record |= {f"{measure.column}_mean": found.mean, f"{measure.column}_sd": found.sd}
+        if measure.over == "images":
+            record[f"{measure.column}_seed_sd"] = found.seed_sd
+    of_species = {
         f"fsc_auc_{name}_{part}": value
         for name, pair in row.per_class.items()
         for part, value in zip(("mean", "sd"), pair, strict=True)
     }
+    return {name: record[name] for name in COLUMNS} | record | of_species
 
 
 def _csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
-def per_class(runs: list[Metrics]) -> pd.DataFrame:
+def per_class(runs: list[EvaluatedRun]) -> pd.DataFrame:
     """FSC-AUC and resolution of each species, one row a run and species."""
     records = []
-    for run in (run for group in by_dataset(runs).values() for run in group if run.ok and run["fsc"]):
-        for entry in run["fsc"]["per_class"]:
+    for run in (run for group in by_dataset(runs).values() for run in group if run.metrics.fsc):
+        for entry in run.fsc.per_class:
             records.append(
                 {
                     "dataset": run.dataset,
                     "method": run.method,
                     "seed": run.seed,
-                    "species": entry["class_name"],
-                    "fsc_auc_mean": entry["auc_mean"],
-                    "fsc_auc_sd": entry["auc_sd"],
-                    "resolution_0.5_A": entry["resolution_0.5_A"],
-                    "resolution_0.143_A": entry["resolution_0.143_A"],
+                    "species": entry.class_name,
+                    "fsc_auc_mean": entry.auc_mean,
+                    "fsc_auc_sd": entry.auc_sd,
+                    "resolution_0.5_A": entry.resolution_0_5_A,
+                    "resolution_0.143_A": entry.resolution_0_143_A,
                 }
             )
     return pd.DataFrame(records)
@@ -69,41 +82,44 @@ def per_class(runs: list[Metrics]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the rows of one dataset's Table 1 show beside ARI and FSC-AUC: the sd over seeds, species' columns."""
+    """What the rows of one dataset's Table 1 show beside the measures: which has an sd over seeds; species' columns."""
 
-    seed_sd: bool
+    seed_sd: tuple[Measure, ...]
     species: tuple[str, ...]
 
     @classmethod
     def of(cls, rows: list[Row]) -> Layout:
         species = tuple(dict.fromkeys(name for row in rows for name in row.per_class))
-        several = any(row.fsc_auc_seed_sd is not None for row in rows)
+        several = tuple(m for m in _QUALITIES if any(row.measured[m].seed_sd is not None for row in rows))
         return cls(several, species if len(species) <= MOST_CLASS_COLUMNS else ())
 
     @property
     def header(self) -> list[str]:
-        return ["Method", "Seeds", "ARI", "FSC-AUC", *(["± over seeds"] if self.seed_sd else []), *self.species]
+        heads = [[measure.name, *(["± over seeds"] if measure in self.seed_sd else [])] for measure in _QUALITIES]
+        return ["Method", "Seeds", *(name for names in heads for name in names), *self.species]
 
     def cells(self, row: Row, mark: Mark) -> list[str]:
         """The header's cells; dashes where no seed ended well."""
-        seed_sd = [number(row.fsc_auc_seed_sd)] if self.seed_sd else []
-        return [
-            row.label,
-            row.seeds_text,
-            mark(spread(row.ari_mean, row.ari_sd), row.ari_rank),
-            mark(spread(row.fsc_auc_mean, row.fsc_auc_sd), row.fsc_auc_rank),
-            *seed_sd,
-            *(spread(*row.per_class.get(name, (None, None))) for name in self.species),
-        ]
+        cells = [row.label, row.seeds_text]
+        for measure in _QUALITIES:
+            found = row.measured[measure]
+            cells.append(mark(spread(found.mean, found.sd, measure.digits), found.rank))
+            if measure in self.seed_sd:
+                cells.append(number(found.seed_sd, measure.digits))
+        return cells + [spread(*row.per_class.get(name, (None, None))) for name in self.species]
 
 
 def _state_text(row: Row) -> str:
     return row.state if not row.reason else f"{row.state}: {row.reason}"
 
 
+_OVER = {"seeds": "mean over seeds (± sd over seeds)", "images": "mean over images ± 1 sd over images"}
 _LEGEND = (
-    "ARI: mean over seeds (± sd over seeds). FSC-AUC, of all species and of each: mean over images ± 1 sd over images. "
-    "Best bold, second underlined among methods that do not read the truth; bounds read it and are not ranked."
+    "".join(
+        f"{measure.label}{', of all species and of each' if measure == FSC_AUC else ''}: {_OVER[measure.over]}. "
+        for measure in _QUALITIES
+    )
+    + "Best bold, second underlined among methods that do not read the truth; bounds read it and are not ranked."
 )
 
 
@@ -113,7 +129,7 @@ def markdown(rows: list[Row], footers: dict[str, str]) -> str:
     for dataset, note in footers.items():
         group = [row for row in rows if row.dataset == dataset]
         layout = Layout.of(group)
-        header = [*layout.header, "Wall time (s)", "Peak memory (MB)", "State"]
+        header = [*layout.header, *(measure.name for measure in _COSTS), "State"]
         lines = [f"### {dataset}", "", "| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 2) + "---|"]
         lines += [_markdown_line(row, layout) for row in group if not row.is_bound]
         if any(row.is_bound for row in group):
@@ -128,7 +144,8 @@ def _markdown_line(row: Row, layout: Layout) -> str:
         # Markdown has no underline of its own; <ins> is the tag that renderers let through.
         return {FIRST: f"**{text}**", SECOND: f"<ins>{text}</ins>"}.get(rank, text)
 
-    cells = [*layout.cells(row, mark), number(row.wall_s, 1), number(row.peak_rss_mb, 0), _state_text(row)]
+    costs = [number(row.measured[measure].mean, measure.digits) for measure in _COSTS]
+    cells = [*layout.cells(row, mark), *costs, _state_text(row)]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -1,0 +1,463 @@
+"""Contract 4, the metrics file: what one run is worth and what it cost, results/metrics/<dataset>/<method>/<seed>.json.
+
+Every key is a field here, with its type and what it means; docs/metrics.md has the same as a table. A number by which
+runs are judged carries a `Measure`: tables, page and comparison show what is registered so, and nothing else.
+
+Labels that name a map (labels of a list of their own) count from 1, as the maps' file names do; the labels and classes
+of particles, and classes as values, count from 0. Every sd is over particles and divides by N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from hydra_bench.contracts.reconstruction import OK, STATES
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import read_json, write_json
+
+VERSION = 1
+"""Of the file. It rises when a key changes its name or its meaning, or goes."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number by which runs are judged: what it is called, how it is printed, which way is better, where it stands.
+
+    over: what a row of the table aggregates. "seeds": mean and sd of one value a run; "images": mean and sd of the
+    values of every evaluated image of all seeds, kept as <key>_mean, <key>_sd and in per_particle; "cost": mean of one
+    value a run, failed runs' where none ended well. shown: "table" (also on the page's), "page" (its table alone),
+    "compare", "runs" (the page's table of every run). column: its name in table1.csv, the key's where it is "".
+    key and meaning are filled in from the field that carries the measure.
+    """
+
+    label: str
+    digits: int
+    shown: tuple[Literal["table", "page", "compare", "runs"], ...]
+    unit: str = ""
+    more_is_better: bool = True
+    over: Literal["seeds", "images", "cost"] = "seeds"
+    column: str = ""
+    key: str = ""
+    meaning: str = ""
+
+    @property
+    def quality(self) -> bool:
+        """Whether it says how good a result is, which methods are ranked by; costs are not."""
+        return self.over != "cost"
+
+    @property
+    def name(self) -> str:
+        """Label and unit, as the head of a column."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    def of(self, metrics: MetricsFile) -> float | None:
+        """The measured value; None where the run has none."""
+        part = self._part(metrics)
+        value = getattr(part, self.key.rpartition(".")[2], None)
+        return None if value is None else float(value)
+
+    def sd_over_images(self, metrics: MetricsFile) -> float:
+        """Of a measure over images that the run has: the sd over its images."""
+        return float(getattr(self._part(metrics), f"{self._stem}_sd"))
+
+    def of_images(self, metrics: MetricsFile) -> list[float]:
+        """Of a measure over images that the run has: the value of each image."""
+        return [float(getattr(particle, self._stem)) for particle in self._part(metrics).per_particle]
+
+    @property
+    def _stem(self) -> str:
+        return self.key.rpartition(".")[2].removesuffix("_mean")
+
+    def _part(self, metrics: MetricsFile) -> Any:  # any part of the file, by its name
+        return getattr(metrics, self.key.partition(".")[0])
+
+
+class Part(BaseModel):
+    """A part of the file: nothing may be missing, unknown or of another type."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Group(Part):
+    """Labels of a method that count as one."""
+
+    name: str
+    """What the joined label is called."""
+    labels: list[int]
+    """The method's own labels (from 1) that are joined."""
+    map_of: int
+    """The largest of these, whose map stands for all."""
+
+
+class ClusteringScores(Part):
+    """How well labels tell the species apart."""
+
+    labels_from: str
+    """Where labels come from: "classes", "one class", or k-means on the latents of a method without classes."""
+    ari: Annotated[float | None, Measure("ARI", 3, ("table", "compare", "runs"))]
+    """Adjusted Rand index: how well predicted classes agree with true species, whatever the classes are called. 1 is
+    perfect, 0 is chance. With several seeds: mean ± sd over seeds. A method without classes is labelled by k-means on
+    its latents, with k the number of species; the column “Labels from” says so."""
+    ami: Annotated[float | None, Measure("AMI", 3, ("runs",))]
+    """Adjusted mutual information: another agreement corrected for chance, which weighs small classes more."""
+    accuracy: Annotated[float | None, Measure("Accuracy", 3, ("runs",))]
+    """The share of particles in the class that is matched to their species, at most one class a species."""
+    n_labels: int
+    """How many labels there may be."""
+    n_nonempty: int
+    """How many of them are not empty."""
+    label_sizes: list[int]
+    """Particles of each label."""
+    empty_labels: list[int]
+    """Labels (from 1) that count as empty."""
+    matched_class: list[int | None]
+    """For each label the class (from 0) that the best one-to-one matching gives it, null without one."""
+    majority_class: list[int | None]
+    """For each label the class (from 0) that most of its particles are of, null for a label without particles."""
+    split_species: dict[str, list[int]]
+    """Species that are the most frequent one of two or more labels that are not empty, with these labels (from 1)."""
+    merged_labels: dict[str, list[str]]
+    """Labels (from 1) that hold the largest part of two or more species, with these species."""
+    confusion: list[list[int]]
+    """Particles of each species (rows) by label (columns)."""
+    groups: list[Group] | None
+    """What each label is joined from, one entry a label; null where `merge_classes` joins nothing."""
+
+
+class ParticleFsc(Part):
+    """The method's own map for one evaluated particle against the particle's true map."""
+
+    particle: int
+    """Its number in the stack, from 0."""
+    true_class: int
+    """Its species, from 0."""
+    label: int
+    """Its label, from 1."""
+    auc: float
+    """FSC-AUC."""
+    cryobench_auc: float
+    """The same on CryoBench's scale."""
+
+
+class SpeciesFsc(Part):
+    """The evaluated particles of one species."""
+
+    class_name: str
+    """The species."""
+    auc_mean: float
+    """Mean FSC-AUC of its evaluated particles."""
+    auc_sd: float
+    """And its sd."""
+    curve_mean: list[float]
+    """Mean FSC of each shell."""
+    curve_sd: list[float]
+    """And its sd."""
+    resolution_0_5_A: float | None
+    """Where the mean curve first falls below 0.5, in Å; null where its first shell does."""
+    resolution_0_143_A: float | None
+    """The same below 0.143."""
+
+
+class FscScores(Part):
+    """How good the maps are."""
+
+    mask: str
+    """What both maps are multiplied by before the FSC, in words."""
+    frequency_per_A: list[float]
+    """Spatial frequency of each shell, 1/Å."""
+    auc_mean: Annotated[float, Measure("FSC-AUC", 3, ("table", "compare", "runs"), over="images", column="fsc_auc")]
+    """How good the maps are. The method's own volume for a particle is compared with the true map of that particle
+    after alignment over rotation, shift and hand; the Fourier shell correlation is averaged over shells 1 to D/2 − 1.
+    1 is perfect. Mean ± 1 sd over the evaluated particles. The mask is stated with the dataset."""
+    auc_sd: float
+    """The sd of that over the evaluated particles."""
+    cryobench_auc_mean: Annotated[float, Measure("CryoBench's scale", 3, ("runs",), over="images")]
+    """The area under |FSC| over spatial frequency up to 0.5 − 1/D per pixel; its maximum is just below 0.5. Never to be
+    compared with the FSC-AUC."""
+    cryobench_auc_sd: float
+    """The sd of that over the evaluated particles."""
+    per_particle: list[ParticleFsc]
+    """Every evaluated particle."""
+    per_class: list[SpeciesFsc]
+    """Every species that has evaluated particles."""
+
+
+class LabelPose(Part):
+    """Pose errors of the particles in one label that are of the species it is matched to."""
+
+    class_name: str
+    """The species."""
+    label: int
+    """The method's own label, from 1."""
+    n_particles: int
+    """How many particles these are."""
+    median_angular_error_deg: float
+    """Median angle between estimated and true orientation."""
+    median_shift_error_A: float
+    """Median error of the in-plane shift."""
+
+
+class PoseErrors(Part):
+    """Errors of poses after the alignment of the maps."""
+
+    median_angular_error_deg: Annotated[
+        float, Measure("Pose error", 2, ("compare", "runs"), unit="°", more_is_better=False)
+    ]
+    """Median angle between estimated and true orientation, after the same alignment as the maps, over particles in the
+    class that is matched to their species."""
+    median_shift_error_A: Annotated[float, Measure("Shift error", 1, ("runs",), unit="Å", more_is_better=False)]
+    """Median error of the in-plane shift, over the same particles."""
+    per_class: list[LabelPose]
+    """The same label by label."""
+
+
+class Recovery(Part):
+    """How one true coordinate shows in the latents, on particles that nothing was fitted to."""
+
+    spearman: float
+    """Spearman's rank correlation along the best direction."""
+    r2: float
+    """R² of a monotone fit along the best direction."""
+    first_axis_spearman: float
+    """The rank correlation along the first principal axis, without a sign."""
+    first_axis_r2: float
+    """R² of a monotone fit along the first principal axis."""
+
+
+class LabelConformation(Part):
+    """The conformations of the particles in one label that are of the species it is matched to."""
+
+    class_name: str
+    """The species."""
+    label: int
+    """The method's own label, from 1."""
+    n_particles: int
+    """How many particles these are."""
+    coordinates: list[Recovery | None]
+    """Each true coordinate; null where it, or the latents, do not vary, or particles are too few."""
+
+
+class Conformations(Part):
+    """How latents follow the true conformations."""
+
+    per_class: list[LabelConformation]
+    """Every label that is matched to a species that moves."""
+
+
+class LabelAlignment(Part):
+    """How a label's map moves onto a true map."""
+
+    label: int
+    """The method's own label, from 1."""
+    class_name: str
+    """The species whose true map it is."""
+    mirrored: bool
+    """Whether its hand was flipped."""
+    correlation: float
+    """The mean FSC after the alignment, of shells 1 to at most 40."""
+    angles_deg: list[float]
+    """Euler angles (rot, tilt, psi) of the rotation."""
+    shift_A: list[float]
+    """Shift (x, y, z)."""
+
+
+class Latents(Part):
+    """Latent coordinates of the particles, for plots."""
+
+    dimension: int
+    """How many latent coordinates a particle has."""
+    projection: list[list[float]]
+    """Two coordinates a particle: as they are up to two, else on the two principal axes of each latent space."""
+
+
+class RunCost(Part):
+    """What the run cost, and where; nothing else differs between two runs of the same seed."""
+
+    wall_s: Annotated[
+        float,
+        Measure("Wall time", 1, ("table", "compare"), unit="s", more_is_better=False, over="cost"),
+    ]
+    """Of the reconstruction alone, all attempts together, mean over seeds, on the device named in each method's
+    section."""
+    cpu_s: Annotated[float, Measure("CPU time", 1, ("page", "compare"), unit="s", more_is_better=False, over="cost")]
+    """CPU time of the same."""
+    peak_rss_mb: Annotated[
+        float,
+        Measure("Peak memory", 0, ("table", "compare"), unit="MB", more_is_better=False, over="cost"),
+    ]
+    """The largest resident set."""
+    gpu_memory_mb: float
+    """The most GPU memory in use; 0 without a GPU."""
+    node: str
+    """The machine of the last attempt."""
+    gpus: str
+    """The GPUs of the last attempt."""
+    slurm_job: str
+    """The last attempt's number in SLURM, empty outside it."""
+    attempts: int
+    """How often the run was started until it ended."""
+    attempts_lost: int
+    """Attempts that were killed outright, whose cost nobody recorded."""
+
+
+class MetricsFile(Part):
+    """One metrics file. What was to be measured is null where the run did not end well."""
+
+    metrics_version: int = VERSION
+    """Version of this file."""
+    dataset: str
+    """Name of the dataset."""
+    method: str
+    """Name of the method."""
+    label: str
+    """What tables and figures call it."""
+    seed: int
+    """The run's seed."""
+    state: Annotated[str, Field(pattern=f"^({'|'.join(STATES)})$")]
+    """How the run ended: "not configured" where its program has no licence or host here, which is no failure."""
+    reason: str
+    """Why it did not end well."""
+    reads_truth: bool
+    """Whether it is a bound, which knows the truth."""
+    program: str = ""
+    """The program that ran."""
+    program_version: str = ""
+    """Its version."""
+    parameters: dict[str, Any] = {}  # as each program's own schema says
+    """All that the method was given."""
+    notes: dict[str, Any] = {}  # whatever a program has to say
+    """What the program says of the run: versions, commands, departures from defaults, whose poses it took."""
+    device: str = ""
+    """Where it ran."""
+    images_seen: int | None = None
+    """Images worked on, repeats counted."""
+    n_particles: int | None = None
+    """Particles of the dataset."""
+    box_px: int | None = None
+    """Box of its images."""
+    pixel_size_A: float | None = None
+    """Their pixel size."""
+    class_names: list[str] | None = None
+    """The species, in the order of their numbers."""
+    judged_by: Annotated[str, Field(pattern="^(truth|reference|nothing)$")] | None = None
+    """What labels and maps are compared with: a truth, another program's results, or nothing."""
+    clustering: ClusteringScores | None = None
+    """How well labels tell the species apart."""
+    fsc: FscScores | None = None
+    """How good the maps are; null also where no particle is evaluated."""
+    pose: PoseErrors | None = None
+    """Errors of poses; null also where there are no true poses."""
+    cost: RunCost
+    """What the run cost, and where."""
+    alignments: list[LabelAlignment] | None = None
+    """Every alignment of a label's map to a true map."""
+    conformation: Conformations | None = None
+    """How latents follow the true conformations; null also where nothing moves."""
+    latents: Latents | None = None
+    """Latent coordinates; null also for a method without."""
+    labels: list[int] | None = None
+    """The label (from 0) of every particle, joined ones as one."""
+    own_labels: list[int] | None = None
+    """The labels (from 0) as the method gave them; null where none are joined."""
+    true_classes: list[int] | None = None
+    """The species (from 0) of every particle."""
+    history_ari: list[float] | None = None
+    """ARI of the labels at each row of the method's history; null where it left none."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        wanted = ("n_particles", "box_px", "pixel_size_A", "class_names", "clustering", "labels", "true_classes")
+        missing = [name for name in wanted if self.state == OK and getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"lacks {missing[0]!r}")
+        return self
+
+
+def write_metrics(path: Path | str, metrics: MetricsFile) -> None:
+    """Write the file: keys sorted, floats to six digits, and so the same bytes for the same run."""
+    write_json(path, _rounded(metrics.model_dump()))
+
+
+def read_metrics_file(path: Path | str) -> MetricsFile:
+    """Read the file. Raises InputError that names the file and the key that is missing, unknown or of another type."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a metrics file; a mapping is expected")
+    if (found := content.get("metrics_version")) != VERSION:
+        raise InputError(
+            f"{path}: metrics_version is {'missing' if found is None else found}; this version of hydra-bench reads "
+            f"{VERSION}; delete the file, and `snakemake` evaluates the run again"
+        )
+    # A default stands for what a run that never began cannot know; in a file every key is there.
+    missing = [name for name in MetricsFile.model_fields if name not in content]
+    if missing:
+        raise InputError(f"{path}: lacks {missing[0]!r}; it is not a metrics file of this version")
+    try:
+        return MetricsFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: {_refusal(where, first['type'], first['msg'])}") from None
+
+
+def _refusal(key: str, kind: str, message: str) -> str:
+    if kind == "missing":
+        return f"lacks {key!r}; it is not a metrics file of this version"
+    if kind == "extra_forbidden":
+        return f"{key}: no such key in a metrics file of this version"
+    message = message.removeprefix("Value error, ")
+    return (
+        f"{key}: {message[0].lower()}{message[1:]}" if key else f"{message}; it is not a metrics file of this version"
+    )
+
+
+def _rounded(value: Any) -> Any:  # any JSON
+    """Floats to six digits after the point and without a negative zero."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return round(float(value), 6) + 0.0 if isinstance(value, float) else value
+
+
+def keys(part: type[Part] = MetricsFile, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key as a path, such as clustering.ari or fsc.per_particle[].auc, with its type and meaning."""
+    for name, field in part.model_fields.items():
+        yield prefix + name, field
+        for inner, is_list in _parts_of(field.annotation):
+            yield from keys(inner, f"{prefix}{name}{'[]' if is_list else ''}.")
+
+
+def _parts_of(
+    annotation: Any, is_list: bool = False
+) -> Iterator[tuple[type[Part], bool]]:  # any type, or union of types
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        yield annotation, is_list
+    for argument in get_args(annotation):
+        yield from _parts_of(argument, is_list or getattr(annotation, "__origin__", None) is list)
+
+
+MEASURES = tuple(
+    replace(
+        measure,
+        key=key,
+        column=measure.column or key.rpartition(".")[2],
+        meaning=" ".join((field.description or "").split()),
+    )
+    for key, field in keys()
+    for measure in field.metadata
+    if isinstance(measure, Measure)
+)
+"""Every measure, in the order in which tables show them."""
+ARI, FSC_AUC, WALL_TIME = (
+    next(measure for measure in MEASURES if measure.key == key)
+    for key in ("clustering.ari", "fsc.auc_mean", "cost.wall_s")
+)
