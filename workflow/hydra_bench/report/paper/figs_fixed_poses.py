@@ -39,8 +39,8 @@ def _picture(consensus: EvaluatedRun, run: EvaluatedRun, maps: RenderedMaps) -> 
     adjective = run.judge_adjective
     text = (
         f"a: what {consensus.label} makes of all images together (ARI {ari}). b: latents of {run.label}, which has its "
-        f"poses, by {adjective} class{'' if run.noun == 'class' else ', with k-means centres (crosses)'}. c: its labels "
-        f"against the {adjective} classes; colour is the share of a row. d: its maps. {maps.level_text} "
+        f"poses, by {adjective} class{'' if run.noun == 'class' else ', with k-means centres (crosses)'}. c: its "
+        f"labels against the {adjective} classes; colour is the share of a row. d: its maps. {maps.level_text} "
         f"Seed {run.seed}."
     )
     return Picture(f"fixed_poses_{run.method}", f"Poses of {consensus.label}, held", text, figure, run.method)
