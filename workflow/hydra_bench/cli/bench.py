@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hydra_bench.cli.hydra import numbers
 from hydra_bench.cli.options import add_threads
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
@@ -57,10 +58,7 @@ def run(args: Namespace) -> int:
 
 
 def _seeds(text: str | None) -> list[int] | None:
-    try:
-        seeds = None if text is None else [int(part) for part in text.split(",")]
-    except ValueError:
-        seeds = []
-    if seeds is not None and (not seeds or min(seeds) < 0):
+    seeds = None if text is None else numbers(text, int, "--seeds")
+    if seeds is not None and min(seeds) < 0:
         raise InputError(f"--seeds: {text!r}; numbers from 0 with commas between them are expected")
     return seeds

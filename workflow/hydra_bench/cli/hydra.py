@@ -10,13 +10,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from hydra_bench.cli.options import add_threads
 from hydra_bench.contracts.places import RUN_NAME
 from hydra_bench.core.definition import read_definition
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.threads import set_threads
 
 if TYPE_CHECKING:
+    from hydra_bench.core.types import IntArray
     from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
     from hydra_bench.methods.hydra.fit.parallel import Parallel
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
@@ -43,55 +43,39 @@ class ListSettings(Action):
 
 
 def add_options(parser: ArgumentParser) -> None:
-    particles = parser.add_argument_group("particles")
-    particles.add_argument(
-        "--particles", type=Path, required=True, metavar="FILE", help="RELION .star, cryoSPARC .cs, or .mrcs"
-    )
-    particles.add_argument("--datadir", type=Path, metavar="DIR", help="where the image files that it names lie")
-    particles.add_argument(
-        "--passthrough", type=Path, metavar="CS", help="the .cs file that holds what the other lacks"
-    )
-    particles.add_argument("--no-ctf", action="store_true", help="images have no CTF, or were corrected for it")
-    particles.add_argument(
-        "--pixel-size", type=float, metavar="Å", help="pixel size, if the file's own is to be replaced"
-    )
-    particles.add_argument(
-        "--poses-from", type=Path, metavar="FILE", help="STAR or .cs file with poses to refine (default) or hold fixed"
-    )
+    add = parser.add_argument_group("particles").add_argument
+    add("--particles", type=Path, required=True, metavar="FILE", help="RELION .star, cryoSPARC .cs, or .mrcs")
+    add("--datadir", type=Path, metavar="DIR", help="where the image files that it names lie")
+    add("--passthrough", type=Path, metavar="CS", help="the .cs file that holds what the other lacks")
+    add("--no-ctf", action="store_true", help="images have no CTF, or were corrected for it")
+    add("--pixel-size", type=float, metavar="Å", help="pixel size, if the file's own is to be replaced")
+    add("--poses-from", type=Path, metavar="FILE", help="STAR or .cs file with poses to refine (default) or hold fixed")
 
-    method = parser.add_argument_group("method")
-    method.add_argument("--classes", type=int, metavar="K", help="number of neural fields")
-    method.add_argument(
-        "--latent-dim",
-        metavar="D",
-        help="dimension of the conformations, 0 for rigid; 2,2,0 is one a class",
-    )
-    method.add_argument("--preset", metavar="NAME", help="named set of settings: see --settings")
-    method.add_argument("--downsample", type=int, metavar="PX", help="box to Fourier-crop images to, inside")
-    method.add_argument(
+    add = parser.add_argument_group("method").add_argument
+    add("--classes", type=int, metavar="K", help="number of neural fields")
+    add("--latent-dim", metavar="D", help="dimension of the conformations, 0 for rigid; 2,2,0 is one a class")
+    add("--preset", metavar="NAME", help="named set of settings: see --settings")
+    add("--downsample", type=int, metavar="PX", help="box to Fourier-crop images to, inside")
+    add(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="any other setting, the value as YAML; repeat for more",
     )
-    method.add_argument(
-        "--settings", action=ListSettings, help="list all settings, their defaults and bounds, and exit"
-    )
-    method.add_argument("--definition", help="instead of these: a method definition, JSON text or a file")
-    method.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    add("--settings", action=ListSettings, help="list all settings, their defaults and bounds, and exit")
+    add("--definition", help="instead of these: a method definition, JSON text or a file")
+    add("--seed", type=int, default=0, help="of everything random (default 0)")
 
-    run = parser.add_argument_group("run")
-    run.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the reconstruction")
-    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda, or cuda:<number>")
-    add_threads(run)
-    run.add_argument("--resume", action="store_true", help="go on from the checkpoint, if there is one")
-    run.add_argument("--checkpoint", type=Path, metavar="FILE", help="where it is kept (default <out>.checkpoint)")
-    run.add_argument(
-        "--checkpoint-minutes", type=float, default=3.0, metavar="MIN", help="time between checkpoints (default 3)"
-    )
-    run.add_argument("--keep-checkpoint", action="store_true", help="leave it there when the run has ended well")
-    run.add_argument("--evaluation-list", type=Path, metavar="FILE", help="particles (from 0) to write own maps of")
+    add = parser.add_argument_group("run").add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for the reconstruction")
+    add("--device", default="auto", help="auto (default), cpu, cuda, or cuda:<number>")
+    add("--threads", type=int, default=2, help="CPU threads (default 2)")
+    add("--resume", action="store_true", help="go on from the checkpoint, if there is one")
+    add("--checkpoint", type=Path, metavar="FILE", help="where it is kept (default <out>.checkpoint)")
+    add("--checkpoint-minutes", type=float, default=3.0, metavar="MIN", help="time between checkpoints (default 3)")
+    add("--keep-checkpoint", action="store_true", help="leave it there when the run has ended well")
+    add("--evaluation-list", type=Path, metavar="FILE", help="particles (from 0) to write own maps of")
 
 
 def run(args: Namespace) -> int:
@@ -112,7 +96,7 @@ def run(args: Namespace) -> int:
     start_from = read_input(args, definition["parameters"])
     if not args.definition:
         start_from.check()
-    evaluation = np.zeros(0, dtype=np.int64)
+    evaluation: IntArray = np.zeros(0, dtype=np.int64)
     if args.evaluation_list:
         evaluation = read_evaluation_list(args.evaluation_list, len(start_from.stack))
     set_threads(args.threads, device.type)

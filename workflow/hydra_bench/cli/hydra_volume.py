@@ -12,10 +12,9 @@ HELP = "render maps of a finished run of hydra"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="folder of a finished run"
-    )
-    parser.add_argument("--class", dest="class_number", type=int, required=True, metavar="K", help="class, from 1")
+    add = parser.add_argument
+    add("--run", dest="folder", type=Path, required=True, metavar="DIR", help="folder of a finished run")
+    add("--class", dest="class_number", type=int, required=True, metavar="K", help="class, from 1")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--latent",
@@ -25,11 +24,9 @@ def add_options(parser: ArgumentParser) -> None:
     )
     where.add_argument("--principal-component", type=int, metavar="J", help="along a component, from 1")
     where.add_argument("--kmeans", type=int, metavar="M", help="at the centres of M clusters of the latents")
-    parser.add_argument(
-        "--points", type=int, default=10, help="maps along a component (default 10), from its 5th to 95th percentile"
-    )
-    parser.add_argument("--between", type=int, default=0, help="maps between each two k-means centres (default 0)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the maps and latents.csv")
+    add("--points", type=int, default=10, help="maps along a component (default 10), from its 5th to 95th percentile")
+    add("--between", type=int, default=0, help="maps between each two k-means centres (default 0)")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for the maps and latents.csv")
 
 
 def run(args: Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, _ArgumentGroup
+from argparse import ArgumentParser
 from pathlib import Path
 
 
@@ -12,7 +12,7 @@ def add_paths(parser: ArgumentParser, **texts: str) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=text)
 
 
-def add_threads(parser: ArgumentParser | _ArgumentGroup, default: int = 2) -> None:
+def add_threads(parser: ArgumentParser, default: int = 2) -> None:
     parser.add_argument("--threads", type=int, default=default, help=f"CPU threads (default {default})")
 
 

@@ -20,20 +20,8 @@ SAMPLING = ("healpix_order", "oversampling", "offset_range", "offset_step", "max
 
 CLASSIFICATION = ("iter", "tau2_fudge", "ini_high", "strict_highres_exp", *SAMPLING)
 
-_UNREMARKABLE = {
-    "--i",
-    "--o",
-    "--K",
-    "--ref",
-    "--sgd",
-    "--grad",
-    "--denovo_3dref",
-    "--j",
-    "--pool",
-    "--random_seed",
-    "--gpu",
-}
-_UNREMARKABLE |= {"--preread_images", "--sgd_write_iter", "--grad_write_iter"}
+_UNREMARKABLE = {"--i", "--o", "--K", "--ref", "--sgd", "--grad", "--denovo_3dref", "--j", "--pool", "--random_seed"}
+_UNREMARKABLE |= {"--gpu", "--preread_images", "--sgd_write_iter", "--grad_write_iter"}
 
 
 def printed_defaults(said: str) -> dict[str, str]:

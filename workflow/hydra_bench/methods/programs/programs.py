@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 from hydra_bench.core.errors import InputError, RunFailedError
@@ -60,16 +61,10 @@ class Programs:
         Raises RunFailedError if it is not installed, cannot be started or takes minutes.
         """
         words = [self.find(str(command[0])), *map(str, command[1:])]
+        variables = self._variables({})
         try:
             return subprocess.run(
-                words,
-                env=self._variables({}),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=_QUERY_S,
-                check=False,
+                words, env=variables, stdout=PIPE, stderr=STDOUT, text=True, errors="replace", timeout=_QUERY_S
             ).stdout
         except subprocess.TimeoutExpired:
             raise RunFailedError(f"{command[0]}: says nothing within {_QUERY_S} s when asked {words[-1]}") from None
@@ -117,8 +112,8 @@ class Programs:
             cwd=cwd,
             env=variables,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=PIPE,
+            stderr=STDOUT,
             start_new_session=True,  # so that all that it starts can be ended with it
             preexec_fn=_die_with_parent,
         )
