@@ -201,8 +201,7 @@ def _read_optics(star_path: Path, optics: pd.DataFrame, particles: pd.DataFrame)
     if (rows < 0).any():
         group = particles["rlnOpticsGroup"].iloc[int(np.argmax(rows < 0))]
         raise InputError(f"{star_path}: rlnOpticsGroup {group} of data_particles is not in data_optics")
-    fields = (optics[column].to_numpy(np.float64)[rows] for column in _OPTICS_COLUMNS[:3])
-    return Optics(*(float(field[0]) if (field == field[0]).all() else field for field in fields))
+    return Optics.of_particles(*(optics[column].to_numpy(np.float64)[rows] for column in _OPTICS_COLUMNS[:3]))
 
 
 def _images_path(star_path: Path, names: pd.Series) -> Path:

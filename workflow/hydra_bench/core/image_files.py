@@ -66,7 +66,8 @@ def read_mrc_header(path: Path, named_by: str = "") -> MrcFile:
     """
     try:
         with open(path, "rb") as file:
-            header, size = file.read(MRC_HEADER_BYTES), os.fstat(file.fileno()).st_size
+            header = file.read(MRC_HEADER_BYTES)
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise InputError(f"{path}: {what}" + (f"; named by {named_by}" if named_by else "")) from None
@@ -74,10 +75,11 @@ def read_mrc_header(path: Path, named_by: str = "") -> MrcFile:
     if order is None:
         raise InputError(f"{path}: not an MRC file (no valid size and mode in its header)")
     width, height, n_images, mode = struct.unpack_from(f"{order}4i", header)
-    extended = struct.unpack_from(f"{order}i", header, 92)[0]
+    (extended,) = struct.unpack_from(f"{order}i", header, 92)
     if mode not in _TYPES:
         raise InputError(f"{path}: MRC mode {mode} in its header; allowed are {', '.join(map(str, _TYPES))}")
-    samples, cell_A = struct.unpack_from(f"{order}i", header, 28)[0], struct.unpack_from(f"{order}f", header, 40)[0]
+    (samples,) = struct.unpack_from(f"{order}i", header, 28)
+    (cell_A,) = struct.unpack_from(f"{order}f", header, 40)
     mrc = MrcFile(
         path=Path(path),
         n_images=n_images,

@@ -30,12 +30,13 @@ def read_map(path: Path | str) -> tuple[FloatArray, float]:
         raise InputError(f"{path}: no such file; an MRC map is expected")
     try:
         with mrcfile.open(path, permissive=False) as mrc:
-            volume, pixel = np.array(mrc.data, dtype=np.float32), float(mrc.voxel_size.x)
+            volume = np.array(mrc.data, dtype=np.float32)
+            pixel_size_A = float(mrc.voxel_size.x)
     except ValueError as error:
         raise InputError(f"{path}: not a readable MRC map ({error})") from None
     if volume.ndim != 3 or len(set(volume.shape)) != 1:
         raise InputError(f"{path}: shape {volume.shape}; a cubic map is expected")
-    return volume, pixel
+    return volume, pixel_size_A
 
 
 def _set_label(mrc: mrcfile.mrcfile.MrcFile) -> None:
@@ -65,7 +66,7 @@ class ImageStackWriter:
         return self
 
     def write(self, positions: IntArray, images: FloatArray) -> None:
-        """Put images (B, D, D) at the given places (B,) of the stack."""
+        """Put images (B, D, D) at positions (B,) of the stack, from 0."""
         images = np.ascontiguousarray(images, dtype="<f4")
         for position, image in zip(positions, images, strict=True):
             self._file.seek(MRC_HEADER_BYTES + int(position) * 4 * self._box**2)

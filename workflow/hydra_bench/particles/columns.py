@@ -69,11 +69,6 @@ def limited(values: Any, where: str, limits: Limits, label: Callable[[int], str]
     return column
 
 
-def shared_or_each(values: FloatArray) -> float | FloatArray:
-    """One number where all are the same, which is quicker to compute with; else the (N,) values."""
-    return float(values[0]) if (values == values[0]).all() else values
-
-
 def optics_from_columns(
     names: tuple[str, str, str],
     column: Callable[[str], Any],
@@ -89,7 +84,7 @@ def optics_from_columns(
     """
     limits = (VOLTAGE, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST)
     fields = [limited(column(name), where(name), limit, label) for name, limit in zip(names, limits, strict=True)]
-    return Optics(*(shared_or_each(values if row_of is None else values[row_of]) for values in fields))
+    return Optics.of_particles(*(values if row_of is None else values[row_of] for values in fields))
 
 
 def check_defocus(defocus: Defocus, where: str) -> None:

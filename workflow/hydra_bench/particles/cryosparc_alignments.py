@@ -202,7 +202,8 @@ def _of_multi(data: Dataset) -> tuple[FloatArray, FloatArray, FloatArray]:
     name = f"{_MULTI}/class_posterior"
     n, k = len(data), data.field(name).shape[-1]
     posteriors = _array(data, name, (n, k))
-    vectors, shifts = _array(data, f"{_MULTI}/pose", (n, k, 3)), _array(data, f"{_MULTI}/shift", (n, k, 2))
+    vectors = _array(data, f"{_MULTI}/pose", (n, k, 3))
+    shifts = _array(data, f"{_MULTI}/shift", (n, k, 2))
     pixel = f"{_MULTI}/psize_A"
     sizes = data.field(pixel)
     if sizes.size not in (n, n * k):
@@ -249,7 +250,8 @@ def _of_classified(data: Dataset, n_classes: int) -> tuple[FloatArray, FloatArra
 
 def _pose(data: Dataset, group: str) -> tuple[FloatArray, FloatArray]:
     """Rotation vectors (M, 3) and origins (M, 2) in Å of one group of fields."""
-    vectors, shifts = (_array(data, f"{group}/{name}", (len(data), n)) for name, n in (("pose", 3), ("shift", 2)))
+    vectors = _array(data, f"{group}/pose", (len(data), 3))
+    shifts = _array(data, f"{group}/shift", (len(data), 2))
     pixel = f"{group}/psize_A"
     return vectors, shifts * limited(data.field(pixel), data.where(pixel), PIXEL_SIZE)[:, None]
 

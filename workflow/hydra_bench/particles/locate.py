@@ -34,14 +34,14 @@ def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | Non
     """
     paths: dict[Path, str] = {}
     for name in names:
-        path = _locate_one(name, named_by, field, datadir)
+        path = _find_image_file(name, named_by, field, datadir)
         if path in paths:
             raise InputError(f"{named_by}: {field} names {paths[path]} and {name}, but both are found as {path}")
         paths[path] = name
     return list(paths)
 
 
-def _locate_one(name: str, named_by: Path, field: str, datadir: Path | None) -> Path:
+def _find_image_file(name: str, named_by: Path, field: str, datadir: Path | None) -> Path:
     tried = list(dict.fromkeys(_candidates(Path(name), named_by, datadir)))
     other_suffix = _OTHER_SUFFIX.get(Path(name).suffix)
     renamed = [path.with_suffix(other_suffix) for path in tried] if other_suffix else []

@@ -27,6 +27,11 @@ class Optics:
     spherical_aberration_mm: float | FloatArray
     amplitude_contrast: float | FloatArray
 
+    @classmethod
+    def of_particles(cls, *fields: FloatArray) -> Optics:
+        """Of the three fields (N,) each: one number where all particles share it, which is quicker to compute with."""
+        return cls(*(float(field[0]) if (field == field[0]).all() else field for field in fields))
+
     def take(self, indices: IntArray) -> Optics:
         """The optics of the given particles; what is shared stays one number."""
         fields = (self.voltage_kV, self.spherical_aberration_mm, self.amplitude_contrast)
