@@ -185,7 +185,7 @@ def test_a_folder_of_files_is_its_species(tmp_path: Path) -> None:
     assert list(settings["dataset_definitions"]["d"]["species"]) == ["a", "b"]
 
 
-def test_what_a_dataset_would_be_is_description() -> None:
+def test_what_a_dataset_would_be_is_described() -> None:
     dataset = {
         "species": {
             "still": {"entry": "6zu5", "chains": ["SA0", "SB0", "S60"], "images": 30},

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from hydra_bench.core.errors import InputError
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.motion import Hinge, Motion, hinge, moved, moving_atoms, widest_direction
-from hydra_bench.datasets.simulated.species import Species, StateMaps
+from hydra_bench.datasets.simulated.species import Species
 from hydra_bench.datasets.simulated.structures import Atoms
 
 
@@ -110,7 +110,7 @@ def test_maps_of_states_differ_only_where_atoms_move() -> None:
     motion = Motion(("B",), (-25, 25), axis=(0, 0, 1), states=2)
     part = hinge(atoms, motion, moving_atoms(atoms, motion.chains))
     species = Species(atoms, motion.coordinates[:, None], part)
-    low, high = (one.volume for one in StateMaps([species], lambda a: density_map(a, box, pixel, 500.0)))
+    low, high = (density_map(species.state_source(state), box, pixel, 500.0) for state in range(2))
     axis = (torch.arange(box) - box // 2) * pixel
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1).reshape(-1, 3)
     moving = [torch.from_numpy(species.state_source(s).positions_A[part.moving]).float() for s in range(2)]

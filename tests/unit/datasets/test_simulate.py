@@ -12,13 +12,15 @@ from hydra_bench.contracts.stack import read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.files import read_json
 from hydra_bench.core.star import read_star
-from hydra_bench.datasets.simulated import simulate as module
+from hydra_bench.datasets.simulated import images as module
+from hydra_bench.datasets.simulated import kind
 from hydra_bench.datasets.simulated.density import density_map
+from hydra_bench.datasets.simulated.images import noise_deviation, particle_noise, projections, signal_variances
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
-from hydra_bench.datasets.simulated.simulate import noise_deviation, particle_noise, simulate, species_images
-from hydra_bench.datasets.simulated.species import StateMap
+from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.datasets.simulated.structures import load_atoms
 from hydra_bench.physics.fourier import fourier_crop
+from hydra_bench.physics.projection import SIMULATION_PADDING
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 
@@ -86,11 +88,12 @@ def test_measured_snr_is_the_one_that_was_set() -> None:
     atoms = [load_atoms(STRUCTURES, "6zu5", one["chains"]) for one in definition["species"].values()]
     volumes = [density_map(a, imaging.box_px, imaging.pixel_size_A, imaging.b_factor_A2) for a in atoms]
     particles = draw_particles([600, 600], imaging, 2, seed=1)
-    noise_sd = noise_deviation([StateMap(c, 0, v) for c, v in enumerate(volumes)], particles, imaging)
+    measured = [signal_variances(v, particles.members(c, 0), particles, imaging) for c, v in enumerate(volumes)]
+    noise_sd = noise_deviation(measured, imaging.snr)
     variances = [
         images.var((1, 2), correction=0)
         for c, volume in enumerate(volumes)
-        for _, images in species_images(volume, np.flatnonzero(particles.classes == c), particles, imaging)
+        for _, images in projections(volume, np.flatnonzero(particles.classes == c), particles, imaging)
     ]
     assert float(torch.cat(variances).mean()) / noise_sd**2 == pytest.approx(imaging.snr, rel=0.02)
 
@@ -102,7 +105,7 @@ def test_images_at_the_delivered_box_are_the_cropped_full_images() -> None:
     volume = density_map(atoms, 48, 6.6, 200.0)
     particles = draw_particles([20], full, 2, seed=2)
     (_, large_images), (_, small_images) = (
-        next(species_images(volume, np.arange(20), particles, i)) for i in (full, small)
+        next(projections(volume, np.arange(20), particles, i)) for i in (full, small)
     )
     cropped = fourier_crop(large_images, 32, 2)
     # The Nyquist lines, which a real image keeps only half of, are where the two may differ.
@@ -123,3 +126,8 @@ def test_provenance_names_what_went_in(folder: Path) -> None:
     assert provenance["species"]["large"]["mass_kDa"] > 50
     checksums = (STRUCTURES / "SHA256SUMS").read_text()
     assert provenance["species"]["large"]["sha256"] in checksums
+
+
+def test_the_memory_to_ask_for_is_that_of_the_transform_that_slices_are_cut_from() -> None:
+    """Which the workflow reckons without importing what cuts them."""
+    assert kind.padded_voxels(64, 32) == int(SIMULATION_PADDING * 50) ** 3

@@ -20,11 +20,9 @@ from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
 from hydra_bench.datasets.simulated.motion import Motion, hinge, moved, moving_atoms
-from hydra_bench.datasets.simulated.occupancy import probabilities
-from hydra_bench.datasets.simulated.selection import selected
 from hydra_bench.datasets.simulated.simulate import simulate
-from hydra_bench.datasets.simulated.species import load_species
-from hydra_bench.datasets.simulated.structures import load_atoms
+from hydra_bench.datasets.simulated.species import load_species, probabilities
+from hydra_bench.datasets.simulated.structures import load_atoms, selected
 from hydra_bench.datasets.simulated.superposition import Way, superposed
 from hydra_bench.datasets.simulated.volume_source import FORM_FACTOR_PER_DA, VolumeSource
 

@@ -13,9 +13,8 @@ from scipy.stats import kstest
 
 from hydra_bench.contracts.stack import write_stack_star
 from hydra_bench.datasets.simulated.density import density_map
+from hydra_bench.datasets.simulated.images import noise_deviation, projections, signal_variances
 from hydra_bench.datasets.simulated.imaging import Imaging, Particles, draw_particles
-from hydra_bench.datasets.simulated.simulate import noise_deviation, species_images
-from hydra_bench.datasets.simulated.species import StateMap
 from hydra_bench.datasets.simulated.structures import load_atoms
 from hydra_bench.particles.particle_files import read_ctf
 from hydra_bench.physics.ctf import Defocus, Optics, electron_wavelength_A
@@ -51,7 +50,7 @@ def images_with(volume: torch.Tensor, optics: Optics, *defocus: float) -> torch.
     u, v, angle = (np.full(n, value) for value in defocus)
     rotations, none = random_rotations(n, np.random.default_rng(3)), np.zeros(n, dtype=int)
     particles = Particles(rotations, np.zeros((n, 2)), none, none, Defocus(u, v, angle, np.zeros(n)), optics, none)
-    return next(species_images(volume, np.arange(n), particles, imaging))[1]
+    return next(projections(volume, np.arange(n), particles, imaging))[1]
 
 
 @pytest.mark.parametrize("angle", [0.0, 30.0, 90.0])
@@ -79,11 +78,11 @@ def test_snr_at_the_full_box_of_images_that_are_delivered_smaller(volume: torch.
     content = dataset(box_px=BOX, pixel_size_A=PIXEL, delivered_box_px=24, snr=0.07)
     imaging = Imaging.from_definition(content["simulation"])
     particles = draw_particles([500], imaging, 2, seed=1)
-    noise_sd = noise_deviation([StateMap(0, 0, volume)], particles, imaging)
+    noise_sd = noise_deviation([signal_variances(volume, np.arange(500), particles, imaging)], imaging.snr)
     full = replace(imaging, delivered_box_px=BOX)
-    variances = [i.var((1, 2), correction=0) for _, i in species_images(volume, np.arange(500), particles, full)]
+    variances = [i.var((1, 2), correction=0) for _, i in projections(volume, np.arange(500), particles, full)]
     assert float(torch.cat(variances).mean()) / noise_sd**2 == pytest.approx(0.07, rel=0.02)
-    cut = [i.var((1, 2), correction=0) for _, i in species_images(volume, np.arange(500), particles, imaging)]
+    cut = [i.var((1, 2), correction=0) for _, i in projections(volume, np.arange(500), particles, imaging)]
     assert float(torch.cat(cut).mean()) / noise_sd**2 < 0.95 * 0.07  # what lies beyond the delivered box counts
 
 

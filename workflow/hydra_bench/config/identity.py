@@ -37,7 +37,8 @@ def method_definition(settings: Config, method: str) -> str:
 
 def pose_source(settings: Config, method: str) -> str | None:
     """The method whose poses a method is given, "truth" for the true ones, None if it finds its own."""
-    return settings["method_definitions"][method]["poses_from"]
+    source: str | None = settings["method_definitions"][method]["poses_from"]
+    return source
 
 
 def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -> Path:

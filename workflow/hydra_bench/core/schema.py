@@ -48,8 +48,8 @@ def filled(schema: Schema, content: Any, at: KeyPath = ()) -> Any:
     """A copy of the content with the schema's defaults, checked. Raises KeyPathError for the first thing wrong."""
     content = _with_defaults(schema, content, at)
     # Misspelt keys come first, since they are also why a required one is missing.
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(content)
-    errors = sorted(errors, key=lambda e: (e.validator != "additionalProperties", [str(part) for part in e.path]))
+    found = jsonschema.Draft202012Validator(schema).iter_errors(content)
+    errors = sorted(found, key=lambda e: (e.validator != "additionalProperties", [str(part) for part in e.path]))
     if errors:
         raise _explained(errors[0], at)
     return content
@@ -76,18 +76,23 @@ def _with_defaults(schema: Schema, content: Any, at: KeyPath) -> Any:
 def _inner(schema: Schema, key: str) -> Schema:
     """The schema of a key of a mapping; empty if the mapping has no such key."""
     others = schema.get("additionalProperties")
-    return schema.get("properties", {}).get(key, others if isinstance(others, dict) else {})
+    inner: Schema = schema.get("properties", {}).get(key, others if isinstance(others, dict) else {})
+    return inner
 
 
 def _explained(error: jsonschema.ValidationError, at: KeyPath) -> KeyPathError:
-    path, schema, value = (*at, *error.path), error.schema, error.instance
+    path = (*at, *error.path)
+    # Any: values of every type, and a schema that is a mapping, since none here says just true or false.
+    schema: Any = error.schema
+    value: Any = error.instance
+    required: Any = error.validator_value
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = next(key for key in value if key not in known)
         allowed = f"allowed are {', '.join(known)}{nearest(str(unknown), known)}"
         return KeyPathError((*path, unknown), f"unknown key; {allowed}")
     if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in value)
+        missing = next(key for key in required if key not in value)
         return KeyPathError((*path, missing), f"is missing; {allowed_text(schema['properties'][missing])} is expected")
     return KeyPathError(path, f"{_shown(value)} is not allowed; {allowed_text(schema)} is expected")
 
@@ -109,7 +114,7 @@ def check_name(name: str, allowed: Iterable[str], path: KeyPath, what: str) -> N
 def allowed_text(schema: Schema) -> str:
     """What a schema allows, in words."""
     if "allowed" in schema:
-        return schema["allowed"]
+        return str(schema["allowed"])
     if "enum" in schema:
         return "one of " + ", ".join(map(_shown, schema["enum"]))
     if "const" in schema:

@@ -38,4 +38,5 @@ def read_schema(path: Path) -> Schema:
     """Read a schema of the clone. Raises InputError where it is not there."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; install hydra-bench from a clone, with `pip install -e .`")
-    return read_yaml(path)
+    schema: Schema = read_yaml(path)
+    return schema

@@ -153,14 +153,21 @@ def import_experiment(definition: Definition, stack_folder: Path, truth_folder: 
     evaluation = evaluated(reference.classes, [m is not None for m in reference.maps], definition)
     pixel, box = experiment.delivered_pixel_size_A, experiment.processing.box_px
     write_prepared(experiment.particles.take(chosen), experiment.processing, pixel, evaluation, stack_folder)
-    paths = []
+    paths: list[Path | None] = [None] * len(reference.maps)
     for k, source in enumerate(reference.maps):
-        paths.append(None if source is None else truth.class_volume_path(truth_folder, k))
         if source is not None:
-            write_map(paths[-1], source.on_grid(box, pixel).numpy(), pixel)
-    rotations, shifts = reference.poses or (None, None)
-    none = np.zeros((len(chosen), 0))
-    content = truth.Truth(rotations, shifts, reference.classes, none, reference.names, tuple(paths), sources=chosen)
+            path = paths[k] = truth.class_volume_path(truth_folder, k)
+            write_map(path, source.on_grid(box, pixel).numpy(), pixel)
+    rotations, shifts_A = reference.poses or (None, None)
+    content = truth.Truth(
+        rotations=rotations,
+        shifts_A=shifts_A,
+        classes=reference.classes,
+        conformations=np.zeros((len(chosen), 0)),
+        class_names=reference.names,
+        volume_paths=tuple(paths),
+        sources=chosen,
+    )
     truth.write_truth_star(truth_folder, content)
     files = [experiment.particles.path, *reference_files(experiment.definition["reference"])]
     provenance = {

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from hydra_bench.core.errors import InputError
 from hydra_bench.core.schema import KeyPath, KeyPathError, at_key
 from hydra_bench.datasets.kind import Definition
-from hydra_bench.datasets.simulated.entries import Folders, as_folders, is_map
-from hydra_bench.datasets.simulated.motion import Motion, moving_atoms, other_part
-from hydra_bench.datasets.simulated.species import SELECTION, load_species, selection
-from hydra_bench.datasets.simulated.structures import Atoms, load_atoms
-from hydra_bench.datasets.simulated.volume_source import load_volume
+from hydra_bench.datasets.simulated.entries import Folders, as_folders
+from hydra_bench.datasets.simulated.species import load_species
+from hydra_bench.datasets.simulated.structures import SpeciesError
 from hydra_bench.particles.particle_files import read_ctf
 
 
@@ -25,52 +21,14 @@ def check_species(dataset: Definition, folders: Folders, at: KeyPath) -> None:
     for name, definition in dataset["species"].items():
         try:
             loaded = load_species(folders, definition)
-        except InputError as error:
-            key = _blamed(folders, definition)
-            raise KeyPathError((*at, "species", name, *key), " ".join(str(error).split())) from None
+        except SpeciesError as error:
+            raise KeyPathError((*at, "species", name, *error.key), " ".join(str(error).split())) from None
         if dataset["simulation"]["overhang"] == "refuse":
             _check_box(dataset["simulation"], loaded.diameter_A, name, (*at, "simulation", "box_px"))
     drawn_from = dataset["simulation"]["ctf"]["drawn_from"]
     if drawn_from is not None:
         with at_key((*at, "simulation", "ctf", "drawn_from")):
             read_ctf(drawn_from)
-
-
-def _blamed(folders: Folders, definition: Definition) -> KeyPath:
-    """The key of a species with which reading it begins to fail."""
-    if is_map(definition["entry"]):
-        return _blamed_of_map(folders, definition)
-    for count, key in enumerate(SELECTION, start=1):
-        if _fails(lambda count=count: load_atoms(folders, **{n: definition[n] for n in SELECTION[:count]})):
-            return (key,)
-    if definition["wells"] is not None and not _fails(lambda: load_species(folders, {**definition, "wells": None})):
-        return ("wells",)
-    if definition["states"] is not None:
-        return ("states",)
-    return ("motion", _blamed_of_motion(load_atoms(folders, **selection(definition)), definition["motion"]))
-
-
-def _blamed_of_map(folders: Folders, definition: Definition) -> KeyPath:
-    if _fails(lambda: load_volume(folders, definition["entry"])):
-        return ("entry",)
-    return ("states",) if definition["states"] is not None else ("mass_kDa",)
-
-
-def _blamed_of_motion(atoms: Atoms, definition: Definition) -> str:
-    motion = Motion.from_definition(definition)
-    if _fails(lambda: moving_atoms(atoms, motion.chains)):
-        return "chains"
-    if _fails(lambda: other_part(atoms, motion, moving_atoms(atoms, motion.chains))):
-        return "against"
-    return "axis" if motion.axis == "centres" else "through"
-
-
-def _fails(work: Callable[[], object]) -> bool:
-    try:
-        work()
-    except InputError:
-        return True
-    return False
 
 
 def _check_box(simulation: Definition, diameter_A: float, species: str, at: KeyPath) -> None:

@@ -10,7 +10,9 @@ from hydra_bench.datasets.kind import Definition, duration_text, size_text
 from hydra_bench.datasets.simulated.entries import Folders, entries_of, find_entry
 from hydra_bench.datasets.simulated.imaging import Imaging
 from hydra_bench.datasets.simulated.kind import padded_voxels
+from hydra_bench.datasets.simulated.motion import moved
 from hydra_bench.datasets.simulated.species import Species, load_species
+from hydra_bench.datasets.simulated.structures import Atoms
 
 # Measured with two threads on 2 cores, docs/benchmarks.md: what an image costs at 128 px, and what atoms cost.
 _SECONDS_TO_START, _SECONDS_PER_IMAGE_128PX = 4.0, 1.1e-3
@@ -68,15 +70,13 @@ def _moves(species: Species) -> Iterator[str]:
     if species.n_states == 1:
         return
     low, high = species.coordinates[0, 0], species.coordinates[-1, 0]
-    if species.hinge is not None:
+    if species.hinge is not None and isinstance(species.atoms, Atoms):
         verb, unit = ("slides", "Å") if species.hinge.slides else ("turns", "degrees")
-        moving = species.hinge.moving
-        mass = species.atoms.masses_Da[moving].sum() / 1e3
-        ends = [species.state_source(s).positions_A for s in (0, species.n_states - 1)]
+        ends = [moved(species.atoms.positions_A, species.hinge, end) for end in (low, high)]
         farthest = np.linalg.norm(ends[1] - ends[0], axis=1).max()
         yield (
-            f"{mass:,.0f} kDa of it {verb}: {species.n_states} states from {low:g} to {high:g} {unit}, atoms move by "
-            f"up to {farthest:.0f} Å"
+            f"{species.moving_mass_kDa:,.0f} kDa of it {verb}: {species.n_states} states from {low:g} to {high:g} "
+            f"{unit}, atoms move by up to {farthest:.0f} Å"
         )
     else:
         yield f"{species.n_states} states" + (", interpolated" if species.ways else "")

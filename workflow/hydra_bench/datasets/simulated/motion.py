@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.datasets.simulated.structures import Atoms
+from hydra_bench.datasets.simulated.structures import Atoms, blaming
 
 CONTACT_A = 8.0
 """Moving atoms this near to resting ones make the interface; neighbours across one are mostly 3 to 5 Å apart."""
@@ -43,12 +43,14 @@ class Motion:
     @classmethod
     def from_definition(cls, definition: dict[str, Any]) -> Motion:
         """From a species' `motion` block, as the configuration schema describes it."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in definition.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items()}
+        return cls(**values)
 
     @property
     def coordinates(self) -> np.ndarray:
         """The angle in degrees or shift in Å (states,) of each state, rising."""
-        return np.linspace(*(self.angle_deg or self.shift_A), self.states)
+        low, high = self.angle_deg or self.shift_A or (0.0, 0.0)
+        return np.linspace(low, high, self.states)
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,14 @@ def hinge(atoms: Atoms, motion: Motion, moving: np.ndarray) -> Hinge:
     InputError
         If there is no interface to put the axis through, or an axis has no length.
     """
-    positions, masses = atoms.positions_A[moving], atoms.masses_Da[moving]
-    other, slides = other_part(atoms, motion, moving), motion.shift_A is not None
+    with blaming("motion", "against"):
+        other = other_part(atoms, motion, moving)
+    with blaming("motion", "axis" if motion.axis == "centres" else "through"):
+        return _hinge_between(atoms, motion, moving, other)
+
+
+def _hinge_between(atoms: Atoms, motion: Motion, moving: np.ndarray, other: np.ndarray) -> Hinge:
+    positions, masses, slides = atoms.positions_A[moving], atoms.masses_Da[moving], motion.shift_A is not None
     centre, other_centre = masses @ positions / masses.sum(), _centre_of_mass(atoms, other)
     if motion.axis == "centres":
         point = other_centre if motion.through is None else np.array(motion.through) - atoms.centre_A

@@ -1,4 +1,4 @@
-"""One species of a mixture: its atoms or its map, and the states that it takes.
+"""One species of a mixture: its atoms or its map, the states that it takes, and how likely each of them is.
 
 A species that does not move has one state and no conformation coordinate. The simulator asks for nothing
 but the number of states, their coordinates, how likely they are and what they are made of, so that other kinds of
@@ -7,20 +7,16 @@ heterogeneity can be added here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.entries import Folders, is_map
 from hydra_bench.datasets.simulated.motion import Hinge, Motion, hinge, moved, moving_atoms
-from hydra_bench.datasets.simulated.occupancy import probabilities
-from hydra_bench.datasets.simulated.structures import Atoms, load_atoms, number_of_models
+from hydra_bench.datasets.simulated.structures import Atoms, blaming, load_atoms, number_of_models
 from hydra_bench.datasets.simulated.superposition import Way, common_atoms, superposed
 from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
 
@@ -61,7 +57,7 @@ class Species:
         """What the map of a state, from 0, is made of, in the frame that all states share."""
         if self.sources:
             return self.sources[state]
-        if self.hinge is None and not self.ways:
+        if not isinstance(self.atoms, Atoms) or (self.hinge is None and not self.ways):
             return self.atoms
         coordinate = float(self.coordinates[state, 0])
         if self.hinge is not None:
@@ -79,21 +75,28 @@ class Species:
         """Mass of the atoms at rest; of a map the one that was given, if it was."""
         return self.atoms.mass_kDa
 
+    @property
+    def moving_mass_kDa(self) -> float:
+        """Mass of the part that turns or slides."""
+        if self.hinge is None or not isinstance(self.atoms, Atoms):
+            return 0.0
+        return float(self.atoms.masses_Da[self.hinge.moving].sum() / 1e3)
+
     def facts(self) -> dict[str, Any]:
         """What the provenance says of it; points are in Å in the frame of the entry."""
         found: dict[str, Any] = {"diameter_A": round(self.diameter_A, 1)}
         if isinstance(self.atoms, Atoms):
             found |= {"atoms": len(self.atoms.positions_A), "mass_kDa": round(self.atoms.mass_kDa, 1)}
+            if self.hinge is not None:
+                found["motion"] = {
+                    "shifts_A" if self.hinge.slides else "angles_deg": np.round(self.coordinates[:, 0], 6).tolist(),
+                    "axis": np.round(self.hinge.direction, 6).tolist(),
+                    "moving_mass_kDa": round(self.moving_mass_kDa, 1),
+                    "through": np.round(self.hinge.point_A + self.atoms.centre_A, 3).tolist(),
+                }
         else:
             found |= {"map": str(self.atoms.path), "mass_kDa": self.atoms.mass_kDa}
-        if self.hinge is not None:
-            found["motion"] = {
-                "shifts_A" if self.hinge.slides else "angles_deg": np.round(self.coordinates[:, 0], 6).tolist(),
-                "axis": np.round(self.hinge.direction, 6).tolist(),
-                "moving_mass_kDa": round(float(self.atoms.masses_Da[self.hinge.moving].sum() / 1e3), 1),
-                "through": np.round(self.hinge.point_A + self.atoms.centre_A, 3).tolist(),
-            }
-        elif self.n_states > 1:
+        if self.hinge is None and self.n_states > 1:
             found["states"] = np.round(self.coordinates[:, 0], 6).tolist()
         if self.ways:
             found["moving_atoms"] = [int(sum(len(body) for body, _ in way.bodies)) for way in self.ways]
@@ -120,16 +123,15 @@ def state_definitions(definition: dict[str, Any], folders: Folders) -> list[dict
             raise InputError(f"models: the entry {first['entry']} has one model only, so there is one state")
         return [first, *({**first, "model": m} for m in range(1, count + 1) if m != first["model"])]
     # Another entry has models of its own, so the first one's number is not passed on.
-    own = [
-        {"entry": one} if isinstance(one, str) else {k: v for k, v in one.items() if v is not None} for one in states
-    ]
-    return [first, *({**first, "model": 1, **one} for one in own)]
+    own = [{"entry": state} if isinstance(state, str) else state for state in states]
+    given = [{key: value for key, value in state.items() if value is not None} for state in own]
+    return [first, *({**first, "model": 1, **state} for state in given)]
 
 
 def load_species(folders: Folders, definition: dict[str, Any]) -> Species:
     """Read a species of a dataset definition.
 
-    Raises InputError: see load_atoms, load_volume, moving_atoms, hinge, common_atoms and probabilities.
+    Raises SpeciesError: see load_atoms, load_volume, moving_atoms, hinge, common_atoms and probabilities.
     """
     wells = definition.get("wells")
     if definition.get("states") is not None:
@@ -141,38 +143,47 @@ def load_species(folders: Folders, definition: dict[str, Any]) -> Species:
         if definition.get("motion") is None:
             return Species(atoms, np.zeros((1, 0)))
         motion = Motion.from_definition(definition["motion"])
-        part = hinge(atoms, motion, moving_atoms(atoms, motion.chains))
+        with blaming("motion", "chains"):
+            moving = moving_atoms(atoms, motion.chains)
+        part = hinge(atoms, motion, moving)
         species = Species(atoms, motion.coordinates[:, None], part)
     if wells is None:
         return species
-    return replace(species, likely=probabilities(species.coordinates[:, 0], wells))
+    with blaming("wells"):
+        return replace(species, likely=probabilities(species.coordinates[:, 0], wells))
 
 
-def _load_map(folders: Folders, definition: dict[str, Any], entry: str | None = None) -> VolumeSource:
-    return load_volume(folders, entry or definition["entry"], definition.get("mass_kDa"))
+def _load_map(folders: Folders, definition: dict[str, Any]) -> VolumeSource:
+    with blaming("entry"):
+        return load_volume(folders, definition["entry"], definition.get("mass_kDa"))
 
 
 def _of_states(folders: Folders, definition: dict[str, Any]) -> Species:
     """A species with several given states, and those between them if it is to be interpolated."""
-    definitions, steps = state_definitions(definition, folders), definition.get("interpolate")
-    whole = np.arange(len(definitions), dtype=float)[:, None]
     if is_map(definition["entry"]):
-        maps = tuple(_load_map(folders, definition, one["entry"]) for one in definitions)
-        return Species(maps[0], whole, sources=maps)
-    given = [load_atoms(folders, **one) for one in definitions]
-    if steps is None:
-        placed = [given[0]] + [_on_first(given[0], one, d) for one, d in zip(given[1:], definitions[1:], strict=True)]
-        return Species(given[0], whole, sources=tuple(placed))
-    first, knots = _shared(given, definitions)
-    chains = first.chains
-    ways = tuple(Way.between(one, other, chains) for one, other in pairwise(knots))
-    return Species(first, np.linspace(0, len(ways), steps)[:, None], ways=ways)
+        resting: Source = _load_map(folders, definition)
+    else:
+        resting = load_atoms(folders, **selection(definition))
+    with blaming("states"):
+        definitions, steps = state_definitions(definition, folders), definition.get("interpolate")
+        whole = np.arange(len(definitions), dtype=float)[:, None]
+        if isinstance(resting, VolumeSource):
+            maps = [_load_map(folders, {**definition, "entry": state["entry"]}) for state in definitions[1:]]
+            return Species(resting, whole, sources=(resting, *maps))
+        others = [load_atoms(folders, **state) for state in definitions[1:]]
+        if steps is None:
+            placed = [_on_first(resting, *pair) for pair in zip(others, definitions[1:], strict=True)]
+            return Species(resting, whole, sources=(resting, *placed))
+        first, knots = _shared([resting, *others], definitions)
+        chains = first.chains
+        ways = tuple(Way.between(start, end, chains) for start, end in pairwise(knots))
+        return Species(first, np.linspace(0, len(ways), steps)[:, None], ways=ways)
 
 
 def _on_first(first: Atoms, other: Atoms, definition: dict[str, Any]) -> Atoms:
     """A state with all of its own atoms, superposed on the first one."""
-    one, its = _common(first, other, definition)
-    transform, _ = superposed(first.positions_A[one], other.positions_A[its])
+    of_first, of_other = _common(first, other, definition)
+    transform, _ = superposed(first.positions_A[of_first], other.positions_A[of_other])
     return replace(other, positions_A=transform.apply(other.positions_A))
 
 
@@ -183,9 +194,9 @@ def _shared(given: list[Atoms], definitions: list[dict[str, Any]]) -> tuple[Atom
     """
     numbers = [np.arange(len(given[0].positions_A))]
     for other, definition in zip(given[1:], definitions[1:], strict=True):
-        one, its = _common(given[0], other, definition)
+        of_first, of_other = _common(given[0], other, definition)
         lookup = np.full(len(given[0].positions_A), -1)
-        lookup[one] = its
+        lookup[of_first] = of_other
         numbers.append(lookup)
     kept = np.flatnonzero(np.all([lookup >= 0 for lookup in numbers], axis=0))
     if not len(kept):
@@ -206,38 +217,31 @@ def _common(first: Atoms, other: Atoms, definition: dict[str, Any]) -> tuple[np.
         raise InputError(f"state {definition['entry']}, model {definition['model']}: {error}") from None
 
 
-@dataclass(frozen=True)
-class StateMap:
-    """The map (D, D, D) of a species, k, in a state, both numbers from 0."""
+def probabilities(coordinate: np.ndarray, wells: list[dict[str, Any]] | None) -> np.ndarray:
+    """Probability (S,) of each state, given its coordinate (S,).
 
-    k: int
-    state: int
-    volume: torch.Tensor
+    Wells are normal distributions: `at` and `width` (standard deviation) in units of the coordinate, `share` the
+    weight among the wells. Without wells, and at width null, see the configuration schema. States stand for the
+    distribution at their coordinates, so that no particle lies between them.
 
-
-class StateMaps:
-    """The map of every state of every species in turn, each made anew when it is asked for.
-
-    A map takes two seconds for a ribosome at 128 px, and at 256 px 67 MB of memory: which are worth keeping, whoever
-    asks knows.
+    Raises
+    ------
+    InputError
+        If a well lies where there is no state.
     """
-
-    def __init__(self, species: Sequence[Species], make_map: Callable[[Source], torch.Tensor]) -> None:
-        self._species, self._make_map = species, make_map
-
-    def numbers(self) -> Iterator[tuple[int, int]]:
-        """Species and state of each map, both from 0, in order."""
-        return ((k, state) for k, one in enumerate(self._species) for state in range(one.n_states))
-
-    def make(self, k: int, state: int) -> StateMap:
-        return StateMap(k, state, self._make_map(self._species[k].state_source(state)))
-
-    def __iter__(self) -> Iterator[StateMap]:
-        return (self.make(*number) for number in self.numbers())
-
-
-def source_map(source: Source, box_px: int, pixel_size_A: float, b_factor_A2: float) -> torch.Tensor:
-    """The map (D, D, D) of atoms or of a given map, which has a fall-off of its own."""
-    if isinstance(source, VolumeSource):
-        return source.on_grid(box_px, pixel_size_A)
-    return density_map(source, box_px, pixel_size_A, b_factor_A2)
+    if wells is None:
+        return np.full(len(coordinate), 1 / len(coordinate))
+    total = np.zeros(len(coordinate))
+    low, high = coordinate.min(), coordinate.max()
+    for well in wells:
+        if not low <= well["at"] <= high:
+            raise InputError(f"{well['at']:g} is not allowed; a place within {low:g}..{high:g} is expected")
+        distance = coordinate - well["at"]
+        if not well["width"]:
+            weight = (np.arange(len(coordinate)) == np.abs(distance).argmin()).astype(float)
+        else:
+            # The nearest state's exponent is 0: a narrow well between two states keeps its weight.
+            exponent = -0.5 * np.square(distance / well["width"])
+            weight = np.exp(exponent - exponent.max())
+        total += well["share"] * weight / weight.sum()
+    return total / total.sum()

@@ -1,8 +1,16 @@
-"""From a PDB entry to the atoms of one species."""
+"""From a PDB entry to the atoms of one species: model, assembly, chains and residues.
+
+Chains are chosen by patterns on their author names, each with residue numbers if it wants: `L*` is every chain whose
+name starts with L, `A:331-528` residues 331 to 528 of chain A, `A:1-50,80` two ranges.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +19,25 @@ import numpy as np
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.datasets.simulated.entries import Folders, find_entry, is_map
-from hydra_bench.datasets.simulated.selection import Pattern, selected
+
+_RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
+
+
+class SpeciesError(InputError):
+    """The files of a species do not bear out its definition; `key` is the part of it that is at fault."""
+
+    def __init__(self, key: tuple[str, ...], problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
+@contextmanager
+def blaming(*key: str) -> Iterator[None]:
+    """Whatever InputError the block raises is the fault of a key of the species: a SpeciesError."""
+    try:
+        yield
+    except InputError as error:
+        raise SpeciesError(key, str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -83,24 +109,29 @@ def load_atoms(
 
     Raises
     ------
-    InputError
+    SpeciesError
         If the entry, model or assembly does not exist, the file is corrupt, or nothing is selected.
     """
-    path = find_entry(folders, entry)
-    structure = read_structure(path)
-    _keep_model(structure, model, path)
+    with blaming("entry"):
+        path = find_entry(folders, entry)
+        structure = read_structure(path)
+    with blaming("model"):
+        _keep_model(structure, model, path)
     if assembly is not None:
         names = [a.name for a in structure.assemblies]
         if assembly not in names:
-            raise InputError(f"{path}: no assembly {assembly!r}; there are {', '.join(names) or 'none'}")
+            problem = f"{path}: no assembly {assembly!r}; there are {', '.join(names) or 'none'}"
+            raise SpeciesError(("assembly",), problem)
         # Copies keep their chain's name, so that patterns select them with it.
         structure.transform_to_assembly(assembly, gemmi.HowToNameCopiedChain.Dup)
-    _keep_chains(structure[0], chains or ["*"], path)
+    with blaming("chains"):
+        _keep_chains(structure[0], chains or ["*"], path)
     structure.remove_alternative_conformations()
     structure.remove_hydrogens()
     structure.remove_waters()
     structure.remove_empty_chains()
-    return _centred(structure[0], path)
+    with blaming("entry" if chains in (None, ["*"]) else "chains"):
+        return _centred(structure[0], path)
 
 
 def read_structure(path: Path) -> gemmi.Structure:
@@ -171,3 +202,56 @@ def _centred(model: gemmi.Model, path: Path) -> Atoms:
     for atom, position in zip(atoms, positions, strict=True):
         atom.pos = gemmi.Position(*position)
     return Atoms(model, positions, masses, centre)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """chains: shell pattern; ranges: first and last residue number of each, both included, none for all residues."""
+
+    text: str
+    chains: str
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """Raises InputError for ranges that are none."""
+        chains, colon, rest = text.partition(":")
+        if not colon:
+            return cls(text, chains, ())
+        matches = [_RANGE.fullmatch(part.strip()) for part in rest.split(",")]
+        ranges = [(int(m[1]), int(m[2] or m[1])) for m in matches if m]
+        if not chains or len(ranges) != len(matches) or any(first > last for first, last in ranges):
+            raise InputError(f"chain pattern {text!r} is not allowed; a pattern such as L*, or A:331-528, is expected")
+        return cls(text, chains, tuple(ranges))
+
+    def of_chains(self, names: Sequence[str]) -> set[str]:
+        """The chain names that match. Raises InputError if there is none."""
+        found = {name for name in names if fnmatchcase(name, self.chains)}
+        if not found:
+            raise InputError(f"chain pattern {self.text!r} selects nothing; chains are {', '.join(names)}")
+        return found
+
+    def has_residue(self, numbers: np.ndarray) -> np.ndarray:
+        """Which residue numbers (N,) are in one of the ranges."""
+        if not self.ranges:
+            return np.ones(len(numbers), dtype=bool)
+        inside: np.ndarray = np.any([(numbers >= first) & (numbers <= last) for first, last in self.ranges], axis=0)
+        return inside
+
+
+def selected(chains: np.ndarray, residues: np.ndarray, patterns: Iterable[str]) -> np.ndarray:
+    """Which atoms (N,), given their chain names (N,) and residue numbers (N,), match one of the patterns.
+
+    Raises
+    ------
+    InputError
+        For a pattern that is none or selects nothing.
+    """
+    names = list(dict.fromkeys(chains.tolist()))
+    mask = np.zeros(len(chains), dtype=bool)
+    for pattern in map(Pattern.parse, patterns):
+        found = np.isin(chains, list(pattern.of_chains(names))) & pattern.has_residue(residues)
+        if not found.any():
+            raise InputError(f"chain pattern {pattern.text!r} selects no residue of the chains that it matches")
+        mask |= found
+    return mask

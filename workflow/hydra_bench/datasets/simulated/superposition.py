@@ -76,21 +76,19 @@ def common_atoms(first: Atoms, second: Atoms) -> tuple[np.ndarray, np.ndarray]:
     InputError
         If they share less than half of the smaller one's atoms.
     """
-    places: dict[tuple[object, ...], int] = {}
-    for i, key in enumerate(_numbered(atom_keys(second))):
-        places[key] = i
-    pairs = [(i, places[key]) for i, key in enumerate(_numbered(atom_keys(first))) if key in places]
+    number_of = {key: i for i, key in enumerate(_numbered(atom_keys(second)))}
+    pairs = [(i, number_of[key]) for i, key in enumerate(_numbered(atom_keys(first))) if key in number_of]
     fewest = min(len(first.positions_A), len(second.positions_A))
     if len(pairs) < max(_FEWEST, fewest / 2):
         raise InputError(
             f"has {len(pairs)} atoms in common with the first state, by chain, residue number and names; at least "
             f"half of the {fewest} are expected"
         )
-    one, other = zip(*pairs, strict=True)
-    return np.array(one), np.array(other)
+    of_first, of_second = zip(*pairs, strict=True)
+    return np.array(of_first), np.array(of_second)
 
 
-def _numbered(keys: list[tuple[str, str, str, str]]) -> list[tuple[object, ...]]:
+def _numbered(keys: list[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str, int]]:
     seen: dict[tuple[str, str, str, str], int] = {}
     numbered = []
     for key in keys:
