@@ -43,6 +43,7 @@ class Noise(Kind):
 
         from hydra_bench.contracts import stack as stacks
         from hydra_bench.contracts import truth as truths
+        from hydra_bench.contracts.places import IMAGES_NAME
         from hydra_bench.core.mrc import ImageStackWriter
         from hydra_bench.datasets.importing import NO_CTF
         from hydra_bench.physics.ctf import Defocus
@@ -50,7 +51,7 @@ class Noise(Kind):
         n, box = dataset["noise"]["images"], 16
         images = np.random.default_rng(dataset["seed"]).standard_normal((n, box, box), dtype=np.float32)
         stack.mkdir(parents=True, exist_ok=True)
-        with ImageStackWriter(stack / stacks.IMAGES_NAME, n, box, 1.0) as writer:
+        with ImageStackWriter(stack / IMAGES_NAME, n, box, 1.0) as writer:
             writer.write(np.arange(n), images)
         no_particles = np.zeros(0, dtype=np.int64)
         stacks.write_stack_star(stack, Defocus(*np.zeros((4, n))), NO_CTF, box, 1.0, no_particles)
