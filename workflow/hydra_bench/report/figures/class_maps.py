@@ -91,10 +91,7 @@ def draw_row(axes: Sequence[Axes], run: EvaluatedRun, panels: list[Panel], maps:
     for panel in panels:
         ax = axes[panel.column]
         ax.set_xlabel(wrapped(panel.text, _width_inches(ax), 8), fontsize=8)
-        if panel.empty:
-            maps.draw_empty(ax)
-        else:
-            maps.draw_label(ax, run, panel.label)
+        maps.draw_label(ax, run, panel.label, panel.empty)
 
 
 def draw_truth_row(axes: Sequence[Axes], run: EvaluatedRun, maps: RenderedMaps) -> None:

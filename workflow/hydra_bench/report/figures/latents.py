@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def _class_panels(run: EvaluatedRun, particles: IntArray) -> Figure:
     for ax, label in zip(axes.flat, labels, strict=False):
         scatter_species(ax, run, particles[own_labels[particles] == label])
         ax.set_title(f"class {label + 1}: {run.own_sizes[label]:,}")
-    _species_legend(figure, run)
+    species_legend(figure, run, 4, loc="outside lower center", title=f"{run.judge_adjective} class")
     return figure
 
 
@@ -82,15 +83,9 @@ def _two_readings(run: EvaluatedRun, particles: IntArray) -> Figure:
     if count <= _MOST_LABELS_NAMED:
         handles = [_dot(grey, f"label {label + 1}") for label, grey in enumerate(greys)]
         right.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=min(count, 3))
-    _species_legend(figure, run)
+    species_legend(figure, run, 4, loc="outside lower center", title=f"{run.judge_adjective} class")
     right.set_title(f"by {run.clustering.labels_from}")
     return figure
-
-
-def _species_legend(figure: Figure, run: EvaluatedRun) -> None:
-    handles = species_dots(run)
-    title = f"{run.judge_adjective} class"
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), title=title)
 
 
 def draw_spaces(figure: FigureBase, cell: SubplotSpec, run: EvaluatedRun) -> None:
@@ -147,9 +142,10 @@ def mark_centres(ax: Axes, run: EvaluatedRun) -> None:
         ax.annotate(str(label + 1), (x, y), **text)
 
 
-def species_dots(run: EvaluatedRun) -> list[Line2D]:
-    """What a legend shows for each species."""
-    return [_dot(species_colour(k), name) for k, name in enumerate(run.class_names[:MOST_SPECIES])]
+def species_legend(drawn: Axes | FigureBase, run: EvaluatedRun, most_columns: int, **look: Any) -> None:
+    """A legend of the species; `look` is matplotlib's."""
+    handles = [_dot(species_colour(k), name) for k, name in enumerate(run.class_names[:MOST_SPECIES])]
+    drawn.legend(handles=handles, ncols=min(len(handles), most_columns), **look)
 
 
 def _dot(colour: Colour, name: str) -> Line2D:

@@ -16,17 +16,12 @@ from hydra_bench.contracts.stack import Stack, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import read_map
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.fourier import fft_centred, frequency_radius, ifft_centred
 from hydra_bench.physics.projection import project
 from hydra_bench.physics.rotations import random_rotations
-from hydra_bench.report.figures.style import (
-    MOST_SPECIES,
-    PNG_DPI,
-    Picture,
-    report_style,
-    species_colour,
-    without_frame,
-)
+from hydra_bench.report.figures import style
+from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, without_frame
 from hydra_bench.report.results import EvaluatedRun, dataset_folder
 
 _EXAMPLES = 6
@@ -88,7 +83,7 @@ def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Pat
     stack, truth = read_stack(stack_star), read_truth(truth_folder)
     names = truth.class_names[:MOST_SPECIES]
     columns = 3 * _SHOWN
-    with report_style():
+    with style.report_style():
         height = 0.45 + _SIDE_INCHES * len(names)
         figure = Figure(figsize=(1.2 + _SIDE_INCHES * columns, height), layout="constrained")
         # Titles are wider than their column, which the layout would widen for them: they get a strip of their own.
@@ -98,25 +93,20 @@ def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Pat
             members = np.flatnonzero(truth.classes == k)
             chosen = np.sort(np.random.default_rng([k, 0]).permutation(members)[:_SHOWN])
             _draw_row(row, stack, truth, k, chosen)
-            row[0].set_ylabel(
-                f"{names[k]}\n{len(members):,}", color=species_colour(k), rotation=0, ha="right", va="center"
-            )
-        titles = (_clean_title(truth), "particles, as methods get them", f"the same, smoothed to {_SMOOTH_TO_A:g} Å")
-        for i, title in enumerate(titles):
-            place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 4), "textcoords": "offset points"}
-            axes[0, i * _SHOWN].annotate(title, **place, fontsize=8, in_layout=False)
+            text = f"{names[k]}\n{len(members):,}"
+            row[0].set_ylabel(text, color=species_colour(k), rotation=0, ha="right", va="center")
+        views = "true map in the particles' views" if truth.rotations is not None else "reference map, views at random"
+        titles = (views, "particles, as methods get them", f"the same, smoothed to {_SMOOTH_TO_A:g} Å")
+        above: style.Look = {"xycoords": "axes fraction", "xytext": (0, 4), "textcoords": "offset points"}
+        for ax, title in zip(axes[0, ::_SHOWN], titles, strict=True):
+            ax.annotate(title, (0, 1), **above, fontsize=8, in_layout=False)
         with atomic(out_png) as temporary:
-            figure.savefig(temporary, dpi=PNG_DPI, metadata={"Software": None})
+            figure.savefig(temporary, dpi=style.PNG_DPI, metadata={"Software": None})
 
 
-def _clean_title(truth: Truth) -> str:
-    return "true map in the particles' views" if truth.rotations is not None else "reference map, views at random"
-
-
-def _draw_row(row: np.ndarray, stack: Stack, truth: Truth, k: int, chosen: np.ndarray) -> None:
+def _draw_row(row: np.ndarray, stack: Stack, truth: Truth, k: int, chosen: IntArray) -> None:
     for ax in row:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
+        without_frame(ax)
     if not len(chosen):
         return
     images = torch.from_numpy(stack.read_images(chosen))
@@ -129,15 +119,17 @@ def _draw_row(row: np.ndarray, stack: Stack, truth: Truth, k: int, chosen: np.nd
         _show(row[2 * _SHOWN + i], smooth[i].numpy())
 
 
-def _view(truth: Truth, k: int, particle: int, i: int) -> np.ndarray:
+def _view(truth: Truth, k: int, particle: int, i: int) -> FloatArray:
     """The projection of a particle's own map in its view, or of its class's in some view."""
-    rotations = random_rotations(_SHOWN, np.random.default_rng(0)) if truth.rotations is None else truth.rotations
-    rotation = rotations[[i if truth.rotations is None else particle]]
-    return project(torch.from_numpy(read_map(truth.particle_volume_path(particle))[0]), torch.from_numpy(rotation))[
-        0
-    ].numpy()
+    if truth.rotations is None:
+        rotation = random_rotations(_SHOWN, np.random.default_rng(0))[[i]]
+    else:
+        rotation = truth.rotations[[particle]]
+    volume = torch.from_numpy(read_map(truth.particle_volume_path(particle))[0])
+    view: FloatArray = project(volume, torch.from_numpy(rotation))[0].numpy()
+    return view
 
 
-def _show(ax: Axes, image: np.ndarray) -> None:
+def _show(ax: Axes, image: FloatArray) -> None:
     low, high = np.percentile(image, [0.5, 99.5])
     ax.imshow(image, cmap="gray", origin="lower", vmin=low, vmax=high)

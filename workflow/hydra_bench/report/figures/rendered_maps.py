@@ -169,37 +169,22 @@ class RenderedMaps:
 
     def draw_truth(self, ax: Axes, k: int) -> None:
         """The true map of class k (0-based), or that there is none."""
-        image = self.of_truth(k)
+        self.draw(ax, self.of_truth(k), f"no {self.true}\nmap")
+
+    def draw_label(self, ax: Axes, run: EvaluatedRun, label: int, empty: bool = False) -> None:
+        """A run's map of a label (1-based); of an empty one, or one without a map, a dashed frame."""
+        image = None if empty else self.of_label(run, label)
+        self.draw(ax, image, "empty")
         if image is None:
-            self._draw_text(ax, f"no {self.true}\nmap")
-        else:
-            self._draw_image(ax, image)
+            ax.spines[:].set(visible=True, color="#BBBBBB", linestyle=(0, (3, 3)))
 
-    def draw_label(self, ax: Axes, run: EvaluatedRun, label: int) -> None:
-        """A run's map of a label (1-based), or that it is empty."""
-        image = self.of_label(run, label)
+    def draw(self, ax: Axes, image: FloatArray | None, otherwise: str = "") -> None:
+        """A picture, cut to the window of all; without one the words that stand in its place."""
         if image is None:
-            self.draw_empty(ax)
+            ax.text(0.5, 0.5, otherwise, transform=ax.transAxes, ha="center", va="center", color="#777777")
         else:
-            self._draw_image(ax, image)
-
-    def draw_volume(self, ax: Axes, volume: FloatArray, species: int | None) -> None:
-        """A map (D, D, D) that is aligned to a species' true one."""
-        self._draw_image(ax, self.of_volume(volume, species))
-
-    def draw_empty(self, ax: Axes) -> None:
-        """An empty class, in a dashed frame."""
-        self._draw_text(ax, "empty")
-        for spine in ax.spines.values():
-            spine.set(visible=True, color="#BBBBBB", linestyle=(0, (3, 3)))
-
-    def _draw_image(self, ax: Axes, image: FloatArray) -> None:
-        ax.imshow(image, interpolation="lanczos")
+            ax.imshow(image, interpolation="lanczos")
         self.window.crop(ax)
-
-    def _draw_text(self, ax: Axes, text: str) -> None:
-        self.window.crop(ax)
-        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#777777")
 
 
 def largest_with_map(run: EvaluatedRun, most: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from hydra_bench.report.figures.class_maps import caption, draw_row, draw_truth_row, row_panels
-from hydra_bench.report.figures.latents import draw_spaces, species_dots
+from hydra_bench.report.figures.latents import draw_spaces, species_legend
 from hydra_bench.report.figures.rendered_maps import RenderedMaps, scale_bar
 from hydra_bench.report.figures.style import Picture, without_frame
 from hydra_bench.report.paper.shown_runs import ShownRuns
@@ -36,8 +36,7 @@ def draw(shown: ShownRuns) -> Picture | None:
         scale_bar(drawn, maps.radius_A)
     legend = without_frame(figure.add_subplot(grid[len(rows), n_columns]))
     true = shown.main.judge_adjective
-    handles = species_dots(shown.main)
-    legend.legend(handles=handles, loc="center", title=f"{true} class", ncols=1 if len(handles) <= 6 else 2)
+    species_legend(legend, shown.main, 1 if n_species <= 6 else 2, loc="center", title=f"{true} class")
     spaces = f"Right: latent coordinates by {true} class, one space for each class that has its own."
     text = f"{caption(shown.competitors, maps)} {spaces}"
     return Picture("fig2", "Classes found, and their latents", text, figure)

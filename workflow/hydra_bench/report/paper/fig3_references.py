@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from hydra_bench.report.figures.class_maps import draw_row, draw_truth_row, row_panels
 from hydra_bench.report.figures.confusion import draw_confusion
 from hydra_bench.report.figures.fsc import draw_curve, dress_fsc_axes
-from hydra_bench.report.figures.latents import mark_centres, scatter_species, species_dots
+from hydra_bench.report.figures.latents import mark_centres, scatter_species, species_legend
 from hydra_bench.report.figures.method_lines import Line
 from hydra_bench.report.figures.rendered_maps import RenderedMaps
 from hydra_bench.report.figures.style import Picture, part_letter, species_colour, without_frame
@@ -85,8 +85,7 @@ def _draw_clusters(part: SubFigure, run: EvaluatedRun, maps: RenderedMaps) -> No
     ax = left.subplots()
     scatter_species(ax, run)
     mark_centres(ax, run)
-    handles = species_dots(run)
-    left.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), fontsize=7.5)
+    species_legend(left, run, 3, loc="outside lower center", fontsize=7.5)
     ax.set_title(run.label)
     sizes = run.clustering.label_sizes
     labels = [label for label in range(1, len(sizes) + 1) if run.shown_map(label) is not None][:_MOST_CLUSTERS]

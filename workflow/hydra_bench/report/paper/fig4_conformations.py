@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hydra_bench.core.types import FloatArray, IntArray
-from hydra_bench.report.figures.latents import has_latents, scatter, scatter_species, species_dots
+from hydra_bench.report.figures.latents import has_latents, scatter, scatter_species, species_legend
 from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_map
 from hydra_bench.report.figures.style import Look, Picture, wrapped
 from hydra_bench.report.paper.marked_particles import MOST_MARKED, MarkedParticle, marked_particles, members_of
@@ -66,9 +66,8 @@ def draw(shown: ShownRuns) -> Picture | None:
             inner = grid[len(heights) - 1, c].subgridspec(1, MOST_MARKED)
             axes = [figure.add_subplot(inner[0, n]) for n in range(len(column.marked))]
             _draw_marked_maps(axes, run, column, maps, coordinate)
-    handles = species_dots(run)
     title = f"{run.judge_adjective} class"
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), title=title)
+    species_legend(figure, run, 4, loc="outside upper center", title=title)
     text = (
         f"Latent space of each class of {run.label}, by {run.judge_adjective} class"
         f"{'' if coordinate is None else ' and, below, by true coordinate'}. "
@@ -118,7 +117,7 @@ def _draw_marked_maps(
     axes: list[Axes], run: EvaluatedRun, column: Column, maps: RenderedMaps, coordinate: FloatArray | None
 ) -> None:
     for ax, letter, marked in zip(axes, _LETTERS, column.marked, strict=False):
-        maps.draw_volume(ax, marked.volume, run.species_of(column.label))
+        maps.draw(ax, maps.of_volume(marked.volume, run.species_of(column.label)))
         text = wrapped(f"{letter}: particle {marked.particle + 1:,}", _SIDE / MOST_MARKED, 7)
         if coordinate is not None and not np.isnan(coordinate[marked.particle]):
             text += f"\n{run.judge_adjective} {coordinate[marked.particle]:.1f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure, SubFigure
 
 from hydra_bench.report.figures.confusion import draw_confusion
-from hydra_bench.report.figures.latents import draw_spaces, has_latents, mark_centres, scatter_species, species_dots
+from hydra_bench.report.figures.latents import draw_spaces, has_latents, mark_centres, scatter_species, species_legend
 from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_map, scale_bar
 from hydra_bench.report.figures.style import Picture, part_letter, wrapped
 from hydra_bench.report.paper.shown_runs import ShownRuns
@@ -70,5 +70,4 @@ def _draw_latents(part: SubFigure, run: EvaluatedRun) -> None:
         ax = part.subplots()
         scatter_species(ax, run)
         mark_centres(ax, run)
-    handles = species_dots(run)
-    part.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2), fontsize=7.5)
+    species_legend(part, run, 2, loc="outside lower center", fontsize=7.5)
