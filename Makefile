@@ -65,6 +65,7 @@ generated: .venv/installed-dev
 	$(RUN) python -m hydra_bench.methods.hydra.settings_tables
 	$(RUN) python -m hydra_bench.config.key_tables config/README.md
 	$(RUN) python docs/architecture.py
+	$(RUN) python docs/metrics.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

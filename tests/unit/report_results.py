@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import VERSION, MetricsFile
+from hydra_bench.contracts.metrics_file import VERSION, ClusteringScores, MetricsFile
 from hydra_bench.contracts.reconstruction import Cost
 from hydra_bench.core.files import write_json, write_text
 from hydra_bench.core.mrc import ImageStackWriter, write_map
@@ -60,7 +60,7 @@ def clustering(
         matched.append(None if k in taken else k)
         taken.append(k)
     sizes = confusion.sum(0).tolist()
-    return {
+    return dict.fromkeys(ClusteringScores.model_fields) | {
         "labels_from": labels_from,
         "ari": ari,
         "ami": ari - 0.011,
@@ -74,7 +74,6 @@ def clustering(
         "split_species": {},
         "merged_labels": {},
         "confusion": confusion.tolist(),
-        "groups": None,
     }
 
 

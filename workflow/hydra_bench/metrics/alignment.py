@@ -168,7 +168,7 @@ def _coarse_search(pair: _Pair) -> _Candidates:
     allowed = torch.fft.ifftshift(near).abs() <= _LARGEST_SHIFT * _COARSE_BOX
     outside = ~(allowed[:, None, None] & allowed[:, None] & allowed)
     conjugates = (False, True)
-    scores, places = torch.empty(2, len(grid)), torch.empty(2, len(grid), dtype=torch.long)
+    scores, shift_indices = torch.empty(2, len(grid)), torch.empty(2, len(grid), dtype=torch.long)
     f = torch.zeros(_BATCH, _COARSE_BOX, _COARSE_BOX, _COARSE_BOX // 2 + 1, dtype=torch.complex64)
     for start in range(0, len(grid), _BATCH):
         batch = grid[start : start + _BATCH]
@@ -181,17 +181,18 @@ def _coarse_search(pair: _Pair) -> _Candidates:
             correlation = torch.fft.irfftn(f[: len(batch)], s=(_COARSE_BOX,) * 3, norm="forward") / 2
             best = correlation.masked_fill_(outside, -torch.inf).flatten(1).max(1)
             scores[int(hand), start : start + len(batch)] = best.values
-            places[int(hand), start : start + len(batch)] = best.indices
-    parts = []
+            shift_indices[int(hand), start : start + len(batch)] = best.indices
+    found: list[_Candidates] = []
     for hand in conjugates:
-        score, place = scores[int(hand)], places[int(hand)]
+        score, shift_index = scores[int(hand)], shift_indices[int(hand)]
         keep = _well_apart(grid.numpy(), score.numpy(), _CANDIDATES_PER_HAND)
-        shifts = torch.stack(torch.unravel_index(place[keep], (_COARSE_BOX,) * 3), -1).flip(-1)
+        shifts = torch.stack(torch.unravel_index(shift_index[keep], (_COARSE_BOX,) * 3), -1).flip(-1)
         shifts = (shifts + _COARSE_BOX // 2) % _COARSE_BOX - _COARSE_BOX // 2
         rotations = grid[keep] @ half_turn if hand else grid[keep]
         mirrored = torch.full((len(keep),), hand)
-        parts.append((rotations, shifts * (pair.box / _COARSE_BOX), mirrored, score[keep]))
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+        found.append((rotations, shifts * (pair.box / _COARSE_BOX), mirrored, score[keep]))
+    rotations, shifts, mirrored, best_scores = (torch.cat(column) for column in zip(*found, strict=True))
+    return rotations, shifts, mirrored, best_scores
 
 
 def _well_apart(rotations: np.ndarray, scores: np.ndarray, count: int) -> list[int]:
@@ -226,14 +227,14 @@ def _refine(pair: _Pair, candidates: _Candidates, stage: _Stage) -> _Candidates:
     state = torch.zeros(len(order), 6, requires_grad=True)
 
     def loss() -> torch.Tensor:
-        optimiser.zero_grad()
+        state.grad = None
         value = -score(state)[0].sum()
         value.backward()
         return value
 
     if len(order) == 1:
-        optimiser = torch.optim.LBFGS([state], lr=stage.step_rad, max_iter=stage.steps, line_search_fn="strong_wolfe")
-        optimiser.step(loss)
+        climber = torch.optim.LBFGS([state], lr=stage.step_rad, max_iter=stage.steps, line_search_fn="strong_wolfe")
+        climber.step(loss)
     else:
         optimiser = torch.optim.Adam([state], lr=stage.step_rad, betas=(0.8, 0.95))
         for step in range(stage.steps):
@@ -249,4 +250,5 @@ def _refine(pair: _Pair, candidates: _Candidates, stage: _Stage) -> _Candidates:
 def _orthonormal(rotation: torch.Tensor) -> np.ndarray:
     """The rotation nearest to a float32 matrix that has gathered rounding errors."""
     u, _, vt = np.linalg.svd(rotation.double().numpy())
-    return u @ vt
+    nearest: np.ndarray = u @ vt
+    return nearest

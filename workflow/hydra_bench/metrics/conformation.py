@@ -43,7 +43,8 @@ def principal_axes(latents: np.ndarray, count: int | None = None) -> np.ndarray:
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     projected = centred @ axes[:count].T
     largest = projected[np.abs(projected).argmax(0), np.arange(projected.shape[1])]
-    return projected * np.where(largest < 0, -1.0, 1.0)
+    signed: np.ndarray = projected * np.where(largest < 0, -1.0, 1.0)
+    return signed
 
 
 def in_two_columns(latents: np.ndarray, spaces: np.ndarray) -> np.ndarray:
@@ -103,6 +104,7 @@ def _direction(axes: np.ndarray, coordinate: np.ndarray) -> np.ndarray:
     """
     centred = axes - axes.mean(0)
     ranks = rankdata(coordinate)
-    direction = np.linalg.lstsq(centred, ranks - ranks.mean(), rcond=None)[0]
-    length = np.linalg.norm(direction)
-    return direction / length if length > 0 else np.eye(axes.shape[1])[0]
+    direction: np.ndarray = np.linalg.lstsq(centred, ranks - ranks.mean(), rcond=None)[0]
+    length = float(np.linalg.norm(direction))
+    unit: np.ndarray = direction / length if length > 0 else np.eye(axes.shape[1])[0]
+    return unit

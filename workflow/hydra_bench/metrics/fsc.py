@@ -83,4 +83,5 @@ def spherical_mask(box_px: int, diameter_px: float, edge_px: float = 4.0) -> np.
     k = np.arange(box_px) - box_px // 2
     radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
     position = np.clip((radius - diameter_px / 2) / edge_px, 0, 1)
-    return (0.5 * (1 + np.cos(np.pi * position))).astype(np.float32)
+    mask: np.ndarray = (0.5 * (1 + np.cos(np.pi * position))).astype(np.float32)
+    return mask

@@ -8,8 +8,8 @@ two or more seeds on both sides Welch's t-test is made, and all p-values of a co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +81,16 @@ def _name(key: _Key) -> str:
 def _what_else(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> list[str]:
     """Seeds, failures, versions, parameters and masks that differ."""
     found = []
-    for name, value in {
+    facts: dict[str, Callable[[list[EvaluatedRun]], list[Any]]] = {  # whatever can be compared and printed
         "seeds": lambda runs: sorted(run.seed for run in runs),
         "failed seeds": lambda runs: [run.seed for run in runs if run.state == FAILED],
         "seeds not configured": lambda runs: [run.seed for run in runs if run.state == NOT_CONFIGURED],
         "version": lambda runs: sorted({str(run.metrics.program_version) for run in runs}),
         "device": lambda runs: sorted({str(run.metrics.device) for run in runs}),
         "FSC mask": lambda runs: sorted({str(run.fsc.mask) for run in runs if run.metrics.fsc}),
-        "particles": lambda runs: sorted({run.metrics.n_particles for run in runs if run.ok}),
-    }.items():
+        "particles": lambda runs: sorted({run.n_particles for run in runs if run.ok}),
+    }
+    for name, value in facts.items():
         a, b = value(old), value(new)
         if a != b:
             found.append(f"{_name(key)}: {name} {_listed(a)} before, {_listed(b)} after.")
@@ -108,11 +109,9 @@ def _listed(values: list[Any]) -> str:
 def _differences(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> list[Difference]:
     found = []
     for measure in (measure for measure in MEASURES if "compare" in measure.shown):
-        sides = [
-            tuple(v for run in runs if run.ok and (v := measure.of(run.metrics)) is not None) for runs in (old, new)
-        ]
-        if all(sides):
-            found.append(Difference(*key, new[0].label, measure, *sides, p=_welch(*sides)))
+        before, after = _values(measure, old), _values(measure, new)
+        if before and after:
+            found.append(Difference(*key, new[0].label, measure, before, after, p=_welch(before, after)))
     return found
 
 
@@ -135,31 +134,30 @@ def _welch(a: tuple[float, ...], b: tuple[float, ...]) -> float | None:
 
 def _corrected(differences: list[Difference]) -> list[Difference]:
     tested = [difference.p for difference in differences if difference.p is not None]
-    corrected = iter(false_discovery_control(tested) if tested else [])
-    return [
-        Difference(**{**one.__dict__, "p_corrected": None if one.p is None else float(next(corrected))})
-        for one in differences
-    ]
+    if not tested:
+        return differences
+    corrected = iter(map(float, false_discovery_control(tested)))
+    return [d if d.p is None else replace(d, p_corrected=next(corrected)) for d in differences]
 
 
 def table(comparison: Comparison) -> pd.DataFrame:
     """One row a difference."""
     records = []
-    for one in comparison.differences:
+    for difference in comparison.differences:
         records.append(
             {
-                "dataset": one.dataset,
-                "method": one.method,
-                "measure": one.measure.name,
-                "seeds_before": len(one.before),
-                "mean_before": np.mean(one.before),
-                "sd_before": _sd(one.before),
-                "seeds_after": len(one.after),
-                "mean_after": np.mean(one.after),
-                "sd_after": _sd(one.after),
-                "change": one.change,
-                "p": one.p,
-                "p_corrected": one.p_corrected,
+                "dataset": difference.dataset,
+                "method": difference.method,
+                "measure": difference.measure.name,
+                "seeds_before": len(difference.before),
+                "mean_before": np.mean(difference.before),
+                "sd_before": _sd(difference.before),
+                "seeds_after": len(difference.after),
+                "mean_after": np.mean(difference.after),
+                "sd_after": _sd(difference.after),
+                "change": difference.change,
+                "p": difference.p,
+                "p_corrected": difference.p_corrected,
             }
         )
     return pd.DataFrame(records)
@@ -177,10 +175,20 @@ def markdown(comparison: Comparison, level: float) -> str:
     """The comparison for people: a table, significant changes marked, then what else differs."""
     head = ["Dataset", "Method", "Measure", "Before", "After", "Change", "p (corrected)", ""]
     lines = ["| " + " | ".join(head) + " |", "|---|---|---|--:|--:|--:|--:|---|"]
-    for one in comparison.differences:
-        digits = one.measure.digits
-        cells = [one.dataset, one.label, one.measure.name, _spread(one.before, digits), _spread(one.after, digits)]
-        cells += [f"{round(one.change, digits) + 0.0:+.{digits}f}", _p(one.p_corrected), _verdict(one, level)]
+    for difference in comparison.differences:
+        digits = difference.measure.digits
+        cells = [
+            difference.dataset,
+            difference.label,
+            difference.measure.name,
+            _spread(difference.before, digits),
+            _spread(difference.after, digits),
+        ]
+        cells += [
+            f"{round(difference.change, digits) + 0.0:+.{digits}f}",
+            _p(difference.p_corrected),
+            _verdict(difference, level),
+        ]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = [
         f"Mean ± sd over seeds. better, worse: p below {level:g} by Welch's t-test over seeds, corrected for all rows "
@@ -200,9 +208,9 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _verdict(one: Difference, level: float) -> str:
-    if one.p_corrected is None:
-        return "one seed" if one.change else "same"
-    if one.p_corrected >= level:
+def _verdict(difference: Difference, level: float) -> str:
+    if difference.p_corrected is None:
+        return "one seed" if difference.change else "same"
+    if difference.p_corrected >= level:
         return ""
-    return "better" if one.better else "worse"
+    return "better" if difference.better else "worse"

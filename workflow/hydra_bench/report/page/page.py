@@ -28,7 +28,7 @@ from hydra_bench.report.results import (
     results_folder,
     settings,
 )
-from hydra_bench.report.tables.cost import cost_table
+from hydra_bench.report.tables.cost import COLUMNS, cost_table
 from hydra_bench.report.tables.rows import (
     FIRST,
     PAGE_MEASURES,
@@ -157,7 +157,8 @@ def _jobs(runs: list[EvaluatedRun]) -> tuple[list[str], list[dict[str, Any]]]:
     """The table of costs: of the columns that few machines fill, those that some job fills; and its rows."""
     table, labels = cost_table(runs), {run.method: run.label for run in runs}
     table = table.astype(object).where(table.notna(), None)
-    records = [row | {"label": labels.get(row["method"])} for row in table.to_dict("records")]
+    records = [dict(zip(COLUMNS, row, strict=True)) for row in table.itertuples(index=False, name=None)]
+    records = [record | {"label": labels.get(record["method"])} for record in records]
     return [name for name in ("node", "gpus", "slurm_job") if any(row[name] for row in records)], records
 
 

@@ -9,8 +9,10 @@ import pandas as pd
 
 from hydra_bench.report.results import EvaluatedRun, by_dataset, results_folder
 
-COLUMNS = ("step", "dataset", "method", "seed", "state", "wall_s", "cpu_s", "peak_rss_mb", "gpu_memory_mb")
-COLUMNS += ("device", "node", "gpus", "slurm_job", "attempts", "attempts_lost", "images_seen")
+COLUMNS = (
+    *("step", "dataset", "method", "seed", "state", "wall_s", "cpu_s", "peak_rss_mb", "gpu_memory_mb"),
+    *("device", "node", "gpus", "slurm_job", "attempts", "attempts_lost", "images_seen"),
+)
 
 
 def cost_table(runs: list[EvaluatedRun]) -> pd.DataFrame:

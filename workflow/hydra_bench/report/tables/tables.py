@@ -14,8 +14,10 @@ from hydra_bench.report.results import EvaluatedRun, by_dataset, read_all
 from hydra_bench.report.tables.cost import cost_table
 from hydra_bench.report.tables.rows import FIRST, SECOND, TABLE_MEASURES, Row, footer, number, spread, table_rows
 
-COLUMNS = ("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd")
-COLUMNS += ("wall_s", "peak_rss_mb", "state", "fsc_auc_seed_sd", "cpu_s", "labels_from")
+COLUMNS = (
+    *("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd"),
+    *("wall_s", "peak_rss_mb", "state", "fsc_auc_seed_sd", "cpu_s", "labels_from"),
+)
 """Of table1.csv, which keep their places; after them come other measures, then the FSC-AUC of each species."""
 _QUALITIES = tuple(measure for measure in TABLE_MEASURES if measure.quality)
 _COSTS = tuple(measure for measure in TABLE_MEASURES if not measure.quality)

@@ -1,0 +1,66 @@
+"""Write the tables of docs/metrics.md from the contract of the metrics file: `python docs/metrics.py`.
+
+With `--check` nothing is written; it exits with 1, and says so, if the page is not up to date.
+"""
+
+import sys
+from pathlib import Path
+
+from hydra_bench.contracts.metrics_file import MEASURES, Measure, keys
+
+PAGE = Path(__file__).with_suffix(".md")
+OVER = {"seeds": "mean ± sd over seeds", "images": "mean ± sd over images of all seeds", "cost": "mean over seeds"}
+NAMES = {
+    "float": "number",
+    "int": "whole number",
+    "str": "text",
+    "bool": "true or false",
+    "None": "null",
+    "Any": "anything",
+}
+
+
+def measure_row(measure: Measure) -> list[str]:
+    better = "more" if measure.more_is_better else "less"
+    return [measure.name, f"`{measure.key}`", better, OVER[measure.over], ", ".join(measure.shown), measure.meaning]
+
+
+def type_text(annotation: object) -> str:
+    """A type as it stands in JSON."""
+    text = (
+        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    )
+    text = text.replace("typing.", "").replace("hydra_bench.contracts.metrics_file.", "")
+    words = text.replace("[", " of ").replace("]", "").replace("|", "or").replace(",", " to").split()
+    return " ".join(NAMES.get(word, "mapping" if word[0].isupper() or word == "dict" else word) for word in words)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def with_tables(text: str) -> str:
+    """The page with its tables anew."""
+    key_rows = [
+        [f"`{key}`", type_text(field.annotation), " ".join((field.description or "").split())] for key, field in keys()
+    ]
+    tables = {
+        "measures": table(
+            ["Measure", "Key", "Better", "A row of the table", "Shown in", "Meaning"], [*map(measure_row, MEASURES)]
+        ),
+        "keys": table(["Key", "Type", "Meaning"], key_rows),
+    }
+    for name, made in tables.items():
+        begin, end = f"<!-- {name}: made by `make generated` -->\n", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        text = before + begin + made + "\n" + end + rest.partition(end)[2]
+    return text
+
+
+if __name__ == "__main__":
+    wanted = with_tables(PAGE.read_text())
+    if "--check" not in sys.argv:
+        PAGE.write_text(wanted)
+    elif PAGE.read_text() != wanted:
+        sys.exit("docs/metrics.md is not up to date; run `make generated`")
