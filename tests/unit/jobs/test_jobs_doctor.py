@@ -114,6 +114,38 @@ def test_what_is_wrong_ends_with_code_2_and_advice(
     assert said.err.count("\n") == 1
 
 
+SIMULATION = {"box_px": 128, "delivered_box_px": 64}
+ARCHIVE = {"folder": "data", "classes": ["a", "b"], "images_per_class": 500}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "images", "box_px"),
+    [
+        ({"species": {name: {"entry": "3jb9", "images": 500} for name in "ab"}, "simulation": SIMULATION}, 1000, 64),
+        ({"entries": ["3jb9", "6zu5"], "images": 500, "simulation": SIMULATION}, 1000, 64),
+        ({"particles": {"file": "x.star", "contrast": "black", "subset": 1000, "box_px": 64}}, 1000, 64),
+        ({"particles": {"file": "x.star", "contrast": "black", "subset": 1000}}, None, None),
+        ({"particles": {"file": "x.star", "contrast": "black", "subset": "mine.txt", "box_px": 64}}, None, None),
+        ({"particles": {"file": "x.star", "contrast": "black", "box_px": 64}}, None, None),
+        ({"cryobench": {**ARCHIVE, "box_px": 64}}, 1000, 64),
+        ({"cryobench": ARCHIVE}, None, None),
+        ({"cryobench": {"folder": "data"}}, None, None),
+    ],
+)
+def test_the_disk_is_asked_for_every_kind_of_dataset(dataset: dict[str, Any], images: int | None, box_px: int) -> None:
+    """What the definition itself does not say is left out, and the finding says of which dataset."""
+    method = {"program": "backprojection", "label": "Oracle"}
+    content = {"datasets": ["mine"], "dataset_definitions": {"mine": dataset}}
+    content |= {"methods": ["oracle"], "method_definitions": {"oracle": method}}
+    (finding,) = doctor.check_disk(config.validate(content), Path("results"))
+    assert finding.state == doctor.OK
+    if images is None:
+        assert "about 0 MB needed for results, not counting mine; " in finding.what
+    else:
+        needed = 4 * images * box_px**2 + 4 * box_px**3 * 100
+        assert f"about {needed / 1e6:,.0f} MB needed for results; " in finding.what
+
+
 def test_a_missing_executable_is_named(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     card = method_cards.card
     monkeypatch.setattr(method_cards, "card", lambda program: {**card(program), "executables": ["no-such-program"]})

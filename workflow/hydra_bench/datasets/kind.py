@@ -45,6 +45,10 @@ class Kind(ABC):
             if not path.exists():
                 raise KeyPathError((*at, *key), f"{path}: no such file")
 
+    def delivered_size(self, dataset: Definition) -> tuple[int, int] | None:
+        """Number of images and their box in px, as far as a checked definition says so by itself; None if not."""
+        return None
+
     def memory_bytes(self, dataset: Definition) -> float:
         """Peak memory of making the dataset, nearly; of images that lie on disk a few are read at a time."""
         return 1e9

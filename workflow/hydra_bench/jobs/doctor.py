@@ -19,6 +19,7 @@ from hydra_bench import __version__
 from hydra_bench.config import configuration as config
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import disk_text
+from hydra_bench.datasets.kinds import kind_of
 from hydra_bench.jobs import cuda, slurm
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.programs import find_executable
@@ -66,19 +67,23 @@ def check_environment() -> Iterator[Finding]:
 
 
 def check_disk(settings: config.Config, results: Path) -> Iterator[Finding]:
-    """Room for the stacks and maps of the datasets that are to run."""
+    """Room for the stacks and maps of the datasets that are to run, but for those whose size only their files say."""
     there = results
     while not there.exists():
         there = there.parent
-    need = 0.0
+    need, unknown = 0.0, []
     runs = len(settings["methods"]) * len(settings["seeds"])
     for name in settings["datasets"]:
         definition = settings["dataset_definitions"][name]
-        box = definition.get("simulation", {}).get("delivered_box_px", 0)
-        images = sum(one.get("images", 0) for one in definition.get("species", {}).values())
+        size = kind_of(definition).delivered_size(definition)
+        if size is None:
+            unknown.append(name)
+            continue
+        images, box = size
         need += 4 * images * box**2 + 4 * box**3 * _MAPS_A_RUN * runs
     free = shutil.disk_usage(there).free
-    what = f"disk: about {need / 1e6:,.0f} MB needed for {results}; {disk_text(there)}"
+    not_counted = f", not counting {', '.join(unknown)}" if unknown else ""
+    what = f"disk: about {need / 1e6:,.0f} MB needed for {results}{not_counted}; {disk_text(there)}"
     if free < need:
         yield Finding(FAILED, what, "make room, or make results a link to a larger disk")
     else:

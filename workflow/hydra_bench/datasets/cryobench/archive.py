@@ -217,7 +217,7 @@ def _open_images(path: Path) -> ImageFiles:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         paths = [path.parent / name for name in names]
-    counts = [read_mrc_header(one, str(path)).n_images for one in paths]
+    counts = [read_mrc_header(file, str(path)).n_images for file in paths]
     file_index = np.repeat(np.arange(len(paths)), counts)
     frames = np.concatenate([np.arange(count) for count in counts]) if counts else np.zeros(0, dtype=np.int64)
     return ImageFiles.open(paths, file_index, frames, str(path))

@@ -27,6 +27,10 @@ class CryoBench(Kind):
             archive_folder(dataset["cryobench"])
         super().check_files_exist(dataset, at)
 
+    def delivered_size(self, dataset: Definition) -> tuple[int, int] | None:
+        classes, per_class, box = (dataset["cryobench"][key] for key in ("classes", "images_per_class", "box_px"))
+        return None if None in (classes, per_class, box) else (len(classes) * per_class, box)
+
     def check(self, dataset: Definition, folders: Folders, at: KeyPath) -> None:
         from hydra_bench.datasets.cryobench.archive import Archive
 

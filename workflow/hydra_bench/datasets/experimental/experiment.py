@@ -123,9 +123,9 @@ class Experiment:
         if wanted is None:
             wanted = {f"class {k}": {"labels": [k], "files": None, "map": None} for k in np.unique(labels[labels >= 0])}
         classes = np.full(n, len(wanted))
-        for k, (name, one) in enumerate(wanted.items()):
-            own = np.isin(labels, one["labels"] or [])
-            for file in one["files"] or []:
+        for k, (name, choice) in enumerate(wanted.items()):
+            own = np.isin(labels, choice["labels"] or [])
+            for file in choice["files"] or []:
                 own |= is_listed(file, particles)
             if (classes[own] < len(wanted)).any():
                 raise InputError(f"classes: {name} has particles that another class before it has, too")

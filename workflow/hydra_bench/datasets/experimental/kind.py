@@ -46,6 +46,10 @@ class Experimental(Kind):
         for path in reference_files(particles["reference"]):
             yield ("particles", "reference"), path
 
+    def delivered_size(self, dataset: Definition) -> tuple[int, int] | None:
+        images, box = dataset["particles"]["subset"], dataset["particles"]["box_px"]
+        return (images, box) if isinstance(images, int) and box is not None else None
+
     def check(self, dataset: Definition, folders: Folders, at: KeyPath) -> None:
         from hydra_bench.datasets.experimental.experiment import Experiment
 

@@ -22,12 +22,12 @@ _SECONDS_PER_MILLION_ATOMS, _SECONDS_PER_MILLION_VOXELS, _SECONDS_PER_MILLION_PA
 def describe_simulation(dataset: Definition, folders: Folders, memory_bytes: float) -> Iterator[str]:
     """Lines about a checked dataset. Raises InputError if its files are not usable."""
     imaging = Imaging.from_definition(dataset["simulation"])
-    loaded = {name: load_species(folders, one) for name, one in dataset["species"].items()}
+    loaded = {name: load_species(folders, definition) for name, definition in dataset["species"].items()}
     room_A = imaging.box_px * imaging.pixel_size_A
     for name, species in loaded.items():
         yield from _about(name, species, dataset["species"][name], folders, imaging)
-    images = sum(one["images"] for one in dataset["species"].values())
-    states = sum(one.n_states for one in loaded.values())
+    images = sum(definition["images"] for definition in dataset["species"].values())
+    states = sum(species.n_states for species in loaded.values())
     box, delivered = imaging.box_px, imaging.delivered_box_px
     yield (
         f"images: {images:,} in {box} px of {imaging.pixel_size_A:g} Å ({room_A:.0f} Å), delivered as {delivered} px "
@@ -35,7 +35,7 @@ def describe_simulation(dataset: Definition, folders: Folders, memory_bytes: flo
     )
     yield f"shifts: ±{imaging.shift_px:g} px ({imaging.shift_px * imaging.pixel_size_A:.0f} Å) along x and y"
     yield f"CTF: {_ctf_text(imaging)}"
-    maps = states + sum(one.n_states > 1 for one in loaded.values())
+    maps = states + sum(species.n_states > 1 for species in loaded.values())
     of_images, of_maps = size_text(4 * delivered**2 * images), size_text(4 * delivered**3 * maps)
     yield f"disk: {of_images} of images, {of_maps} of {maps} true maps"
     padded = padded_voxels(box, delivered)

@@ -84,5 +84,5 @@ def entries_of(definition: dict[str, Any]) -> list[str]:
     """Every entry that a species is made of, each once."""
     states = definition.get("states")
     others = [] if states is None or states == "models" else states
-    named = [one if isinstance(one, str) else one.get("entry") for one in others]
+    named = [state if isinstance(state, str) else state.get("entry") for state in others]
     return list(dict.fromkeys([definition["entry"], *(entry for entry in named if entry)]))

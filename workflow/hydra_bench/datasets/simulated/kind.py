@@ -41,6 +41,10 @@ class Simulated(Kind):
         if drawn_from is not None:
             yield ("simulation", "ctf", "drawn_from"), Path(drawn_from)
 
+    def delivered_size(self, dataset: Definition) -> tuple[int, int]:
+        images = sum(species["images"] for species in dataset["species"].values())
+        return images, dataset["simulation"]["delivered_box_px"]
+
     def memory_bytes(self, dataset: Definition) -> float:
         """Mostly that of the padded transform that slices are cut from, four of it while it is made.
 

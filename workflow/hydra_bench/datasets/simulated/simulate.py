@@ -157,14 +157,14 @@ def _write_stack(mixture: Mixture, particles: Particles, scale: float, seed: int
 
 def _truth_of(species: dict[str, Species], particles: Particles, folder: Path) -> truth.Truth:
     all_species = tuple(species.values())
-    moving = any(one.n_states > 1 for one in all_species)
-    conformations = np.full((len(particles.classes), max(one.coordinates.shape[1] for one in all_species)), np.nan)
-    for k, one in enumerate(all_species):
-        own = particles.classes == k
-        conformations[own, : one.coordinates.shape[1]] = one.coordinates[particles.states[own]]
+    moving = any(own.n_states > 1 for own in all_species)
+    conformations = np.full((len(particles.classes), max(own.coordinates.shape[1] for own in all_species)), np.nan)
+    for k, own in enumerate(all_species):
+        members = particles.classes == k
+        conformations[members, : own.coordinates.shape[1]] = own.coordinates[particles.states[members]]
     state_paths = tuple(
-        tuple(truth.state_volume_path(folder, k, s) for s in range(one.n_states)) if one.n_states > 1 else ()
-        for k, one in enumerate(all_species)
+        tuple(truth.state_volume_path(folder, k, s) for s in range(own.n_states)) if own.n_states > 1 else ()
+        for k, own in enumerate(all_species)
     )
     return truth.Truth(
         rotations=particles.rotations,
