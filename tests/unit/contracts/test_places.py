@@ -1,8 +1,11 @@
 """Where everything lies under results/: the same for rules and Python."""
 
+import re
 from pathlib import Path
 
 from hydra_bench.contracts.places import Results
+
+WORKFLOW = Path(__file__).parents[3] / "workflow"
 
 
 def test_a_pattern_of_a_rule_gives_the_path_of_a_file() -> None:
@@ -17,3 +20,18 @@ def test_a_pattern_of_a_rule_gives_the_path_of_a_file() -> None:
 def test_results_are_found_by_a_metrics_file() -> None:
     for folder in (Path("results"), Path("/elsewhere/kept")):
         assert Results.of_metrics(Results(folder).run("one", "hydra", 3).metrics).folder == folder
+
+
+def test_no_other_file_spells_a_folder_of_results() -> None:
+    spelled = re.compile(
+        r"""results/[a-z]|["'/](datasets|galleries|reconstructions|unfinished|checkpoints|logs)["'/]\s*[/)]"""
+    )
+    code = [path for pattern in ("*.py", "*.smk", "Snakefile") for path in WORKFLOW.rglob(pattern)]
+    found = [
+        f"{path.relative_to(WORKFLOW)}:{number}: {line.strip()}"
+        for path in code
+        if path.name != "places.py"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if spelled.search(line) and not line.strip().startswith(("#", '"""'))
+    ]
+    assert found == []

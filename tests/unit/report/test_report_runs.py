@@ -9,7 +9,7 @@ import pytest
 from report_results import finished, identity, make_results, write_run
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.report.results import by_dataset, first_seeds, read_all, read_run, results_folder, settings
+from hydra_bench.report.results import by_dataset, first_seeds, read_all, read_run, settings
 
 
 def test_bounds_come_after_competitors_and_figures_take_the_first_seed(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_bounds_come_after_competitors_and_figures_take_the_first_seed(tmp_path:
 
 def test_settings_state_snr_and_mask(tmp_path: Path) -> None:
     runs = read_all(make_results(tmp_path))
-    facts = dict(settings(results_folder(runs[0]), runs))
+    facts = dict(settings(runs[0].places.results.folder, runs))
     assert facts["SNR"] == "0.1 at the full box of 32 px"
     assert facts["FSC mask"] == "none"
     assert facts["Species (particles)"] == "spliceosome (40), large subunit (40), small subunit (40)"

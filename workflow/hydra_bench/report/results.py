@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hydra_bench.contracts.metrics_file import ClusteringScores, FscScores, Latents, MetricsFile, read_metrics_file
 from hydra_bench.contracts.places import TRUTH_NAME, Results, RunPlaces
 from hydra_bench.contracts.reconstruction import OK
-from hydra_bench.contracts.truth import Truth, read_truth
+from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, class_volume_path, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 
@@ -231,32 +231,22 @@ def first_seeds(runs: list[EvaluatedRun]) -> list[EvaluatedRun]:
     return [group[0] for group in good if group]
 
 
-def results_folder(run: EvaluatedRun) -> Path:
-    """The results folder that a metrics file lies in."""
-    return run.path.parents[3]
-
-
-def dataset_folder(results: Path, dataset: str) -> Path:
-    """Where a dataset's stack and truth lie."""
-    return results / "datasets" / dataset
-
-
 def true_maps(results: Path, run: EvaluatedRun) -> list[Path | None]:
     """The true (or reference) map of each class, None where there is none."""
-    volumes = dataset_folder(results, run.dataset) / "truth" / "volumes"
-    paths = [volumes / f"class_{k + 1}.mrc" for k in range(len(run.class_names))]
+    folder = Results(results).dataset(run.dataset).truth
+    paths = [class_volume_path(folder, k) for k in range(len(run.class_names))]
     return [path if path.is_file() else None for path in paths]
 
 
 def truth_of(results: Path, dataset: str) -> Truth | None:
     """A dataset's truth; None where it is not there."""
-    folder = dataset_folder(results, dataset) / "truth"
+    folder = Results(results).dataset(dataset).truth
     return read_truth(folder) if (folder / TRUTH_NAME).is_file() else None
 
 
 def definition(results: Path, dataset: str) -> dict[str, Any] | None:
     """How a simulated dataset was defined, from its provenance; None where there is none."""
-    path = dataset_folder(results, dataset) / "truth" / "provenance.json"
+    path = Results(results).dataset(dataset).truth / PROVENANCE_NAME
     return read_json(path).get("definition") if path.is_file() else None
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.ndimage import gaussian_filter
 
+from hydra_bench.contracts.places import Results
 from hydra_bench.contracts.stack import Stack, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.files import atomic
@@ -22,7 +23,7 @@ from hydra_bench.physics.projection import project
 from hydra_bench.physics.rotations import random_rotations
 from hydra_bench.report.figures import style
 from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, without_frame
-from hydra_bench.report.results import EvaluatedRun, dataset_folder
+from hydra_bench.report.results import EvaluatedRun
 
 _EXAMPLES = 6
 _SMOOTHING_A = 10.0
@@ -35,7 +36,7 @@ _SIDE_INCHES, _TITLES_INCHES = 0.85, 0.25
 
 def particle_images(run: EvaluatedRun, results: Path) -> Picture | None:
     """A few images of each species, raw and smoothed. None where the stack is missing."""
-    path = dataset_folder(results, run.dataset) / "stack" / "particles.mrcs"
+    path = Results(results).dataset(run.dataset).images
     if not path.is_file():
         return None
     pixel, names = run.pixel_size_A, run.class_names[:MOST_SPECIES]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra_bench.config.method_definitions import TRUTH
+from hydra_bench.contracts.places import Results
 from hydra_bench.contracts.reconstruction import EMPTY_TEXT
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods import cards as method_cards
@@ -48,7 +49,7 @@ def facts(run: EvaluatedRun) -> list[tuple[str, str]]:
         ("Images seen", f"{run.metrics.images_seen or 0:,} (repeats counted)"),
         ("Cost", ", ".join(spent)),
         *place,
-        ("Command", f"snakemake results/metrics/{run.dataset}/{run.method}/{run.seed}.json"),
+        ("Command", f"snakemake {Results().run(run.dataset, run.method, run.seed).metrics}"),
     ]
 
 

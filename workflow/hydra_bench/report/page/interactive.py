@@ -13,7 +13,7 @@ from hydra_bench.report.figures.isosurface import broad_view
 from hydra_bench.report.figures.style import species_colour
 from hydra_bench.report.page.meshes import Detail, enclosed_volumes, encoded, surfaces
 from hydra_bench.report.page.thumbnails import sprite
-from hydra_bench.report.results import EvaluatedRun, dataset_folder, results_folder, true_maps, truth_of
+from hydra_bench.report.results import EvaluatedRun, true_maps, truth_of
 
 MOST_POINTS = 3000
 
@@ -21,10 +21,10 @@ MOST_POINTS = 3000
 def dataset_data(runs: list[EvaluatedRun]) -> dict[str, Any]:
     """What all methods of a dataset share: species, their maps, thumbnails. `runs` ended well; at least one."""
     first = runs[0]
-    results, names = results_folder(first), first.class_names
+    results, names = first.places.results.folder, first.class_names
     detail, volumes = _detail(runs), true_maps(results, first)
     chosen = shown_particles(first)
-    stack = dataset_folder(results, first.dataset) / "stack" / "particles.mrcs"
+    stack = first.places.results.dataset(first.dataset).images
     return {
         "judge": first.judge,
         "shares": list(detail.shares),
@@ -73,7 +73,7 @@ def _map(run: EvaluatedRun, label: int, detail: Detail) -> dict[str, Any]:
     path, species = run.shown_map(label), run.species_of(label)
     assert path is not None, "only labels with a map are drawn"
     volume, pixel = read_map(path)
-    truth = None if species is None else true_maps(results_folder(run), run)[species]
+    truth = None if species is None else true_maps(run.places.results.folder, run)[species]
     measured, measured_pixel = (volume, pixel) if truth is None else read_map(truth)
     return {
         "label": label,

@@ -25,7 +25,6 @@ from hydra_bench.report.results import (
     by_method,
     first_seeds,
     read_all,
-    results_folder,
     settings,
 )
 from hydra_bench.report.tables.cost import COLUMNS, cost_table
@@ -140,7 +139,7 @@ def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
                 anchor=f"dataset-{n + 1}",
                 name=name,
                 footer=footer(group),
-                settings=settings(results_folder(group[0]), group),
+                settings=settings(group[0].places.results.folder, group),
                 figures=[*_gallery(group[0]), *(figure for figure in shown if figure.method is None)],
                 methods=_methods(f"dataset-{n + 1}", group, own, good, shown),
                 data=embedding.packed_json(dataset_data(good)) if good else None,
@@ -164,7 +163,7 @@ def _jobs(runs: list[EvaluatedRun]) -> tuple[list[str], list[dict[str, Any]]]:
 
 def _gallery(run: EvaluatedRun) -> list[Figure]:
     """The dataset's projection gallery, where it was drawn."""
-    path = results_folder(run) / "galleries" / f"{run.dataset}.png"
+    path = run.places.results.dataset(run.dataset).gallery
     if not path.is_file():
         return []
     caption = "Projections of the true maps, particles as methods get them, and the same particles smoothed."

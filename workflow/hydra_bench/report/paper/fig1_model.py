@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 
+from hydra_bench.contracts.places import Results
 from hydra_bench.core.mrc import read_map
 from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_map
 from hydra_bench.report.figures.style import EXTRA_COLOUR, Picture, species_colour
 from hydra_bench.report.paper.marked_particles import marked_particles
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import EvaluatedRun, dataset_folder
+from hydra_bench.report.results import EvaluatedRun
 
 _SIZE = (9.6, 6.2)
 _MOST_CLASSES = 3
@@ -96,7 +97,7 @@ def _loop(ax: Axes, run: EvaluatedRun, results: Path) -> None:
 def _example(run: EvaluatedRun, results: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The first evaluated (or first) particle's image, and a projection of the map of its class."""
     particle = run.fsc.per_particle[0].particle if run.metrics.fsc else 0
-    stack = dataset_folder(results, run.dataset) / "stack" / "particles.mrcs"
+    stack = Results(results).dataset(run.dataset).images
     image = None
     if stack.is_file():
         with mrcfile.mmap(stack, mode="r", permissive=False) as mrc:

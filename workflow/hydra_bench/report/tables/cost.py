@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from hydra_bench.report.results import EvaluatedRun, by_dataset, results_folder
+from hydra_bench.report.results import EvaluatedRun, by_dataset
 
 COLUMNS = (
     *("step", "dataset", "method", "seed", "state", "wall_s", "cpu_s", "peak_rss_mb", "gpu_memory_mb"),
@@ -20,16 +20,16 @@ def cost_table(runs: list[EvaluatedRun]) -> pd.DataFrame:
 
     Of a reconstruction, all attempts count. A step that left no benchmark file has no row.
     """
-    logs, rows = results_folder(runs[0]) / "logs", []
+    rows: list[dict[str, Any]] = []
     for dataset, group in by_dataset(runs).items():
-        rows += _measured(logs / "simulate" / f"{dataset}.benchmark.tsv", step="simulate", dataset=dataset)
+        made = runs[0].places.results.dataset(dataset)
+        rows += _measured(made.benchmark("simulate"), step="simulate", dataset=dataset)
         for run in group:
             cost = {key: value for key, value in run.metrics.cost if key in COLUMNS}
             facts = {"state": run.state, "device": run.metrics.device, "images_seen": run.metrics.images_seen}
             rows.append(_identity("reconstruct", run) | facts | cost)
         for run in group:
-            path = logs / "evaluate" / dataset / run.method / f"{run.seed}.benchmark.tsv"
-            rows += _measured(path, **_identity("evaluate", run))
+            rows += _measured(run.places.benchmark("evaluate"), **_identity("evaluate", run))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype(dict.fromkeys(("seed", "attempts", "attempts_lost", "images_seen"), "Int64"))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hydra_bench.contracts.metrics_file import MEASURES, FscScores, Measure
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED, OK
-from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, results_folder, settings
+from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, settings
 
 FIRST, SECOND = 1, 2
 TABLE_MEASURES = tuple(measure for measure in MEASURES if "table" in measure.shown)
@@ -157,6 +157,6 @@ def spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
 
 def footer(runs: list[EvaluatedRun]) -> str:
     """One line under a dataset's rows: what its numbers depend on."""
-    facts = [f"{name}: {value}" for name, value in settings(results_folder(runs[0]), runs)]
+    facts = [f"{name}: {value}" for name, value in settings(runs[0].places.results.folder, runs)]
     seeds = sorted({run.seed for run in runs})
     return "; ".join([*facts, f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]) + "."
