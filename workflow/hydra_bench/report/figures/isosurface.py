@@ -7,6 +7,8 @@ half a second on one core.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
@@ -79,6 +81,47 @@ def _mass_points(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return weights, (voxels[:, ::-1] - len(volume) // 2).astype(np.float64)
 
 
+@dataclass(frozen=True)
+class _Surface:
+    """Where a density (1, D, D, D) crosses `level`, in a view's frame, within ±radius voxels of the origin."""
+
+    density: torch.Tensor
+    level: float
+    rotation: torch.Tensor
+    radius: float
+
+    def values(self, points: torch.Tensor) -> torch.Tensor:
+        """The density at points (..., 3) of the view's frame."""
+        return slice_volume(self.density, points @ self.rotation)[0]
+
+    def first_crossing(self, x: torch.Tensor, y: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        """Depth (M,) along the view's z at which rays, coming from `start`, first meet it; NaN if they don't.
+
+        Rays advance a few voxels at a time and leave once they have met it.
+        """
+        result, top = torch.full_like(x, torch.nan), start.clone()
+        active = torch.isfinite(start).nonzero()[:, 0]
+        steps = -torch.arange(_STRIDE + 1, dtype=torch.float32)
+        while len(active):
+            depths = top[active, None] + steps
+            values = self.values(torch.stack(torch.broadcast_tensors(x[active, None], y[active, None], depths), -1))
+            above = values >= self.level
+            rows, index, met = torch.arange(len(active)), above.int().argmax(1), above.any(1)
+            before, after = values[rows, (index - 1).clamp(min=0)], values[rows, index]
+            back = ((after - self.level) / (after - before).clamp(min=1e-12)).clamp(0, 1) * (index > 0)
+            result[active[met]] = (depths[rows, index] + back)[met]
+            top[active] -= _STRIDE
+            active = active[~met & (top[active] > -self.radius)]
+        return result
+
+    def normals(self, points: torch.Tensor) -> FloatArray:
+        """Unit normals (M, 3) at points (M, 3)."""
+        offsets = torch.eye(3)
+        falling = (self.values(points[:, None] - offsets) - self.values(points[:, None] + offsets)).numpy()
+        normals: FloatArray = falling / np.maximum(np.linalg.norm(falling, axis=1, keepdims=True), 1e-12)
+        return normals
+
+
 def render(
     volume: np.ndarray,
     level: float,
@@ -93,35 +136,33 @@ def render(
     shows ±radius_voxels around the map's origin.
     """
     density = torch.from_numpy(gaussian_filter(volume.astype(np.float32), 0.6))[None]
-    rotation = torch.from_numpy(np.ascontiguousarray(view)).float()
+    surface = _Surface(density, level, torch.from_numpy(np.ascontiguousarray(view)).float(), radius_voxels)
     fine = size_px * _SUPERSAMPLING
-    x, y, start = _rays(density, level, rotation, radius_voxels, fine)
-    depth = _first_crossing(density, level, x, y, start, rotation, radius_voxels)
+    x, y = _pixel_grid(radius_voxels, fine)
+    depth = surface.first_crossing(x, y, _ray_starts(surface, fine))
     hit = torch.isfinite(depth)
     points = torch.stack([x[hit], y[hit], depth[hit]], -1)
     shade, gloss = np.zeros(fine * fine), np.zeros(fine * fine)
-    shade[hit.numpy()], gloss[hit.numpy()] = _light(_normals(density, points, rotation))
+    shade[hit.numpy()], gloss[hit.numpy()] = _light(surface.normals(points))
     picture_depth, mask = depth.numpy().reshape(fine, fine), hit.numpy().reshape(fine, fine)
     shade = shade.reshape(fine, fine) * _openness(picture_depth, mask, radius_voxels)
     rgb = np.clip(shade[..., None] * np.asarray(colour) + gloss.reshape(fine, fine, 1), 0, 1)
     return _antialiased(rgb, mask)
 
 
-def _rays(
-    density: torch.Tensor, level: float, rotation: torch.Tensor, radius: float, fine: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Each pixel's ray: x, y and the depth to start at (fine²,), NaN where there is nothing to meet.
+def _ray_starts(surface: _Surface, fine: int) -> torch.Tensor:
+    """The depth (fine²,) at which each pixel's ray starts, NaN where there is nothing to meet.
 
     A coarse picture, its pixels still finer than a voxel, tells where the surface may begin: most of a
     full-size cast would step through empty space.
     """
     coarse = fine // _COARSENING
-    x, y = _pixel_grid(radius, coarse)
-    depth = _first_crossing(density, level, x, y, torch.full_like(x, radius), rotation, radius)
+    x, y = _pixel_grid(surface.radius, coarse)
+    depth = surface.first_crossing(x, y, torch.full_like(x, surface.radius))
     reach = torch.nan_to_num(depth, nan=-torch.inf).reshape(1, 1, coarse, coarse)
     nearest = torch.nn.functional.max_pool2d(reach, 3, stride=1, padding=1) + _MARGIN_VOXELS
     start = nearest.repeat_interleave(_COARSENING, 2).repeat_interleave(_COARSENING, 3).ravel()
-    return *_pixel_grid(radius, fine), torch.where(torch.isfinite(start), start, torch.nan)
+    return torch.where(torch.isfinite(start), start, torch.nan)
 
 
 def _pixel_grid(radius: float, pixels: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,46 +170,6 @@ def _pixel_grid(radius: float, pixels: int) -> tuple[torch.Tensor, torch.Tensor]
     across = ((torch.arange(pixels) + 0.5) / pixels * 2 - 1) * radius
     y, x = torch.meshgrid(across.flip(0), across, indexing="ij")
     return x.ravel(), y.ravel()
-
-
-def _first_crossing(
-    density: torch.Tensor,
-    level: float,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    start: torch.Tensor,
-    rotation: torch.Tensor,
-    radius: float,
-) -> torch.Tensor:
-    """Depth (M,) along the view's z at which rays, coming from `start`, first meet the level; NaN if they don't.
-
-    Rays advance a few voxels at a time and leave once they have met it.
-    """
-    result, top = torch.full_like(x, torch.nan), start.clone()
-    active = torch.isfinite(start).nonzero()[:, 0]
-    steps = -torch.arange(_STRIDE + 1, dtype=torch.float32)
-    while len(active):
-        depths = top[active, None] + steps
-        rays = torch.stack(torch.broadcast_tensors(x[active, None], y[active, None], depths), -1)
-        values = slice_volume(density, rays @ rotation)[0]
-        above = values >= level
-        rows, index, met = torch.arange(len(active)), above.int().argmax(1), above.any(1)
-        before, after = values[rows, (index - 1).clamp(min=0)], values[rows, index]
-        back = ((after - level) / (after - before).clamp(min=1e-12)).clamp(0, 1) * (index > 0)
-        result[active[met]] = (depths[rows, index] + back)[met]
-        top[active] -= _STRIDE
-        active = active[~met & (top[active] > -radius)]
-    return result
-
-
-def _normals(density: torch.Tensor, points: torch.Tensor, rotation: torch.Tensor) -> np.ndarray:
-    """Unit normals (M, 3) of the surface at points (M, 3), both in the view's frame."""
-    offsets = torch.eye(3)
-    ahead = slice_volume(density, (points[:, None] + offsets) @ rotation)[0]
-    behind = slice_volume(density, (points[:, None] - offsets) @ rotation)[0]
-    falling = (behind - ahead).numpy()
-    normals: FloatArray = falling / np.maximum(np.linalg.norm(falling, axis=1, keepdims=True), 1e-12)
-    return normals
 
 
 def _light(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

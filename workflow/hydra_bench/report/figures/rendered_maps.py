@@ -187,7 +187,7 @@ class RenderedMaps:
         self.window.crop(ax)
 
 
-def largest_with_map(run: EvaluatedRun, most: int) -> list[int]:
+def largest_with_map(run: EvaluatedRun, most: int | None = None) -> list[int]:
     """Labels (1-based) that have a map, those with most particles first."""
     sizes = run.clustering.label_sizes
     return sorted(run.labels_with_map(), key=lambda label: -sizes[label - 1])[:most]
@@ -195,11 +195,8 @@ def largest_with_map(run: EvaluatedRun, most: int) -> list[int]:
 
 def _largest_of_species(runs: list[EvaluatedRun], species: int) -> Path | None:
     """The map of a species with most particles, of the first run that has one."""
-    for run in runs:
-        for label in largest_with_map(run, len(run.labels_with_map())):
-            if run.species_of(label) == species:
-                return run.shown_map(label)
-    return None
+    ordered = ((run, label) for run in runs for label in largest_with_map(run) if run.species_of(label) == species)
+    return next((run.shown_map(label) for run, label in ordered), None)
 
 
 def scale_bar(ax: Axes, radius_A: float) -> None:
