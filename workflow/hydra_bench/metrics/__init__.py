@@ -1,5 +1,5 @@
-"""What a reconstruction is worth: classes, maps, poses and conformations against the truth.
+"""What a reconstruction is worth: its classes, maps, poses and conformations against the truth.
 
-clustering, alignment, fsc, pose and conformation know no files; evaluate reads the three contracts and
-writes one JSON a run.
+`evaluate` reads the three contracts and writes the fourth, one metrics file a run; the other modules compute from
+arrays and know no files. Nothing here knows how a method works, and no method may import from here.
 """
