@@ -74,7 +74,7 @@ def picture() -> str:
     for row, (room, layer) in enumerate(rows):
         y = heights[room]
         if row and rows[row - 1][1] != layer:
-            line = y - ROW_PX / 2 - 4
+            line = y - 24
             parts.append(f'<path d="M{LEFT_PX} {line} H{SPINE_PX}" stroke="#ccc" stroke-dasharray="3 3"/>')
         parts.append(f'<circle cx="{SPINE_PX}" cy="{y}" r="6" fill="{colours[room]}"/>')
         parts.append(f'<text x="{LEFT_PX}" y="{y - 3}" font-size="15" font-weight="bold">{room}/</text>')
