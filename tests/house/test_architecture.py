@@ -1,4 +1,4 @@
-"""What is said of the rooms is so: the list of light modules is what Snakefiles import, documents name what is there."""
+"""What is said of the rooms is so: light modules are those that Snakefiles import, documents name what is there."""
 
 import ast
 import re
