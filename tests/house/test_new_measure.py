@@ -20,14 +20,14 @@ EDITS = {
         "    n_labels: int\n",
     ),
     "workflow/hydra_bench/metrics/clustering.py": (
-        '            "accuracy": ',
-        '            "homogeneity": float(homogeneity_score(true_classes, labels)),\n            "accuracy": ',
+        '        "accuracy": ',
+        '        "homogeneity": float(homogeneity_score(true_classes, labels)),\n        "accuracy": ',
     ),
     "tests/unit/metrics/test_metrics_clustering.py": (
         "def test_permuted_labels_are_perfect",
         "def test_labels_of_one_species_are_homogeneous() -> None:\n"
         '    predicted = Labels(np.array([0, 1, 2, 2]), 3, "classes")\n'
-        '    assert score(np.array([0, 0, 1, 1]), 2, predicted).scores["homogeneity"] == pytest.approx(1)\n\n\n'
+        "    assert score(np.array([0, 0, 1, 1]), NAMES[:2], predicted).homogeneity == pytest.approx(1)\n\n\n"
         "def test_permuted_labels_are_perfect",
     ),
 }

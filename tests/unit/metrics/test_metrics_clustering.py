@@ -10,6 +10,8 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 
+NAMES = [f"species {k}" for k in range(100)]
+
 
 def assignments(classes: np.ndarray, n_classes: int, latents: np.ndarray | None = None) -> Assignments:
     n = len(classes)
@@ -19,13 +21,13 @@ def assignments(classes: np.ndarray, n_classes: int, latents: np.ndarray | None 
 
 def test_permuted_labels_are_perfect():
     true = np.repeat([0, 1, 2], 50)
-    found = score(true, 3, Labels((true + 1) % 3, 3, "classes"))
-    assert (found.scores["ari"], found.scores["accuracy"]) == (1, 1)
-    assert found.scores["ami"] == pytest.approx(1)
-    assert found.matched_class == (2, 0, 1)
-    assert not found.empty
-    assert not found.split
-    assert not found.merged
+    found = score(true, NAMES[:3], Labels((true + 1) % 3, 3, "classes"))
+    assert (found.ari, found.accuracy) == (1, 1)
+    assert found.ami == pytest.approx(1)
+    assert found.matched_class == [2, 0, 1]
+    assert not found.empty_labels
+    assert not found.split_species
+    assert not found.merged_labels
 
 
 def test_split_species_and_empty_label():
@@ -33,20 +35,20 @@ def test_split_species_and_empty_label():
     labels = true.copy()
     labels[100:140] = 2
     labels[0] = 3
-    found = score(true, 2, Labels(labels, 4, "classes"))
-    assert found.empty == (3,)
-    assert found.split == {1: (1, 2)}
-    assert found.matched_class == (0, 1, None, None)
-    assert found.majority_class == (0, 1, 1, 0)
-    assert found.scores["accuracy"] == pytest.approx(159 / 200)
-    assert found.confusion.tolist() == [[99, 0, 0, 1], [0, 60, 40, 0]]
+    found = score(true, NAMES[:2], Labels(labels, 4, "classes"))
+    assert found.empty_labels == [4]
+    assert found.split_species == {NAMES[1]: [2, 3]}
+    assert found.matched_class == [0, 1, None, None]
+    assert found.majority_class == [0, 1, 1, 0]
+    assert found.accuracy == pytest.approx(159 / 200)
+    assert found.confusion == [[99, 0, 0, 1], [0, 60, 40, 0]]
 
 
 def test_merged_species_and_unused_label():
-    found = score(np.repeat([0, 1], 10), 2, Labels(np.zeros(20, np.int64), 2, "classes"))
-    assert found.scores["ari"] == 0
-    assert found.merged == {0: (0, 1)}
-    assert found.empty == (1,)
+    found = score(np.repeat([0, 1], 10), NAMES[:2], Labels(np.zeros(20, np.int64), 2, "classes"))
+    assert found.ari == 0
+    assert found.merged_labels == {"1": NAMES[:2]}
+    assert found.empty_labels == [2]
     assert found.matched_class[1] is None
     assert found.majority_class[1] is None
 
@@ -58,7 +60,7 @@ def test_labels_come_from_classes_latents_or_nowhere():
     assert labels_of(assignments(true, 3), 3).source == "classes"
     clustered = labels_of(assignments(one, 1, latents), 3)
     assert clustered.source == "k-means on latents, k=3"
-    assert score(true, 3, clustered).scores["ari"] == 1
+    assert score(true, NAMES[:3], clustered).ari == 1
     assert labels_of(assignments(one, 1), 3).source == "one class"
     assert labels_of(assignments(one, 1, np.ones((60, 4))), 3).n_labels == 1
 
@@ -67,16 +69,16 @@ def test_joined_labels_count_as_one_and_the_others_keep_their_names():
     true = np.repeat([0, 1], 60)
     labels = np.concatenate([np.repeat([3, 1, 4], [10, 30, 20]), np.zeros(60, np.int64)])
     own = Labels(labels, 6, "classes")
-    assert score(true, 2, own).scores["ari"] < 0.8
+    assert score(true, NAMES[:2], own).ari < 0.8
     found = joined(own, {"RyR": [4, 2, 5], "junk": [3]})
-    assert [(g.name, g.members, g.largest) for g in found.groups] == [
-        ("RyR", (3, 1, 4), 1),
-        ("junk", (2,), 2),
-        ("class 1", (0,), 0),
-        ("class 6", (5,), 5),
+    assert [(g.name, g.labels, g.map_of) for g in found.groups] == [
+        ("RyR", [4, 2, 5], 2),
+        ("junk", [3], 3),
+        ("class 1", [1], 1),
+        ("class 6", [6], 6),
     ]
     assert found.labels.tolist() == [0] * 60 + [2] * 60
-    assert score(true, 2, found).scores["ari"] == 1
+    assert score(true, NAMES[:2], found).ari == 1
     assert joined(own, None) is own
 
 
@@ -140,4 +142,4 @@ def test_one_of_many_classes_is_not_empty_for_having_its_share():
     true = np.repeat(np.arange(100), 20)
     labels = true.copy()
     labels[20:36] = 0  # of the second class a fifth of its share is left
-    assert score(true, 100, Labels(labels, 100, "classes")).empty == (1,)
+    assert score(true, NAMES[:100], Labels(labels, 100, "classes")).empty_labels == [2]

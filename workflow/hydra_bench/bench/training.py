@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.bench.data import Dataset
 from hydra_bench.contracts.metrics_file import ARI, FSC_AUC, read_metrics_file
@@ -24,7 +25,6 @@ from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.output.reconstruction import write_reconstruction
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.methods.recording import Outcome, Request, record_run
-from hydra_bench.metrics.clustering import Labels, score
 from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 
 
@@ -127,9 +127,7 @@ class Watch:
 
 def true_ari(tables: ParticleTables, truth: Truth) -> float:
     """The ARI of every particle's most probable class."""
-    return round(
-        score(truth.classes, truth.n_classes, Labels(tables.hard_classes(), tables.classes, "")).scores["ari"], 6
-    )
+    return round(float(adjusted_rand_score(truth.classes, tables.hard_classes())), 6)
 
 
 def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: int, device: torch.device) -> Trained:

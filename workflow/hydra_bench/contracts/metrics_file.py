@@ -131,6 +131,11 @@ class ClusteringScores(Part):
     groups: list[Group] | None
     """What each label is joined from, one entry a label; null where `merge_classes` joins nothing."""
 
+    def species_of(self, label: int) -> int | None:
+        """The class whose true map the map of a label (from 1) is aligned to; None if the label has no particle."""
+        matched = self.matched_class[label - 1]
+        return self.majority_class[label - 1] if matched is None else matched
+
 
 class ParticleFsc(Part):
     """The method's own map for one evaluated particle against the particle's true map."""

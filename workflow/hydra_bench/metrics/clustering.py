@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
+from hydra_bench.contracts.metrics_file import ClusteringScores, Group
 from hydra_bench.contracts.reconstruction import Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.k_means import k_means
-
-
-@dataclass(frozen=True)
-class Group:
-    """Labels (0-based) that count as one: its name, which they are, and the largest, whose map stands for all."""
-
-    name: str
-    members: tuple[int, ...]
-    largest: int
 
 
 @dataclass(frozen=True)
@@ -34,33 +27,20 @@ class Labels:
     n_labels: int
     source: str
     centres: np.ndarray | None = None
-    groups: tuple[Group, ...] | None = None
+    groups: list[Group] | None = None
 
     def group(self, label: int) -> Group:
         """What a label is joined from: itself, if nothing is joined."""
-        return Group("", (label,), label) if self.groups is None else self.groups[label]
+        own = label + 1
+        return Group(name="", labels=[own], map_of=own) if self.groups is None else self.groups[label]
+
+    @property
+    def joined_as(self) -> dict[int, int]:
+        """The label that each of the method's own labels counts as."""
+        return {own - 1: label for label in range(self.n_labels) for own in self.group(label).labels}
 
 
-@dataclass(frozen=True)
-class Clustering:
-    """Scores and matching; classes and labels 0-based.
-
-    scores: agreement with the true classes, by the key that the metrics file has for it;
-    confusion (true classes, labels); matched_class and majority_class: per label a true class or None;
-    split: class -> the non-empty labels (two or more) in which it is the most frequent class;
-    merged: label -> the classes (two or more) of which it holds the largest part.
-    """
-
-    scores: dict[str, float]
-    confusion: np.ndarray
-    empty: tuple[int, ...]
-    matched_class: tuple[int | None, ...]
-    majority_class: tuple[int | None, ...]
-    split: dict[int, tuple[int, ...]]
-    merged: dict[int, tuple[int, ...]]
-
-
-def labels_of(assignments: Assignments, n_true_classes: int, seed: int = 0) -> Labels:
+def labels_of(assignments: Assignments, n_true_classes: int) -> Labels:
     """A method's classes; of a method with one class, k-means of its latents, k = number of species."""
     n_classes = assignments.posteriors.shape[1]
     if n_classes > 1:
@@ -68,7 +48,7 @@ def labels_of(assignments: Assignments, n_true_classes: int, seed: int = 0) -> L
     k = min(n_true_classes, len(np.unique(assignments.latents, axis=0))) if assignments.latents.shape[1] else 1
     if k == 1:
         return Labels(np.zeros(len(assignments), dtype=np.int64), 1, "one class")
-    means = k_means(assignments.latents, k, seed)
+    means = k_means(assignments.latents, k, seed=0)
     return Labels(means.labels, k, f"k-means on latents, k={k}", means.centres)
 
 
@@ -94,8 +74,8 @@ def joined(own: Labels, wanted: dict[str, list[int]] | None) -> Labels:
     for label, (name, numbers) in enumerate({**wanted, **rest}.items()):
         members = np.array(numbers) - 1
         number[members] = label
-        groups.append(Group(name, tuple(members.tolist()), int(members[sizes[members].argmax()])))
-    return Labels(number[own.labels], len(groups), own.source, groups=tuple(groups))
+        groups.append(Group(name=name, labels=numbers, map_of=numbers[sizes[members].argmax()]))
+    return Labels(number[own.labels], len(groups), own.source, groups=groups)
 
 
 def confusion_matrix(true_classes: np.ndarray, labels: np.ndarray, n_classes: int, n_labels: int) -> np.ndarray:
@@ -103,29 +83,37 @@ def confusion_matrix(true_classes: np.ndarray, labels: np.ndarray, n_classes: in
     return np.bincount(true_classes * n_labels + labels, minlength=n_classes * n_labels).reshape(n_classes, n_labels)
 
 
-def score(true_classes: np.ndarray, n_classes: int, predicted: Labels) -> Clustering:
-    """Compare predicted labels with true classes (N,)."""
-    labels, n_labels = predicted.labels, predicted.n_labels
+def score(
+    true_classes: np.ndarray, class_names: Sequence[str], predicted: Labels, known: bool = True
+) -> ClusteringScores:
+    """Compare predicted labels with true classes (N,); agreement is only stated where these are known."""
+    labels, n_labels, n_classes = predicted.labels, predicted.n_labels, len(class_names)
     confusion = confusion_matrix(true_classes, labels, n_classes, n_labels)
     rows, columns = linear_sum_assignment(confusion, maximize=True)
     # A match without a single particle in common is what the assignment left over.
     matched = {int(j): int(i) for i, j in zip(rows, columns, strict=True) if confusion[i, j]}
     sizes = confusion.sum(0)
-    empty = tuple(int(j) for j in np.nonzero(sizes < least_share(n_labels) * len(labels))[0])
-    majority = tuple(int(confusion[:, j].argmax()) if sizes[j] else None for j in range(n_labels))
+    empty = [int(j) for j in np.nonzero(sizes < least_share(n_labels) * len(labels))[0]]
+    majority = [int(confusion[:, j].argmax()) if sizes[j] else None for j in range(n_labels)]
     homes = {i: int(confusion[i].argmax()) for i in range(n_classes) if confusion[i].any()}
-    split = {i: tuple(j for j in range(n_labels) if j not in empty and majority[j] == i) for i in range(n_classes)}
-    merged = {j: tuple(i for i, home in homes.items() if home == j) for j in range(n_labels)}
-    return Clustering(
-        scores={
-            "ari": float(adjusted_rand_score(true_classes, labels)),
-            "ami": float(adjusted_mutual_info_score(true_classes, labels)),
-            "accuracy": float(confusion[rows, columns].sum() / len(labels)),
-        },
-        confusion=confusion,
-        empty=empty,
-        matched_class=tuple(matched.get(j) for j in range(n_labels)),
+    split = {i: [j + 1 for j in range(n_labels) if j not in empty and majority[j] == i] for i in range(n_classes)}
+    merged = {j: [class_names[i] for i, home in homes.items() if home == j] for j in range(n_labels)}
+    agreement = {
+        "ari": float(adjusted_rand_score(true_classes, labels)),
+        "ami": float(adjusted_mutual_info_score(true_classes, labels)),
+        "accuracy": float(confusion[rows, columns].sum() / len(labels)),
+    }
+    return ClusteringScores(
+        labels_from=predicted.source,
+        n_labels=n_labels,
+        n_nonempty=n_labels - len(empty),
+        label_sizes=sizes.tolist(),
+        empty_labels=[j + 1 for j in empty],
+        matched_class=[matched.get(j) for j in range(n_labels)],
         majority_class=majority,
-        split={i: labels for i, labels in split.items() if len(labels) > 1},
-        merged={j: classes for j, classes in merged.items() if len(classes) > 1},
+        split_species={class_names[i]: labels for i, labels in split.items() if len(labels) > 1},
+        merged_labels={str(j + 1): names for j, names in merged.items() if len(names) > 1},
+        confusion=confusion.tolist(),
+        groups=predicted.groups,
+        **(agreement if known else dict.fromkeys(agreement)),
     )

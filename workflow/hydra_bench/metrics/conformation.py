@@ -13,28 +13,14 @@ coordinate that runs along a curve that turns back on itself is in neither, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 from sklearn.isotonic import IsotonicRegression
 
+from hydra_bench.contracts.metrics_file import Recovery
+
 FOLDS = 5
 _FEWEST = 2 * FOLDS
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """One true coordinate: Spearman's rank correlation, and R² of a monotone fit, on particles not fitted to.
-
-    spearman, r2: along the best direction; first_axis_spearman, first_axis_r2: along the first principal axis,
-    its rank correlation without a sign. Without a relation all are about 0, and may lie a little below it.
-    """
-
-    spearman: float
-    r2: float
-    first_axis_spearman: float
-    first_axis_r2: float
 
 
 def principal_axes(latents: np.ndarray, count: int | None = None) -> np.ndarray:
@@ -63,7 +49,8 @@ def in_two_columns(latents: np.ndarray, spaces: np.ndarray) -> np.ndarray:
 def recovery(latents: np.ndarray, coordinate: np.ndarray) -> Recovery | None:
     """How a true coordinate (N,) of one class's particles shows in their latents (N, d).
 
-    None where either side does not vary, or particles are too few to fit to some and score the others.
+    None where either side does not vary, or particles are too few to fit to some and score the others. Without a
+    relation all scores are about 0, and may lie a little below it.
     """
     if latents.shape[1] == 0 or len(coordinate) < _FEWEST or np.ptp(coordinate) == 0:
         return None
@@ -74,10 +61,10 @@ def recovery(latents: np.ndarray, coordinate: np.ndarray) -> Recovery | None:
     # Drawn, not cut in order: particles may come sorted. The seed makes the same run give the same numbers.
     folds = np.random.default_rng(0).permutation(np.arange(len(coordinate)) % FOLDS)
     axes = axes / axes.std(0)
-    best = _cross_validated(axes, coordinate, folds)
-    first = _cross_validated(axes[:, :1], coordinate, folds)
+    spearman, r2 = _cross_validated(axes, coordinate, folds)
+    _, first_axis_r2 = _cross_validated(axes[:, :1], coordinate, folds)
     unsigned = abs(float(spearmanr(axes[:, 0], coordinate).statistic))
-    return Recovery(*best, unsigned, first[1])
+    return Recovery(spearman=spearman, r2=r2, first_axis_spearman=unsigned, first_axis_r2=first_axis_r2)
 
 
 def _cross_validated(axes: np.ndarray, coordinate: np.ndarray, folds: np.ndarray) -> tuple[float, float]:

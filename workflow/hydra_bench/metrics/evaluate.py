@@ -7,7 +7,6 @@ labels, each of which has its own frame, and `own_labels` are these.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.contracts.metrics_file import (
-    ClusteringScores,
     FscScores,
-    Group,
     LabelAlignment,
     MetricsFile,
     ParticleFsc,
@@ -32,7 +29,7 @@ from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import write_map
-from hydra_bench.metrics.clustering import Clustering, Labels, joined, labels_of, score
+from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
 from hydra_bench.metrics.own_labels import conformation, latents, pose
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
@@ -41,13 +38,12 @@ from hydra_bench.physics.rotations import euler_from_matrices
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """mask_radius_A: both maps are multiplied by a soft sphere before the FSC, None for none; kmeans_seed.
+    """mask_radius_A: both maps are multiplied by a soft sphere before the FSC, None for none.
 
     merge_classes: labels (from 1) that count as one, by name.
     """
 
     mask_radius_A: float | None = None
-    kmeans_seed: int = 0
     merge_classes: dict[str, list[int]] | None = None
 
     @classmethod
@@ -79,17 +75,7 @@ class RunFiles:
     label: str
 
 
-def _quiet(_: str) -> None:
-    pass
-
-
-def evaluate(
-    files: RunFiles,
-    output_json: Path,
-    aligned_folder: Path,
-    settings: EvaluationSettings,
-    progress: Callable[[str], None] = _quiet,
-) -> MetricsFile:
+def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings: EvaluationSettings) -> MetricsFile:
     """Evaluate one run, write `output_json` and aligned_folder/label_<j>.mrc, and return what the file says.
 
     A failed run gives the same keys with null for all that was to be measured.
@@ -123,46 +109,39 @@ def evaluate(
         class_names=list(truth.class_names),
         judged_by=judged_by(files.truth),
         cost=RunCost(**asdict(run.cost)),
-        **(_measured(stack, truth, files, aligned_folder, settings, progress) if run.state == OK else {}),
+        **(_measured(stack, truth, files, aligned_folder, settings) if run.state == OK else {}),
     )
     write_metrics(output_json, metrics)
     return metrics
 
 
 def _measured(
-    stack: Stack,
-    truth: Truth,
-    files: RunFiles,
-    aligned_folder: Path,
-    settings: EvaluationSettings,
-    progress: Callable[[str], None],
+    stack: Stack, truth: Truth, files: RunFiles, aligned_folder: Path, settings: EvaluationSettings
 ) -> dict[str, Any]:  # keys of MetricsFile, whose types it holds them to
     """What only a run that ended well has."""
     assignments = read_assignments(files.reconstruction, len(stack))
     evaluated = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))
     # Its own labels, each with a frame and a latent space; and those that are scored, of which some may be joined.
-    own = labels_of(assignments, truth.n_classes, settings.kmeans_seed)
+    own = labels_of(assignments, truth.n_classes)
     predicted = joined(own, settings.merge_classes)
-    clustering = score(truth.classes, truth.n_classes, predicted)
+    # Without a reference all particles are of one class, of which nothing is known.
+    known = judged_by(files.truth) != "nothing"
+    clustering = score(truth.classes, truth.class_names, predicted, known)
     mask = None
     if settings.mask_radius_A is not None:
         mask = spherical_mask(stack.box_px, 2 * settings.mask_radius_A / stack.pixel_size_A)
     run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated)
-    maps = AlignedMaps(run, mask, progress)
-    for j in range(predicted.n_labels):
-        target = _target_class(clustering, j)
-        if target is not None and truth.has_map(target):
-            volume = maps.aligned_label_map(predicted.group(j).largest, target)
-            write_map(aligned_folder / f"label_{j + 1}.mrc", volume, stack.pixel_size_A)
-    progress(f"FSC of {len(evaluated)} particles")
+    maps = AlignedMaps(run, mask)
+    for label in range(1, predicted.n_labels + 1):
+        target = clustering.species_of(label)
+        if label not in clustering.empty_labels and target is not None and truth.has_map(target):
+            volume = maps.aligned_label_map(predicted.group(label - 1).map_of - 1, target)
+            write_map(aligned_folder / f"label_{label}.mrc", volume, stack.pixel_size_A)
     fsc = _fsc(maps, run, predicted, settings.mask_name) if len(evaluated) else None
-    matches = {
-        own: clustering.matched_class[j] for j in range(predicted.n_labels) for own in predicted.group(j).members
-    }
-    # Without a reference all particles are of one class, of which nothing is known.
-    known = judged_by(files.truth) != "nothing"
+    found = {own: clustering.matched_class[label] for own, label in predicted.joined_as.items()}
+    matches = {own: true_class for own, true_class in found.items() if true_class is not None}
     return {
-        "clustering": _clustering(clustering, predicted, truth.class_names, known),
+        "clustering": clustering,
         "fsc": fsc,
         "pose": pose(maps, run, matches),
         "alignments": _alignments(maps, run),
@@ -181,52 +160,18 @@ def _history_ari(folder: Path, truth: Truth, predicted: Labels) -> list[float] |
     if labels is None:
         return None
     if predicted.groups is not None:
-        joined_as = {own: j for j in range(predicted.n_labels) for own in predicted.group(j).members}
+        joined_as = predicted.joined_as
         labels = np.vectorize(lambda own: joined_as.get(own, predicted.n_labels + own), otypes=[np.int64])(labels)
     return [float(adjusted_rand_score(truth.classes, row)) for row in labels]
-
-
-def _target_class(clustering: Clustering, label: int) -> int | None:
-    """The class that a label's map is shown against: the matched one, else its most frequent; None if empty."""
-    if label in clustering.empty:
-        return None
-    matched = clustering.matched_class[label]
-    return clustering.majority_class[label] if matched is None else matched
-
-
-def _clustering(clustering: Clustering, predicted: Labels, names: tuple[str, ...], known: bool) -> ClusteringScores:
-    """The scores; agreement with true classes only where these are known."""
-    scores = clustering.scores if known else dict.fromkeys(clustering.scores)
-    return ClusteringScores(
-        labels_from=predicted.source,
-        n_labels=predicted.n_labels,
-        n_nonempty=predicted.n_labels - len(clustering.empty),
-        label_sizes=clustering.confusion.sum(0).tolist(),
-        empty_labels=[j + 1 for j in clustering.empty],
-        matched_class=list(clustering.matched_class),
-        majority_class=list(clustering.majority_class),
-        split_species={names[i]: [j + 1 for j in labels] for i, labels in clustering.split.items()},
-        merged_labels={str(j + 1): [names[i] for i in classes] for j, classes in clustering.merged.items()},
-        confusion=clustering.confusion.tolist(),
-        groups=None
-        if predicted.groups is None
-        else [
-            Group(name=group.name, labels=[j + 1 for j in group.members], map_of=group.largest + 1)
-            for group in predicted.groups
-        ],
-        **scores,
-    )
 
 
 def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -> FscScores:
     """FSC of every evaluated particle, of which there is at least one."""
     agreements = [maps.particle_agreement(int(i)) for i in run.evaluated]
     auc, cryobench = (np.array([getattr(a, n) for a in agreements]) for n in ("auc", "cryobench_auc"))
-    curves, classes, pixel = (
-        np.stack([a.curve for a in agreements]),
-        run.truth.classes[run.evaluated],
-        run.stack.pixel_size_A,
-    )
+    curves = np.stack([a.curve for a in agreements])
+    classes, labels = run.truth.classes[run.evaluated], predicted.labels[run.evaluated]
+    pixel = run.stack.pixel_size_A
     per_class = []
     for k, name in enumerate(run.truth.class_names):
         own = classes == k
@@ -252,9 +197,7 @@ def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -
         cryobench_auc_sd=cryobench.std(),
         per_particle=[
             ParticleFsc(particle=int(i), true_class=int(k), label=int(j) + 1, auc=a, cryobench_auc=c)
-            for i, k, j, a, c in zip(
-                run.evaluated, classes, predicted.labels[run.evaluated], auc, cryobench, strict=True
-            )
+            for i, k, j, a, c in zip(run.evaluated, classes, labels, auc, cryobench, strict=True)
         ],
         per_class=per_class,
     )

@@ -6,31 +6,20 @@ to, is matched to. Labels in the results are 1-based.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import (
-    Conformations,
-    LabelConformation,
-    LabelPose,
-    Latents,
-    PoseErrors,
-    Recovery,
-)
+from hydra_bench.contracts.metrics_file import Conformations, LabelConformation, LabelPose, Latents, PoseErrors
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 
 
-def _matched_particles(run: JudgedRun, label: int, true_class: int | None) -> np.ndarray:
+def _matched_particles(run: JudgedRun, label: int, true_class: int) -> np.ndarray:
     """Numbers of the particles of a label that are of the class it is matched to."""
-    if true_class is None:
-        return np.zeros(0, dtype=np.int64)
     return np.flatnonzero((run.own.labels == label) & (run.truth.classes == true_class))
 
 
-def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int | None]) -> PoseErrors | None:
+def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int]) -> PoseErrors | None:
     """Errors over particles of the class that their label is matched to; None if there is none, or no true pose."""
     truth, assignments = run.truth, run.assignments
     if truth.rotations is None or truth.shifts_A is None:
@@ -38,15 +27,11 @@ def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int | None]) -> P
     angles, shifts, per_class = [], [], []
     for j, k in sorted(matches.items()):
         chosen = _matched_particles(run, j, k)
-        if k is None or (j, k) not in maps.alignments or not len(chosen):
+        if (j, k) not in maps.alignments or not len(chosen):
             continue
-        ours = aligned_poses(
-            assignments.rotations[chosen],
-            assignments.shifts_A[chosen],
-            maps.alignments[j, k],
-            run.stack.pixel_size_A,
-        )
-        errors = pose_errors(*ours, truth.rotations[chosen], truth.shifts_A[chosen])
+        own = assignments.rotations[chosen], assignments.shifts_A[chosen]
+        aligned = aligned_poses(*own, maps.alignments[j, k], run.stack.pixel_size_A)
+        errors = pose_errors(*aligned, truth.rotations[chosen], truth.shifts_A[chosen])
         angles.append(errors.angle_deg)
         shifts.append(errors.shift_A)
         per_class.append(
@@ -67,7 +52,7 @@ def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int | None]) -> P
     )
 
 
-def conformation(run: JudgedRun, matches: dict[int, int | None]) -> Conformations | None:
+def conformation(run: JudgedRun, matches: dict[int, int]) -> Conformations | None:
     """Per matched class that has true coordinates, and per coordinate; None where no class has any."""
     truth = run.truth
     has = ~np.isnan(truth.conformations)
@@ -78,7 +63,7 @@ def conformation(run: JudgedRun, matches: dict[int, int | None]) -> Conformation
         chosen = _matched_particles(run, j, k)
         # A class that does not move has NaN throughout, and nothing to say here.
         coordinates = np.flatnonzero(has[chosen].any(0))
-        if k is None or not len(coordinates):
+        if not len(coordinates):
             continue
         found = [recovery(run.assignments.latents[chosen], truth.conformations[chosen, c]) for c in coordinates]
         per_class.append(
@@ -86,7 +71,7 @@ def conformation(run: JudgedRun, matches: dict[int, int | None]) -> Conformation
                 class_name=truth.class_names[k],
                 label=j + 1,
                 n_particles=len(chosen),
-                coordinates=[None if recovered is None else Recovery(**asdict(recovered)) for recovered in found],
+                coordinates=found,
             )
         )
     return Conformations(per_class=per_class)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +37,8 @@ class JudgedRun:
 class AlignedMaps:
     """Maps of one reconstruction, aligned to the truth per (own label, class), both 0-based."""
 
-    def __init__(self, run: JudgedRun, mask: np.ndarray | None, progress: Callable[[str], None]) -> None:
-        self._run, self._mask, self._progress = run, mask, progress
+    def __init__(self, run: JudgedRun, mask: np.ndarray | None) -> None:
+        self._run, self._mask = run, mask
         self.alignments: dict[tuple[int, int], Alignment] = {}
         self._agreements: dict[tuple[int, int, Path, bytes], Agreement] = {}
 
@@ -53,19 +52,17 @@ class AlignedMaps:
 
     def label_map(self, label: int) -> np.ndarray:
         """The method's map for a label; for a k-means label that of the evaluated particle nearest its centre."""
-        if self._run.own.centres is None:
-            return self._read(class_volume_path(self._run.folder, label))
-        if not len(self._run.evaluated):
-            raise InputError(f"{self._run.folder}: no evaluated particle, hence no map for a k-means label")
-        distance = np.linalg.norm(
-            self._run.assignments.latents[self._run.evaluated] - self._run.own.centres[label], axis=1
-        )
-        return self._read(sample_path(self._run.folder, int(self._run.evaluated[distance.argmin()])))
+        run = self._run
+        if run.own.centres is None:
+            return self._read(class_volume_path(run.folder, label))
+        if not len(run.evaluated):
+            raise InputError(f"{run.folder}: no evaluated particle, hence no map for a k-means label")
+        distance = np.linalg.norm(run.assignments.latents[run.evaluated] - run.own.centres[label], axis=1)
+        return self._read(sample_path(run.folder, int(run.evaluated[distance.argmin()])))
 
     def alignment(self, label: int, true_class: int) -> Alignment:
         pair = (label, true_class)
         if pair not in self.alignments:
-            self._progress(f"aligning label {label + 1} to {self._run.truth.class_names[true_class]}")
             self.alignments[pair] = align_map(self.label_map(label), self._run.truth.class_volume(true_class))
         return self.alignments[pair]
 
