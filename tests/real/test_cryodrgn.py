@@ -19,7 +19,8 @@ from simulated import dataset
 from test_backprojection import STRUCTURES, shell_correlation
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run, sample_path
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import read_assignments, read_run, sample_path
 from hydra_bench.contracts.stack import Stack, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.files import read_json

@@ -17,7 +17,8 @@ from sklearn.metrics import adjusted_rand_score
 from test_backprojection import STRUCTURES, shell_correlation
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run, sample_path
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import read_assignments, read_run, sample_path
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map

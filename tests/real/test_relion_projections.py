@@ -15,7 +15,7 @@ import pytest
 from test_backprojection import STRUCTURES, shell_correlation
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.reconstruction import class_volume_path
+from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import write_star
 from hydra_bench.datasets.simulated.density import density_map

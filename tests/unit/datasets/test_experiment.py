@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 from experimental_stack import EACH, JUNK, Project, write_project
 
-from hydra_bench.contracts.places import EVALUATION_NAME
-from hydra_bench.contracts.reconstruction import (
-    Assignments,
-    Cost,
-    Run,
-    class_volume_path,
-    sample_path,
-    write_assignments,
-    write_run,
-)
+from hydra_bench.contracts.places import EVALUATION_NAME, class_volume_path
+from hydra_bench.contracts.reconstruction import Assignments, Cost, Run, sample_path, write_assignments, write_run
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError, RunFailedError

@@ -10,16 +10,8 @@ import pytest
 import torch
 from definitions import dataset, moving_dataset
 
-from hydra_bench.contracts.places import EVALUATION_NAME
-from hydra_bench.contracts.reconstruction import (
-    Assignments,
-    Cost,
-    Run,
-    class_volume_path,
-    sample_path,
-    write_assignments,
-    write_run,
-)
+from hydra_bench.contracts.places import EVALUATION_NAME, class_volume_path
+from hydra_bench.contracts.reconstruction import Assignments, Cost, Run, sample_path, write_assignments, write_run
 from hydra_bench.contracts.stack import read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth, write_truth_star
 from hydra_bench.core.errors import InputError

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from definitions import dataset
 
-from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, sample_path
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import read_assignments, sample_path
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError

@@ -14,7 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from hydra_bench.cli.main import main
 from hydra_bench.config import configuration, named_files
-from hydra_bench.contracts.reconstruction import class_volume_path, read_assignments, read_run, sample_path
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import read_assignments, read_run, sample_path
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.methods import cards as method_cards

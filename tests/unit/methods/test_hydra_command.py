@@ -11,13 +11,8 @@ import torch
 from hydra_cases import TINY, Case, hydra, set_arguments
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.reconstruction import (
-    class_volume_path,
-    read_assignments,
-    read_history_labels,
-    read_run,
-    sample_path,
-)
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import read_assignments, read_history_labels, read_run, sample_path
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
 from hydra_bench.methods.hydra.model.rendering import render_map

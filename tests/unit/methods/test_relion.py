@@ -15,7 +15,8 @@ import pytest
 from hydra_cases import Case
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.reconstruction import Run, class_volume_path, read_assignments, read_run, sample_path
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import Run, read_assignments, read_run, sample_path
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.methods import cards as method_cards

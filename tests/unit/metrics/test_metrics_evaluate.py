@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hydra_bench.contracts.places import IMAGES_NAME
+from hydra_bench.contracts.places import IMAGES_NAME, class_volume_path
 from hydra_bench.contracts.reconstruction import (
     Assignments,
     Cost,
     Run,
-    class_volume_path,
     read_assignments,
     read_history_labels,
     sample_path,

@@ -14,6 +14,11 @@ PARTICLES_NAME, IMAGES_NAME, EVALUATION_NAME = "particles.star", "particles.mrcs
 TRUTH_NAME, RUN_NAME = "truth.star", "run.json"
 
 
+def class_volume_path(folder: Path, k: int) -> Path:
+    """The map of class k (0-based; in the file's name 1-based, as RELION's) in the folder of a truth or a reconstruction."""
+    return folder / "volumes" / f"class_{k + 1}.mrc"
+
+
 class Results:
     """A folder of results.
 

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME
+from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, class_volume_path
 from hydra_bench.contracts.poses import pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
+from hydra_bench.core.mrc import write_map
 from hydra_bench.core.star import columns_named, read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
 
@@ -95,15 +96,21 @@ class Assignments:
     def __len__(self) -> int:
         return len(self.classes)
 
-
-def class_volume_path(folder: Path, k: int) -> Path:
-    """Path of the map of class k (0-based; the file's number is 1-based, as RELION's)."""
-    return folder / "volumes" / f"class_{k + 1}.mrc"
+    @classmethod
+    def of_classes(cls, classes: IntArray, n_classes: int, rotations: FloatArray, shifts_A: FloatArray) -> Assignments:
+        """What a method says that is certain of every class, and has no latents."""
+        return cls(classes, np.eye(n_classes)[classes], rotations, shifts_A, np.zeros((len(classes), 0)))
 
 
 def sample_path(folder: Path, particle: int) -> Path:
     """Path of the method's own volume for a particle (0-based number)."""
     return folder / "samples" / f"{particle:06d}.mrc"
+
+
+def write_class_map(folder: Path, k: int, volume: FloatArray, pixel_size_A: float, members: IntArray) -> None:
+    """Write the map (D, D, D) of class k, and the same as the own map of the class's evaluated particles (M,)."""
+    for path in (class_volume_path(folder, k), *(sample_path(folder, int(particle)) for particle in members)):
+        write_map(path, volume, pixel_size_A)
 
 
 def write_run(folder: Path, run: Run) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hydra_bench.contracts.places import TRUTH_NAME
+from hydra_bench.contracts.places import TRUTH_NAME, class_volume_path
 from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
@@ -85,14 +85,9 @@ class Truth:
         return path
 
 
-def class_volume_path(folder: Path, k: int) -> Path:
-    """The map of class k, from 0, in a truth folder."""
-    return folder / "volumes" / f"class_{k + 1}.mrc"
-
-
 def state_volume_path(folder: Path, k: int, state: int) -> Path:
     """The map of one of several states of class k, both from 0, in a truth folder."""
-    return folder / "volumes" / f"class_{k + 1}" / f"state_{state + 1}.mrc"
+    return class_volume_path(folder, k).with_suffix("") / f"state_{state + 1}.mrc"
 
 
 def write_truth_star(folder: Path, truth: Truth) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import Assignments, sample_path
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import InputError

@@ -20,13 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.contracts.reconstruction import (
-    HISTORY_NAME,
-    Assignments,
-    class_volume_path,
-    sample_path,
-    write_assignments,
-)
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import HISTORY_NAME, Assignments, sample_path, write_assignments
 from hydra_bench.core.mrc import write_map
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.task import Task

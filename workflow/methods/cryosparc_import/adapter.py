@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from hydra_bench.contracts.poses import most_probable_class
-from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json
-from hydra_bench.core.mrc import write_map
 from hydra_bench.datasets.simulated.volume_source import load_volume
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
@@ -56,10 +55,8 @@ def import_job(task: Task, folder: Path, files: JobFiles, job_type: JobType | No
         volumes.append(np.zeros_like(volumes[0]))
     write_assignments(folder, assignments)
     for k, volume in enumerate(volumes):
-        write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
-    for particle in task.evaluation:
-        volume = volumes[assignments.classes[particle]]
-        write_map(sample_path(folder, int(particle)), volume, task.stack.pixel_size_A)
+        evaluated = task.evaluation[assignments.classes[task.evaluation] == k]
+        write_class_map(folder, k, volume, task.stack.pixel_size_A, evaluated)
     missing = int((rows < 0).sum())
     if missing:
         task.departures.append(

@@ -19,7 +19,7 @@ import pandas as pd
 from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.places import IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.contracts.poses import poses_from_table
-from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
 from hydra_bench.contracts.stack import Stack, optics_table, particle_table
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.mrc import read_map, write_map
@@ -199,9 +199,7 @@ def read_particles(path: Path, n_particles: int, n_classes: int) -> Assignments:
     if classes.min() < 0 or classes.max() >= n_classes:
         raise RunFailedError(f"unusable output: {path}: rlnClassNumber must lie in 1..{n_classes}")
     order = np.argsort(rows)
-    classes = classes[order]
-    latents = np.zeros((n_particles, 0))
-    return Assignments(classes, np.eye(n_classes)[classes], rotations[order], shifts_A[order], latents)
+    return Assignments.of_classes(classes[order], n_classes, rotations[order], shifts_A[order])
 
 
 def write_reconstruction(task: Task, root: Path, folder: Path) -> None:
@@ -211,6 +209,5 @@ def write_reconstruction(task: Task, root: Path, folder: Path) -> None:
     write_assignments(folder, assignments)
     for k in range(n_classes):
         volume = read_class_map(root.with_name(f"{root.name}_class{k + 1:03d}.mrc"), task.stack)
-        write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
-        for particle in task.evaluation[assignments.classes[task.evaluation] == k]:
-            write_map(sample_path(folder, int(particle)), volume, task.stack.pixel_size_A)
+        evaluated = task.evaluation[assignments.classes[task.evaluation] == k]
+        write_class_map(folder, k, volume, task.stack.pixel_size_A, evaluated)

@@ -23,6 +23,7 @@ import torch
 
 from hydra_bench import __version__
 from hydra_bench.contracts import truth
+from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_json
@@ -173,7 +174,7 @@ def import_archive(definition: Definition, stack_folder: Path, truth_folder: Pat
     classes = number[archive.labels[chosen]]
     evaluation = evaluated(classes, [True] * len(wanted), definition)
     write_prepared(particles, Processing(box, sign, "background"), pixel, evaluation, stack_folder)
-    paths = tuple(truth.class_volume_path(truth_folder, k) for k in range(len(wanted)))
+    paths = tuple(class_volume_path(truth_folder, k) for k in range(len(wanted)))
     for path, k in zip(paths, wanted, strict=True):
         write_map(path, archive.volume(k).on_grid(box, pixel).numpy(), pixel)
     content = truth.Truth(

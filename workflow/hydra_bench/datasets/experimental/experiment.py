@@ -15,6 +15,7 @@ import pandas as pd
 
 from hydra_bench import __version__
 from hydra_bench.contracts import truth
+from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_json
@@ -156,7 +157,7 @@ def import_experiment(definition: Definition, stack_folder: Path, truth_folder: 
     paths: list[Path | None] = [None] * len(reference.maps)
     for k, source in enumerate(reference.maps):
         if source is not None:
-            path = paths[k] = truth.class_volume_path(truth_folder, k)
+            path = paths[k] = class_volume_path(truth_folder, k)
             write_map(path, source.on_grid(box, pixel).numpy(), pixel)
     rotations, shifts_A = reference.poses or (None, None)
     content = truth.Truth(

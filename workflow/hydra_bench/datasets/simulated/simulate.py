@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from hydra_bench import __version__
 from hydra_bench.contracts import stack, truth
-from hydra_bench.contracts.places import IMAGES_NAME
+from hydra_bench.contracts.places import IMAGES_NAME, class_volume_path
 from hydra_bench.core.files import atomic, sha256, write_json
 from hydra_bench.core.mrc import ImageStackWriter, write_map
 from hydra_bench.datasets.simulated.density import density_map
@@ -131,7 +131,7 @@ def _write_true_map(full: torch.Tensor, mixture: Mixture, k: int, state: int, fo
     """Write a map to the truth at the delivered box: as the state's, and as the class's if it stands for that."""
     imaging, species = mixture.imaging, list(mixture.species.values())[k]
     delivered = fourier_crop(full, imaging.delivered_box_px, 3).numpy()
-    paths = [truth.class_volume_path(folder, k)] if state == species.central_state else []
+    paths = [class_volume_path(folder, k)] if state == species.central_state else []
     if species.n_states > 1:
         paths.append(truth.state_volume_path(folder, k, state))
     for path in paths:
@@ -172,7 +172,7 @@ def _truth_of(species: dict[str, Species], particles: Particles, folder: Path) -
         classes=particles.classes,
         conformations=conformations,
         class_names=tuple(species),
-        volume_paths=tuple(truth.class_volume_path(folder, k) for k in range(len(all_species))),
+        volume_paths=tuple(class_volume_path(folder, k) for k in range(len(all_species))),
         states=particles.states if moving else None,
         state_paths=state_paths if moving else (),
     )

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import InputError, RunFailedError
-from hydra_bench.core.mrc import write_map
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.methods.recording import Outcome
 from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius, shift_factors
@@ -112,19 +111,8 @@ def run_backprojection(
     if truth.rotations is None or truth.shifts_A is None:
         raise RunFailedError("the reference of these particles has no poses, so there is nothing to back-project at")
     classes = truth.classes if labels == "true" else np.random.default_rng(seed).permutation(truth.classes)
-    write_assignments(
-        folder,
-        Assignments(
-            classes=classes,
-            posteriors=np.eye(truth.n_classes)[classes],
-            rotations=truth.rotations,
-            shifts_A=truth.shifts_A,
-            latents=np.zeros((len(truth), 0)),
-        ),
-    )
+    write_assignments(folder, Assignments.of_classes(classes, truth.n_classes, truth.rotations, truth.shifts_A))
     for k in range(truth.n_classes):
         volume = back_project(stack, np.flatnonzero(classes == k), truth.rotations, truth.shifts_A)
-        write_map(class_volume_path(folder, k), volume, stack.pixel_size_A)
-        for particle in evaluation[classes[evaluation] == k]:
-            write_map(sample_path(folder, int(particle)), volume, stack.pixel_size_A)
+        write_class_map(folder, k, volume, stack.pixel_size_A, evaluation[classes[evaluation] == k])
     return Outcome(images_seen=len(stack))

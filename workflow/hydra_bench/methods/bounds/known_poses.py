@@ -16,9 +16,8 @@ import numpy as np
 
 from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.poses import most_probable_class
-from hydra_bench.contracts.reconstruction import Assignments, class_volume_path, sample_path, write_assignments
+from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.core.mrc import write_map
 from hydra_bench.core.types import ComplexArray, FloatArray, IntArray
 from hydra_bench.methods.bounds.backprojection import back_project
 from hydra_bench.methods.bounds.slices import Slices, read_slices
@@ -68,9 +67,7 @@ def run(task: Task, folder: Path) -> Outcome:
         volume: FloatArray = np.zeros((task.stack.box_px,) * 3)
         if len(members) > 1:  # the two halves, of which the noise is told
             volume = back_project(task.stack, members, given.rotations, given.shifts_A)
-        write_map(class_volume_path(folder, k), volume, task.stack.pixel_size_A)
-        for particle in np.intersect1d(members, task.evaluation):
-            write_map(sample_path(folder, int(particle)), volume, task.stack.pixel_size_A)
+        write_class_map(folder, k, volume, task.stack.pixel_size_A, np.intersect1d(members, task.evaluation))
     return Outcome(seen)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hydra_bench.contracts import reconstruction
+from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.reconstruction import Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
@@ -62,7 +63,7 @@ def write_reconstruction(run: Run, pixel_size_A: float, evaluation: IntArray, fo
     reconstruction.write_assignments(folder, found)
     for k, field in enumerate(run.model.fields):
         volume = render_map(field, box, tables.mean_latent(k))
-        write_map(reconstruction.class_volume_path(folder, k), volume.cpu().numpy(), pixel_size_A)
+        write_map(class_volume_path(folder, k), volume.cpu().numpy(), pixel_size_A)
     for k, field in enumerate(run.model.fields):
         listed = evaluation[found.classes[evaluation] == k]
         latents = torch.from_numpy(found.latents[listed, : tables.latent_dims[k]]).float().to(run.device)
