@@ -15,7 +15,7 @@ TRUTH_NAME, RUN_NAME = "truth.star", "run.json"
 
 
 def class_volume_path(folder: Path, k: int) -> Path:
-    """The map of class k (0-based; in the file's name 1-based, as RELION's) in the folder of a truth or a reconstruction."""
+    """The map of class k, from 0, in the folder of a truth or a reconstruction; file names count from 1, as RELION."""
     return folder / "volumes" / f"class_{k + 1}.mrc"
 
 
