@@ -11,13 +11,12 @@ from definitions import dataset
 from hydra_cases import CPU
 
 from hydra_bench.bench import cases as bench_cases
-from hydra_bench.bench import machine
-from hydra_bench.bench.data import Bench, dataset_folder, first_particles, repeated_star
+from hydra_bench.bench import results as bench_results
+from hydra_bench.bench.data import Bench, dataset_folder, repeated_star
 from hydra_bench.bench.definitions import CASES_PATH, load_cases, shrunk
-from hydra_bench.bench.machine import busy_warning, describe_machine
 from hydra_bench.bench.processes import phase_medians
-from hydra_bench.bench.results import Results
-from hydra_bench.bench.summary import Bar, Measurement, markdown_table, median, pairwise_ratios, summarise
+from hydra_bench.bench.results import Results, busy_warning, describe_machine
+from hydra_bench.bench.summary import Bar, Measurement, markdown_table, median, ratio, summarise
 from hydra_bench.bench.training import Clock, EpochRecord, epoch_costs, wall_to_ari_s
 from hydra_bench.cli.main import main
 from hydra_bench.core.errors import InputError
@@ -36,10 +35,9 @@ def test_a_median_counts_what_was_not_reached_as_late() -> None:
 
 
 def test_ratios_are_of_pairs() -> None:
-    ratios = pairwise_ratios([2.0, 30.0, None], [1.0, 10.0, 1.0])
-    assert ratios == [2.0, 3.0, None]
+    assert [ratio(2.0, 1.0), ratio(30.0, 10.0), ratio(None, 1.0), ratio(1.0, None)] == [2.0, 3.0, None, None]
     # Of a machine that became ten times slower between pairs the ratio of medians would tell nothing.
-    assert median(pairwise_ratios([2.0, 20.0, 2.0], [1.0, 10.0, 1.0])) == 2.0
+    assert median([ratio(2.0, 1.0), ratio(20.0, 10.0), ratio(2.0, 1.0)]) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -62,9 +60,9 @@ def test_bars(definition: dict, values: list, met: bool) -> None:
 def test_summaries_and_their_table() -> None:
     measured = [Measurement("time", "s", value) for value in (3.0, None, 1.0)] + [Measurement("ARI", "", 0.5)]
     time, ari, memory = summarise(measured, {"time": Bar(2.0), "memory": Bar(8.0)})
-    assert (time.figure, time.met, ari.met, memory.met) == ("time", False, None, False)
-    assert time.plain()["median"] == 3.0
-    table = markdown_table({"one": [s.plain() for s in (time, ari, memory)]}).splitlines()
+    assert (time["figure"], time["met"], ari["met"], memory["met"]) == ("time", False, None, False)
+    assert time["median"] == 3.0
+    table = markdown_table({"one": [time, ari, memory]}).splitlines()
     assert table[2] == "| one | time | s | ≤ 2 | 3 | 1 | not reached | 3 | **no** |"
     assert table[3] == "| one | ARI |  |  | 0.5 | 0.5 | 0.5 | 1 |  |"
     assert table[4] == "| one | memory |  | ≤ 8 | – | – | – | 0 | **no** |"
@@ -172,7 +170,7 @@ def test_parts_and_repetitions_of_a_stack(measured: tuple[Path, Path]) -> None:
     case = load_cases(measured[0], ["search"], None, quick=True)[0]
     bench = Bench(measured[1] / "work", STRUCTURES, CPU, 1, 1)
     data = bench.dataset(case.dataset)
-    part = first_particles(data.stack, 5)
+    part = data.stack.take(np.arange(5))
     assert (len(part), len(data.stack)) == (5, 32)
     np.testing.assert_array_equal(part.read_images(np.arange(5)), data.stack.read_images(np.arange(5)))
     repeated = read_particles(repeated_star(data, 70))
@@ -218,7 +216,7 @@ def test_one_line_and_exit_code_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(machine, "busy_warning", lambda *_: None)
+    monkeypatch.setattr(bench_results, "busy_warning", lambda *_: None)
     assert main(["bench", "--work", "work", "--out", "out", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("hydra-bench: error: ")

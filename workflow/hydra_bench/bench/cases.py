@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.bench.data import Bench, Dataset, first_particles, repeated_star
+from hydra_bench.bench.data import Bench, Dataset, repeated_star
 from hydra_bench.bench.definitions import Case, with_delivered_box
-from hydra_bench.bench.machine import circumstances
 from hydra_bench.bench.processes import finished, walls_of_epochs
-from hydra_bench.bench.results import Results
-from hydra_bench.bench.summary import Measurement, pairwise_ratios
+from hydra_bench.bench.results import Results, circumstances
+from hydra_bench.bench.summary import Measurement, ratio
 from hydra_bench.bench.training import (
     Clock,
     Trained,
@@ -25,6 +24,7 @@ from hydra_bench.bench.training import (
     score_of_oracle,
     score_of_training,
     timed_training,
+    wall_to_ari_s,
 )
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
@@ -55,7 +55,7 @@ def measured(
     """The figures of one training; `run` holds its seed, and `prefix` begins the names of the figures."""
     trained = timed_training(dataset.stack, dataset.truth, settings, run["seed"], bench.device)
     where = {**run, "epochs": [epoch.plain() for epoch in trained.epochs]}
-    yield Measurement(f"{prefix}time to ARI {case.ari:g}", "s", trained.wall_to_ari_s(case.ari), where)
+    yield Measurement(f"{prefix}time to ARI {case.ari:g}", "s", wall_to_ari_s(trained.epochs, case.ari), where)
     yield Measurement(f"{prefix}wall", "s", trained.used.wall_s, run)
     yield Measurement(f"{prefix}CPU", "s", trained.used.cpu_s, run)
     yield Measurement(f"{prefix}final ARI", "", trained.final_ari, run)
@@ -90,8 +90,8 @@ def ablation(bench: Bench, case: Case) -> Iterator[Measurement]:
                     wall[variant] = measurement.value
                 yield measurement
             if variant != DEFAULTS:
-                ratio = pairwise_ratios([wall[variant]], [wall[DEFAULTS]])[0]
-                yield Measurement(f"{prefix}wall / wall of the defaults", "", ratio, run)
+                of_defaults = ratio(wall[variant], wall[DEFAULTS])
+                yield Measurement(f"{prefix}wall / wall of the defaults", "", of_defaults, run)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ def scaling(bench: Bench, case: Case) -> Iterator[Measurement]:
     for repeat in range(bench.repeats):
         for point in todo:
             definition = with_delivered_box(case.dataset, point.delivered_box_px)
-            stack = first_particles(bench.dataset(definition).stack, point.images)
+            whole = bench.dataset(definition).stack
+            # The first ones are a random sample: simulated stacks are in random order.
+            stack = whole.take(np.arange(min(point.images, len(whole))))
             settings = case.settings(classes=point.classes, latent_dim=point.latent_dim)
             trained = timed_training(stack, None, settings, repeat, bench.device)
             run = {"repeat": repeat, "images": len(stack), "box_px": stack.box_px, "classes": point.classes}
@@ -210,8 +212,8 @@ def two_processes(bench: Bench, case: Case) -> Iterator[Measurement]:
             run = {"repeat": repeat, "phase": phase, "first": names[order[0]]}
             for n, name in names.items():
                 yield Measurement(f"{phase}, {name}: wall of an epoch", "s", took[n][phase], run)
-            ratio = pairwise_ratios([took[2][phase]], [took[1][phase]])[0]
-            yield Measurement(f"{phase}, two processes / one: wall of an epoch", "", ratio, run)
+            of_two = ratio(took[2][phase], took[1][phase])
+            yield Measurement(f"{phase}, two processes / one: wall of an epoch", "", of_two, run)
 
 
 KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {

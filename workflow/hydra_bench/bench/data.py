@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from hydra_bench.contracts.places import EVALUATION_NAME, PARTICLES_NAME
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.simulate import simulate
 
@@ -48,39 +47,6 @@ def dataset_folder(work: Path, definition: dict[str, Any]) -> Path:
     return work / f"{definition['name']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def prepare(work: Path, structures: Path, definition: dict[str, Any]) -> Dataset:
-    """Read a dataset, after simulating it if it is not there yet. Raises InputError."""
-    folder = dataset_folder(work, definition)
-    if not folder.is_dir():
-        checked = {"datasets": ["it"], "dataset_definitions": {"it": definition}, "structures_folder": str(structures)}
-        try:
-            named_files.check_contents(checked)
-        except InputError as error:
-            raise InputError(f"{definition['name']}: {error}") from None
-        partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            simulate(definition, structures, partial / "stack", partial / "truth")
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    particles = read_stack(folder / "stack" / PARTICLES_NAME)
-    evaluation = read_evaluation_list(folder / "stack" / EVALUATION_NAME, len(particles))
-    return Dataset(folder, particles, read_truth(folder / "truth"), evaluation)
-
-
-def first_particles(whole: Stack, n: int) -> Stack:
-    """The first n particles of a stack, which are a random sample: simulated stacks are in random order."""
-    n = min(n, len(whole))
-    images = whole.images
-    return replace(
-        whole,
-        images=ImageFiles(images.files, images.file_index[:n], images.frame_index[:n], images.box_px),
-        defocus=None if whole.defocus is None else whole.defocus.take(np.arange(n)),
-        contrast=None if whole.contrast is None else whole.contrast[:n],
-    )
-
-
 def repeated_star(dataset: Dataset, n: int) -> Path:
     """A STAR file of n particles beside the dataset's own, which go round and round the same frames."""
     path = dataset.star_path.with_name(f"repeated_{n}.star")
@@ -103,5 +69,25 @@ class Bench:
     repeats: int
 
     def dataset(self, definition: dict[str, Any]) -> Dataset:
-        """A case's data, simulated on first use."""
-        return prepare(self.work, self.structures, definition)
+        """A case's data, simulated on first use. Raises InputError."""
+        folder = dataset_folder(self.work, definition)
+        if not folder.is_dir():
+            checked = {
+                "datasets": ["it"],
+                "dataset_definitions": {"it": definition},
+                "structures_folder": str(self.structures),
+            }
+            try:
+                named_files.check_contents(checked)
+            except InputError as error:
+                raise InputError(f"{definition['name']}: {error}") from None
+            partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                simulate(definition, self.structures, partial / "stack", partial / "truth")
+                partial.rename(folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        particles = read_stack(folder / "stack" / PARTICLES_NAME)
+        evaluation = read_evaluation_list(folder / "stack" / EVALUATION_NAME, len(particles))
+        return Dataset(folder, particles, read_truth(folder / "truth"), evaluation)

@@ -1,19 +1,39 @@
-"""bench.json and bench.md: written anew after every measurement, so that a run that is killed keeps what it has."""
+"""bench.json and bench.md, and on what they were measured: written anew after every measurement, so that a run that is killed keeps what it has."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from hydra_bench import __version__
 from hydra_bench.bench.definitions import Case
-from hydra_bench.bench.machine import Circumstances, Machine
 from hydra_bench.bench.summary import Measurement, markdown_table, summarise
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json, write_text
 
 JSON_NAME, TABLE_NAME = "bench.json", "bench.md"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What must be the same for two measurements to stand in one table."""
+
+    cpu: str
+    cores: int
+    memory_GB: float
+    device: str
+    threads: int
+    python: str
+    torch: str
+    hydra_bench: str
 
 
 @dataclass
@@ -46,17 +66,16 @@ class Results:
     def record(
         self,
         case: Case,
-        begun: Circumstances,
+        begun: dict[str, Any],
         warning: str | None,
         measurements: Sequence[Measurement],
         state: str,
         reason: str = "",
     ) -> None:
         """Put down what a case has so far, in place of what an earlier run had. state: running, ok or failed."""
-        content = {**case.plain(), **asdict(begun), "load_average": list(begun.load_average), "warning": warning}
-        content |= {"state": state, "reason": reason}
+        content = {**case.plain(), **begun, "warning": warning, "state": state, "reason": reason}
         content["measurements"] = [_rounded(asdict(measurement)) for measurement in measurements]
-        content["summary"] = [_rounded(summary.plain()) for summary in summarise(measurements, case.bars)]
+        content["summary"] = _rounded(summarise(measurements, case.bars))
         self.cases = dict(sorted({**self.cases, case.name: content}.items()))
         write_json(self.folder / JSON_NAME, {**self.identity(), "cases": self.cases})
         write_text(self.folder / TABLE_NAME, self.page())
@@ -80,12 +99,9 @@ class Results:
 
 def _case_line(name: str, case: dict[str, Any]) -> str:
     load = case["load_average"][0]
-    parts = [f"{case['date']}, commit {case['commit'] or 'unknown'}, load {load:g} before"]
-    parts += [case["warning"]] if case["warning"] else []
-    parts += (
-        [f"{case['state']}: {case['reason']}" if case["reason"] else case["state"]] if case["state"] != "ok" else []
-    )
-    return f"- **{name}**: {case['about']} ({'; '.join(parts)})"
+    state = "" if case["state"] == "ok" else case["state"] + (f": {case['reason']}" if case["reason"] else "")
+    said = [f"{case['date']}, commit {case['commit'] or 'unknown'}, load {load:g} before", case["warning"], state]
+    return f"- **{name}**: {case['about']} ({'; '.join(part for part in said if part)})"
 
 
 def _rounded(value: Any) -> Any:
@@ -95,3 +111,46 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     return round(value, 6) if isinstance(value, float) else value
+
+
+def describe_machine(device: torch.device, threads: int) -> Machine:
+    name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    versions = (platform.python_version(), torch.__version__, __version__)
+    return Machine(_cpu_model(), cores, round(memory, 1), name, threads, *versions)
+
+
+def circumstances() -> dict[str, Any]:
+    """When and from which sources: commit is None outside a git checkout, and ends in "-dirty" with changes.
+
+    load_average : over one, five and fifteen minutes, when the measurement began.
+    """
+    load = [round(average, 2) for average in os.getloadavg()]
+    return {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": _commit(), "load_average": load}
+
+
+def busy_warning(load: float, cores: int, threads: int) -> str | None:
+    """A line if the threads to be measured will have to share cores with other work."""
+    if load <= max(0, cores - threads) + 0.5:  # with nothing to do a machine still has a load of some tenths
+        return None
+    return f"the machine is busy: load {load:.1f} on {cores} cores before measuring with {threads} threads"
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """No tag is taken in its place, and none of its digits is left out."""
+    describe = ["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    try:
+        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -50,72 +50,41 @@ class Bar:
         return f"{'≥' if self.at_least else '≤'} {self.limit:g}{', every run' if self.every else ''}"
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A figure over its runs. `met` is None where there is no bar."""
-
-    figure: str
-    unit: str
-    bar: Bar | None
-    values: tuple[Value, ...]
-
-    @property
-    def met(self) -> bool | None:
-        return None if self.bar is None else self.bar.met(self.values)
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        bar = None if self.bar is None else str(self.bar)
-        return {
-            "figure": self.figure,
-            "unit": self.unit,
-            "bar": bar,
-            "median": median(self.values),
-            "min": smallest(self.values),
-            "max": largest(self.values),
-            "runs": len(self.values),
-            "met": self.met,
-        }
-
-
 def median(values: Sequence[Value]) -> Value:
     """The median; None if there are no values, or if half of the runs or more did not get there."""
-    return _finite(statistics.median(_late(values))) if values else None
-
-
-def smallest(values: Sequence[Value]) -> Value:
-    return _finite(min(_late(values))) if values else None
-
-
-def largest(values: Sequence[Value]) -> Value:
-    """None if any run did not get there."""
-    return _finite(max(_late(values))) if values else None
+    return _finite(statistics.median(_late(values)))
 
 
 def _late(values: Sequence[Value]) -> list[float]:
-    return [math.inf if value is None else value for value in values]
+    """The values, as numbers that can be ordered; where nothing was measured nothing was reached."""
+    return [math.inf if value is None else value for value in values] or [math.inf]
 
 
 def _finite(value: float) -> Value:
     return None if math.isinf(value) else value
 
 
-def pairwise_ratios(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
-    """first / second, pair by pair; None where one of the two is None.
+def ratio(first: Value, second: Value) -> Value:
+    """Of two runs, one measured right after the other, so that a machine that slows down does so for both.
 
-    Pairs are measured one after the other, so that a machine that slows down does so for both.
+    None where one of the two did not get there.
     """
-    return [None if a is None or b is None else a / b for a, b in zip(first, second, strict=True)]
+    return None if first is None or second is None else first / second
 
 
-def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list[Summary]:
-    """One row a figure, in the order of their first measurement; a bar that nothing was measured for has one too."""
-    found = []
+def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list[dict[str, Any]]:
+    """One row a figure, for JSON, in the order of their first measurement; `met` is None where there is no bar.
+
+    A bar that nothing was measured for has a row too.
+    """
+    rows = []
     for figure in dict.fromkeys([*(measurement.figure for measurement in measurements), *bars]):
         own = [measurement for measurement in measurements if measurement.figure == figure]
-        unit = own[0].unit if own else ""
-        found.append(Summary(figure, unit, bars.get(figure), tuple(measurement.value for measurement in own)))
-    return found
+        values, bar = [measurement.value for measurement in own], bars.get(figure)
+        row = {"figure": figure, "unit": own[0].unit if own else "", "bar": None if bar is None else str(bar)}
+        row |= {"median": median(values), "min": _finite(min(_late(values))), "max": _finite(max(_late(values)))}
+        rows.append({**row, "runs": len(values), "met": None if bar is None else bar.met(values)})
+    return rows
 
 
 _COLUMNS = ("case", "figure", "unit", "bar", "median", "min", "max", "runs", "met")

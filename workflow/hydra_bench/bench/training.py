@@ -80,12 +80,9 @@ class Trained:
     def final_ari(self) -> float | None:
         return self.epochs[-1].ari if self.epochs else None
 
-    def wall_to_ari_s(self, wanted: float) -> float | None:
-        """Seconds to the end of the first epoch with this ARI; None if none had it."""
-        return wall_to_ari_s(self.epochs, wanted)
-
 
 def wall_to_ari_s(epochs: list[EpochRecord], wanted: float) -> float | None:
+    """Seconds to the end of the first epoch with this ARI; None if none had it."""
     return next((e.used.wall_s for e in epochs if e.ari is not None and e.ari >= wanted), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -34,8 +35,7 @@ def run(args: Namespace) -> int:
     from hydra_bench.bench.cases import run_case
     from hydra_bench.bench.data import Bench
     from hydra_bench.bench.definitions import CASES_PATH, load_cases
-    from hydra_bench.bench.machine import busy_warning, circumstances, describe_machine
-    from hydra_bench.bench.results import Results
+    from hydra_bench.bench.results import Results, busy_warning, describe_machine
     from hydra_bench.methods.hydra.fit.parallel import choose_device
     from hydra_bench.methods.hydra.run import prepare_device
 
@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
     device = choose_device(args.device)
     machine = describe_machine(device, args.threads)
     results = Results.open(args.out, machine, args.quick)
-    warning = busy_warning(circumstances().load_average[0], machine.cores, args.threads)
+    warning = busy_warning(os.getloadavg()[0], machine.cores, args.threads)
     if warning:
         print(f"hydra-bench: warning: {warning}", file=sys.stderr)
     set_threads(args.threads, device.type)
