@@ -72,13 +72,9 @@ class Bench:
         """A case's data, simulated on first use. Raises InputError."""
         folder = dataset_folder(self.work, definition)
         if not folder.is_dir():
-            checked = {
-                "datasets": ["it"],
-                "dataset_definitions": {"it": definition},
-                "structures_folder": str(self.structures),
-            }
+            checked = {"datasets": ["it"], "dataset_definitions": {"it": definition}}
             try:
-                named_files.check_contents(checked)
+                named_files.check_contents(checked | {"structures_folder": str(self.structures)})
             except InputError as error:
                 raise InputError(f"{definition['name']}: {error}") from None
             partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")

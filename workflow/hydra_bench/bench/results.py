@@ -1,4 +1,7 @@
-"""bench.json and bench.md, and on what they were measured: written anew after every measurement, so that a run that is killed keeps what it has."""
+"""bench.json and bench.md, which say what was measured and on what machine.
+
+They are written anew after every measurement, so that a run that is killed keeps what it has.
+"""
 
 from __future__ import annotations
 

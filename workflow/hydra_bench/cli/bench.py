@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from hydra_bench.cli.hydra import numbers
-from hydra_bench.cli.options import add_threads
+from hydra_bench.cli.options import Add, add_threads
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
 
-HELP = "measure how fast hydra is"
 
-
-def add_options(parser: ArgumentParser) -> None:
+def add_commands(add: Add) -> None:
+    parser = add("bench", "measure how fast hydra is", run)
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")
     parser.add_argument("--cases", default="", metavar="A,B", help="cases to run (default all of the file's)")

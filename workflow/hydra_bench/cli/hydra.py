@@ -1,4 +1,7 @@
-"""`hydra-bench hydra`: Hydra on anybody's particles, or as a method of the benchmark by a definition."""
+"""`hydra-bench hydra`: Hydra on anybody's particles, or as a method of the benchmark by a definition.
+
+`hydra-bench hydra-volume` renders maps of what it made.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from hydra_bench.cli.options import Add
 from hydra_bench.contracts.places import RUN_NAME
 from hydra_bench.core.definition import read_definition
 from hydra_bench.core.errors import InputError, RunFailedError
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.recording import Outcome, Request
 
-HELP = "reconstruct particles by a mixture of neural fields"
 STOPPED = 143
 """The exit status of a run that SIGTERM ended: 128 + 15, as shells count."""
 
@@ -42,7 +45,12 @@ class ListSettings(Action):
         parser.exit()
 
 
-def add_options(parser: ArgumentParser) -> None:
+def add_commands(add: Add) -> None:
+    add_hydra_options(add("hydra", "reconstruct particles by a mixture of neural fields", run_on_particles))
+    add_volume_options(add("hydra-volume", "render maps of a finished run of hydra", render_volumes))
+
+
+def add_hydra_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("particles").add_argument
     add("--particles", type=Path, required=True, metavar="FILE", help="RELION .star, cryoSPARC .cs, or .mrcs")
     add("--datadir", type=Path, metavar="DIR", help="where the image files that it names lie")
@@ -78,7 +86,7 @@ def add_options(parser: ArgumentParser) -> None:
     add("--evaluation-list", type=Path, metavar="FILE", help="particles (from 0) to write own maps of")
 
 
-def run(args: Namespace) -> int:
+def run_on_particles(args: Namespace) -> int:
     import numpy as np
 
     from hydra_bench.contracts.stack import read_evaluation_list
@@ -248,3 +256,40 @@ def open_checkpoint(args: Namespace, start_from: TrainingInput) -> Checkpointer:
     checkpointer = Checkpointer(path, start_from.identity(), 60 * args.checkpoint_minutes)
     checkpointer.listen()
     return checkpointer
+
+
+def add_volume_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--run", dest="folder", type=Path, required=True, metavar="DIR", help="folder of a finished run")
+    add("--class", dest="class_number", type=int, required=True, metavar="K", help="class, from 1")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--latent",
+        action="append",
+        metavar="Z",
+        help="a latent as 0.5,-1 (one that starts with a minus as --latent=-1,0.5); repeat for more maps",
+    )
+    where.add_argument("--principal-component", type=int, metavar="J", help="along a component, from 1")
+    where.add_argument("--kmeans", type=int, metavar="M", help="at the centres of M clusters of the latents")
+    add("--points", type=int, default=10, help="maps along a component (default 10), from its 5th to 95th percentile")
+    add("--between", type=int, default=0, help="maps between each two k-means centres (default 0)")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for the maps and latents.csv")
+
+
+def render_volumes(args: Namespace) -> None:
+    import numpy as np
+
+    from hydra_bench.methods.hydra.output.volumes import FinishedRun, centres_path, principal_path, write_volumes
+
+    finished, k = FinishedRun.read(args.folder), args.class_number - 1
+    latents = finished.class_latents(k)
+    if args.latent:
+        wanted = [numbers(text, float, "--latent") for text in args.latent]
+        if len({len(z) for z in wanted}) > 1:
+            raise InputError("--latent: all need the same number of dimensions")
+        chosen = np.array(wanted)
+    elif args.kmeans is not None:
+        chosen = centres_path(latents, args.kmeans, args.between)
+    else:
+        chosen = principal_path(latents, args.principal_component, args.points)
+    write_volumes(finished, k, chosen, args.out)

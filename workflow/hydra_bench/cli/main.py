@@ -1,46 +1,32 @@
-"""The command line: one sub-command for each step of the workflow, each in a file of its own beside this one.
+"""The command line: the sub-commands of the workflow and of its users, in files beside this one.
 
-A command's file has its help text, its options, and `run`, which imports what is heavy when it is called, so that help
-and errors are quick.
+A command's file has its help text, its options, and what it runs, which imports what is heavy when it is called, so
+that help and errors are quick.
 """
 
 from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from importlib import import_module
-from typing import Protocol
+from collections.abc import Callable
 
 from hydra_bench import __version__
+from hydra_bench.cli import bench, configuration, hydra, jobs, report, steps
 from hydra_bench.core.errors import InputError
-
-
-class Command(Protocol):
-    """What a command's file has. It is named as the command, with underscores."""
-
-    HELP: str
-
-    def add_options(self, parser: ArgumentParser) -> None: ...
-
-    def run(self, args: Namespace) -> int | None:
-        """Returns the exit status, None for 0. Raises InputError."""
-
-
-COMMANDS: tuple[str, ...] = ("check-config", "dataset", "simulate", "gallery", "hydra", "hydra-volume", "backproject")
-COMMANDS += ("reconstruct", "evaluate", "bench", "launch", "doctor", "summarise", "tables", "figures", "page", "figure")
-COMMANDS += ("compare",)
-"""In the order of the help."""
 
 
 def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="hydra-bench", description="Benchmarks of heterogeneous cryo-EM.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        command: Command = import_module(f"hydra_bench.cli.{name.replace('-', '_')}")
-        options = commands.add_parser(name, help=command.HELP, description=command.HELP)
-        command.add_options(options)
-        options.set_defaults(run=command.run)
+
+    def add(name: str, text: str, run: Callable[[Namespace], int | None]) -> ArgumentParser:
+        options = commands.add_parser(name, help=text, description=text)
+        options.set_defaults(run=run)
+        return options
+
+    for group in (configuration, steps, hydra, bench, jobs, report):
+        group.add_commands(add)
     return parser
 
 

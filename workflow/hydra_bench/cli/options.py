@@ -1,9 +1,14 @@
-"""Options that several commands share."""
+"""What several commands share: how one is added to the command line, and some of the options."""
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
+
+Add = Callable[[str, str, Callable[[Namespace], int | None]], ArgumentParser]
+"""Adds a command: its name, its help, and what it runs, which returns the exit status, None for 0, and may raise
+InputError. Gives the parser that its options are added to."""
 
 
 def add_paths(parser: ArgumentParser, **texts: str) -> None:
@@ -14,22 +19,3 @@ def add_paths(parser: ArgumentParser, **texts: str) -> None:
 
 def add_threads(parser: ArgumentParser, default: int = 2) -> None:
     parser.add_argument("--threads", type=int, default=default, help=f"CPU threads (default {default})")
-
-
-def add_configuration(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="configuration files, merged in the order given"
-    )
-
-
-def add_run_of_method(parser: ArgumentParser) -> None:
-    """What every method of the workflow is given, and where its reconstruction goes."""
-    parser.add_argument("--definition", required=True, help="method definition: JSON text, or a file")
-    add_paths(parser, particles="STAR file of the stack", evaluation_list="particles to write volumes of")
-    parser.add_argument("--seed", type=int, default=0)
-    add_threads(parser)
-    add_paths(parser, out="folder for the reconstruction")
-
-
-def add_metrics(parser: ArgumentParser) -> None:
-    parser.add_argument("--metrics", nargs="+", type=Path, required=True, metavar="JSON")

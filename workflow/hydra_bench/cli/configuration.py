@@ -1,27 +1,42 @@
-"""`hydra-bench dataset`: what the datasets of a configuration would be."""
+"""`hydra-bench check-config` and `dataset`: whether a configuration is right, and what its datasets would be."""
 
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
-from hydra_bench.cli.check_config import checked
-from hydra_bench.cli.options import add_configuration
+from hydra_bench.cli.options import Add
 from hydra_bench.config import configuration as config
 from hydra_bench.config import named_files
 from hydra_bench.datasets.kinds import description, kind_of
 
-HELP = "say what datasets would be, or fetch the PDB entries they need"
+
+def add_commands(add: Add) -> None:
+    check = add("check-config", "check configuration files, merged in the order given", check_configuration)
+    dataset = add("dataset", "say what datasets would be, or fetch the PDB entries they need", describe_datasets)
+    dataset.add_argument("action", choices=("check", "fetch"), help="check explains the datasets of a configuration")
+    dataset.add_argument("--gallery", type=Path, metavar="DIR", help="draw a few particles of each dataset there")
+    for parser in (check, dataset):
+        parser.add_argument(
+            "files", nargs="+", type=Path, metavar="FILE", help="configuration files, merged in the order given"
+        )
 
 
-def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=("check", "fetch"), help="check explains the datasets of a configuration")
-    add_configuration(parser)
-    parser.add_argument("--gallery", type=Path, metavar="DIR", help="draw a few particles of each dataset there")
+def check_configuration(args: Namespace) -> None:
+    checked(args.files)
 
 
-def run(args: Namespace) -> None:
+def checked(files: list[Path]) -> config.Config:
+    """Read, check and complete configuration files, fetch what is missing, and look at the files. Raises InputError."""
+    settings = config.validate(config.load(files), files)
+    named_files.check_named_files(settings, files)
+    named_files.fetch_entries(settings, files)
+    named_files.check_contents(settings, files)
+    return settings
+
+
+def describe_datasets(args: Namespace) -> None:
     if args.action == "fetch":
         named_files.fetch_entries(config.validate(config.load(args.files), args.files), args.files)
         return
