@@ -16,8 +16,7 @@ from hydra_bench.contracts.places import IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.contracts.stack import Stack, read_stack, write_stack_star
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.mrc import ImageStackWriter
-from hydra_bench.methods.hydra.data.frequencies import Frequencies
-from hydra_bench.methods.hydra.data.images import ImageBatch, ImageSource
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, ImageSource
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput

@@ -5,8 +5,7 @@ import pytest
 import torch
 from hydra_cases import CPU, Case, in_double, load_batch, run, tiny
 
-from hydra_bench.methods.hydra.data.frequencies import Frequencies, centred_images
-from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, centred_images
 from hydra_bench.methods.hydra.fit.conformations import (
     infer_latents,
     nearest,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hydra_cases import PLAIN, Case, in_double, load_batch, run, source_of, tiny, write_stack
 
-from hydra_bench.methods.hydra.data.frequencies import Frequencies
+from hydra_bench.methods.hydra.data.images import Frequencies
 from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.rendering import render_hartley, render_map, slices, slicing_grid
 from hydra_bench.methods.hydra.settings import Settings

@@ -7,8 +7,7 @@ import pytest
 import torch
 from hydra_cases import CPU, Case, in_double, load_batch
 
-from hydra_bench.methods.hydra.data.frequencies import Frequencies, random_pairs
-from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, random_pairs
 from hydra_bench.methods.hydra.fit.gradient_steps import Step, class_errors, divergence, learning_step, minibatch_loss
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel

@@ -8,8 +8,7 @@ import torch
 from hydra_cases import CPU, Case, grid_of, load_batch, odd_case, source_of
 
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.methods.hydra.data.frequencies import Frequencies, centred_images
-from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, centred_images
 from hydra_bench.methods.hydra.fit.pose_search import (
     BaseGrid,
     Candidates,

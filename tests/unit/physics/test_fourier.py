@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hydra_bench.methods.hydra.data.frequencies import Frequencies, centred_images, swap_negatives
+from hydra_bench.methods.hydra.data.images import Frequencies, centred_images, swap_negatives
 from hydra_bench.physics.fourier import centre_pad, fourier_crop, fourier_upsample, hartley, real_from_hartley
 
 

@@ -33,7 +33,7 @@ from hydra_bench.methods.hydra.fit.chunks import find_poses_and_classes
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.schedule import Epoch
-from hydra_bench.methods.hydra.fit.train import epoch_chunks, set_epoch, start
+from hydra_bench.methods.hydra.fit.train import begin_epoch, epoch_chunks, start
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.settings import Settings
 
@@ -150,7 +150,7 @@ def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:
         run = start(TrainingInput(dataset.stack, settings), bench.device, Parallel())
         run.progress.epoch = next(i for i, epoch in enumerate(run.schedule) if epoch.phase == "search")
         epoch = run.schedule[run.progress.epoch]
-        set_epoch(run, epoch)
+        begin_epoch(run, epoch)
         chunks = epoch_chunks(run, epoch)
         search_only(run, epoch, chunks[0], 0)  # the first call allocates and sets up what later ones find
         for repeat in range(bench.repeats):

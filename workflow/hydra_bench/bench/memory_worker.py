@@ -17,7 +17,7 @@ import torch
 from hydra_bench.core.threads import set_threads
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Progress, Run
-from hydra_bench.methods.hydra.fit.train import begin_epoch, end_epoch, epoch_chunks, set_epoch, start, work_on
+from hydra_bench.methods.hydra.fit.train import begin_epoch, end_epoch, epoch_chunks, start, work_on
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.particles.particle_files import read_particles
@@ -63,7 +63,6 @@ def work_on_part(run: Run, phase: str, images: int) -> bool:
         run.progress = Progress(epoch=number)
         epoch = run.schedule[number]
         begin_epoch(run, epoch)
-        set_epoch(run, epoch)
         seen = 0
         for particles in epoch_chunks(run, epoch):
             work_on(run, epoch, particles)

@@ -279,10 +279,11 @@ def add_volume_options(parser: ArgumentParser) -> None:
 def render_volumes(args: Namespace) -> None:
     import numpy as np
 
-    from hydra_bench.methods.hydra.output.volumes import FinishedRun, centres_path, principal_path, write_volumes
+    from hydra_bench.methods.hydra.output.reconstruction import read_fields
+    from hydra_bench.methods.hydra.output.volumes import centres_path, class_latents, principal_path, write_volumes
 
-    finished, k = FinishedRun.read(args.folder), args.class_number - 1
-    latents = finished.class_latents(k)
+    saved, k = read_fields(args.folder), args.class_number - 1
+    latents = class_latents(args.folder, saved, k)
     if args.latent:
         wanted = [numbers(text, float, "--latent") for text in args.latent]
         if len({len(z) for z in wanted}) > 1:
@@ -292,4 +293,4 @@ def render_volumes(args: Namespace) -> None:
         chosen = centres_path(latents, args.kmeans, args.between)
     else:
         chosen = principal_path(latents, args.principal_component, args.points)
-    write_volumes(finished, k, chosen, args.out)
+    write_volumes(saved, k, chosen, args.out)

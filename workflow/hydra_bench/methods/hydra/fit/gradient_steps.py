@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from hydra_bench.core.errors import RunFailedError
-from hydra_bench.methods.hydra.data.frequencies import centred_images, random_pairs
-from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images, random_pairs
 from hydra_bench.methods.hydra.fit.conformations import infer_latents
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors
 from hydra_bench.methods.hydra.fit.parallel import Parallel

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hydra_bench.methods.hydra.data.frequencies import centred_images, swap_negatives
-from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images, swap_negatives
 from hydra_bench.methods.hydra.model.rendering import slices
 from hydra_bench.physics.fourier import hartley_moved_back, shift_phases
 from hydra_bench.physics.rotations import rotation_from_vector

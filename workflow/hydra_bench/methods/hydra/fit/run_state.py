@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from hydra_bench.core.types import BoolArray, IntArray
-from hydra_bench.methods.hydra.data.frequencies import Frequencies
-from hydra_bench.methods.hydra.data.images import ImageSource
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.schedule import Epoch
 from hydra_bench.methods.hydra.model.model import Model

@@ -23,6 +23,10 @@ class Epoch:
     sweeps: int
     age: int = 0
 
+    def after(self, passes: int) -> bool:
+        """Whether so many passes of the search were made, or all of it."""
+        return self.number >= passes if self.phase == "search" else self.phase != "pretrain"
+
 
 def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoch]:
     """Pre-training on some of the particles, search, growth, refinement, and auto-decoding at l_max.

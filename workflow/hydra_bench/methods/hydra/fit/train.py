@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from hydra_bench.core.types import IntArray
-from hydra_bench.methods.hydra.data.frequencies import Frequencies, largest_l
-from hydra_bench.methods.hydra.data.images import ImageSource
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, largest_l
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
 from hydra_bench.methods.hydra.fit.chunks import pretrain_chunk, search_chunk, start_decoding
 from hydra_bench.methods.hydra.fit.conformations import scale_latents
@@ -51,9 +50,7 @@ def train(
     resume(run, checkpointer, advance)
     while run.progress.epoch < len(run.schedule):
         epoch = run.schedule[run.progress.epoch]
-        if run.progress.chunk == 0:
-            begin_epoch(run, epoch)
-        set_epoch(run, epoch)
+        begin_epoch(run, epoch)
         chunks = epoch_chunks(run, epoch)
         while run.progress.chunk < len(chunks):
             particles = chunks[run.progress.chunk]
@@ -86,25 +83,18 @@ def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -
 
 
 def begin_epoch(run: Run, epoch: Epoch) -> None:
-    """What happens once between epochs: spare fields go, auto-decoding begins."""
+    """At its first chunk spare fields go, or auto-decoding begins; what is set then is set again when a run resumes."""
     s = run.settings
-    run.progress.loss = 0.0
-    over = epoch.phase in ("grow", "refine", "decode") or (epoch.phase == "search" and epoch.number >= s.spare_epochs)
-    if over and run.model.tables.classes > s.classes:
-        drop_spare_fields(run)
-    if epoch.phase == "grow" and epoch.number == 0:
-        run.model = run.model.with_larger_fields(s)
-    if epoch.phase == "decode" and epoch.number == 0:
-        start_decoding(run)
-
-
-def set_epoch(run: Run, epoch: Epoch) -> None:
-    """What follows from the place in the schedule alone, and so is set again when a run resumes."""
-    s = run.settings
+    if run.progress.chunk == 0:
+        run.progress.loss = 0.0
+        if epoch.after(s.spare_epochs) and run.model.tables.classes > s.classes:
+            drop_spare_fields(run)
+        if epoch.phase == "grow" and epoch.number == 0:
+            run.model = run.model.with_larger_fields(s)
+        if epoch.phase == "decode" and epoch.number == 0:
+            start_decoding(run)
     # A latent that joins before the poses are roughly right learns to excuse wrong ones.
-    run.model.latents_on = epoch.phase in ("grow", "refine", "decode") or (
-        epoch.phase == "search" and epoch.number >= s.latent_epoch
-    )
+    run.model.latents_on = epoch.after(s.latent_epoch)
     rate = s.stage(run.model.grown).learning_rate
     if epoch.phase == "decode":
         rate *= (s.learning_rate_final / rate) ** (epoch.number / max(1, s.decode_epochs - 1))

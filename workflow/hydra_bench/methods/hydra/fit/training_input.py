@@ -9,7 +9,7 @@ from typing import Any
 from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
-from hydra_bench.methods.hydra.data.frequencies import largest_l
+from hydra_bench.methods.hydra.data.images import largest_l
 from hydra_bench.methods.hydra.fit.schedule import Epoch, make_schedule
 from hydra_bench.methods.hydra.settings import Settings
 

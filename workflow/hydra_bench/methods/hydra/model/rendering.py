@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from hydra_bench.methods.hydra.data.frequencies import largest_l
+from hydra_bench.methods.hydra.data.images import largest_l
 from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.physics.fourier import centre_pad, frequency_radius, hartley, real_from_hartley, slice_volume
 from hydra_bench.physics.projection import PADDING, interpolation_falloff

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,38 +16,23 @@ from hydra_bench.core.files import atomic
 from hydra_bench.core.k_means import k_means
 from hydra_bench.core.mrc import write_map
 from hydra_bench.core.star import read_star
-from hydra_bench.core.types import FloatArray, IntArray
+from hydra_bench.core.types import FloatArray
 from hydra_bench.methods.hydra.model.rendering import render_maps
-from hydra_bench.methods.hydra.output.reconstruction import SavedFields, read_fields
+from hydra_bench.methods.hydra.output.reconstruction import SavedFields
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run's fields, and its particles' classes (N,), 0-based, and latents (N, d)."""
-
-    saved: SavedFields
-    classes: IntArray
-    latents: FloatArray
-
-    @classmethod
-    def read(cls, folder: Path) -> FinishedRun:
-        """Raises InputError if the folder is no finished run."""
-        saved = read_fields(folder)
-        table = read_star(folder / PARTICLES_NAME).get("particles")
-        found = read_assignments(folder, 0 if table is None else len(table))
-        return cls(saved, found.classes, found.latents)
-
-    def class_latents(self, k: int) -> FloatArray:
-        """Latents (n, d_k) of the particles of class k. Raises InputError if there is nothing to walk along."""
-        n_classes = len(self.saved.fields)
-        if not 0 <= k < n_classes:
-            raise InputError(f"--class: {k + 1}; 1 to {n_classes} is allowed")
-        d = self.saved.fields[k].latent_dim
-        latents = self.latents[self.classes == k, :d]
-        if not d or not len(latents):
-            why = "is rigid" if not d else "holds no particles"
-            raise InputError(f"--class: class {k + 1} {why}; only its map in volumes/ is there")
-        return latents
+def class_latents(folder: Path, saved: SavedFields, k: int) -> FloatArray:
+    """Latents (n, d_k) of the particles of class k in a run's folder. Raises InputError if there are none."""
+    table = read_star(folder / PARTICLES_NAME).get("particles")
+    found = read_assignments(folder, 0 if table is None else len(table))
+    if not 0 <= k < len(saved.fields):
+        raise InputError(f"--class: {k + 1}; 1 to {len(saved.fields)} is allowed")
+    d = saved.fields[k].latent_dim
+    latents = found.latents[found.classes == k, :d]
+    if not d or not len(latents):
+        why = "is rigid" if not d else "holds no particles"
+        raise InputError(f"--class: class {k + 1} {why}; only its map in volumes/ is there")
+    return latents
 
 
 def principal_path(latents: FloatArray, component: int, points: int) -> FloatArray:
@@ -89,15 +73,15 @@ def centres_path(latents: FloatArray, centres: int, between: int, seed: int = 0)
     return np.concatenate([*steps, walk[-1][None]])
 
 
-def write_volumes(run: FinishedRun, k: int, latents: FloatArray, folder: Path) -> None:
+def write_volumes(saved: SavedFields, k: int, latents: FloatArray, folder: Path) -> None:
     """Render class k at latents (m, d_k): <class>_<number>.mrc, and latents.csv that says which is which."""
-    field = run.saved.fields[k]
+    field = saved.fields[k]
     if latents.shape[1] != field.latent_dim:
         raise InputError(f"--latent: {latents.shape[1]} numbers; class {k + 1} has {field.latent_dim} dimensions")
-    rows, volumes = [], render_maps(field, run.saved.box_px, list(torch.from_numpy(latents).float()))
+    rows, volumes = [], render_maps(field, saved.box_px, list(torch.from_numpy(latents).float()))
     for number, (latent, volume) in enumerate(zip(latents, volumes, strict=True)):
         name = f"class_{k + 1}_{number:03d}.mrc"
-        write_map(folder / name, volume.numpy(), run.saved.pixel_size_A)
+        write_map(folder / name, volume.numpy(), saved.pixel_size_A)
         rows.append({"map": name, **{f"latent_{j + 1}": value for j, value in enumerate(latent)}})
     with atomic(folder / "latents.csv") as temporary:
         pd.DataFrame(rows).round(6).to_csv(temporary, index=False)
