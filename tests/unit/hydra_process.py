@@ -69,7 +69,7 @@ def runs(parallel: Parallel, folder: Path, star: Path) -> dict[str, Any]:
 
     def stop(n: int) -> None:
         done.append(n)
-        checkpointer._asked = len(done) == 4 and parallel.rank == 1  # one process is enough to stop all
+        checkpointer.asked_to_stop = len(done) == 4 and parallel.rank == 1  # one process is enough to stop all
 
     try:
         run(stack, tiny(**RIGID), parallel=parallel, checkpointer=checkpointer, advance=stop)

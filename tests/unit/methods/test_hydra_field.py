@@ -8,8 +8,8 @@ import torch
 from hydra_cases import PLAIN, Case, in_double, load_batch, run, source_of, tiny, write_stack
 
 from hydra_bench.methods.hydra.data.images import Frequencies
-from hydra_bench.methods.hydra.model.field import Field
-from hydra_bench.methods.hydra.model.rendering import render_hartley, render_map, slices, slicing_grid
+from hydra_bench.methods.hydra.model.networks import Field
+from hydra_bench.methods.hydra.model.rendering import render_hartleys, render_map, slices, slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import fourier_crop, hartley
 from hydra_bench.physics.rotations import hopf_grid
@@ -25,7 +25,7 @@ def compact_field() -> Field:
 
 def test_slices_of_a_rendered_field_are_the_field() -> None:
     field, l = compact_field(), 10
-    grid = slicing_grid(render_hartley(field, l, None))
+    grid = slicing_grid(next(render_hartleys(field, l, [None])))
     frequencies = Frequencies.of_box(32, 7)
     rotations = torch.from_numpy(hopf_grid(0)[:5]).float()
     with torch.no_grad():

@@ -11,8 +11,8 @@ from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, rando
 from hydra_bench.methods.hydra.fit.gradient_steps import Step, class_errors, divergence, learning_step, minibatch_loss
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.rotations import rotation_from_vector
 

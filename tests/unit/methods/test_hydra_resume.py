@@ -38,7 +38,7 @@ def stop_after(chunks: int, case: Case, settings: Settings, path: Path, **more: 
 
     def advance(n: int) -> None:
         done.append(n)
-        checkpointer._asked = len(done) == chunks
+        checkpointer.asked_to_stop = len(done) == chunks
 
     with pytest.raises(Stopped):
         run(case.stack, settings, checkpointer=checkpointer, advance=advance, **more)

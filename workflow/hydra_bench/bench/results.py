@@ -152,8 +152,9 @@ def _cpu_model() -> str:
 
 def _commit() -> str | None:
     """No tag is taken in its place, and none of its digits is left out."""
-    describe = ["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40"]
     try:
-        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.strip()

@@ -81,9 +81,10 @@ def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list
     for figure in dict.fromkeys([*(measurement.figure for measurement in measurements), *bars]):
         own = [measurement for measurement in measurements if measurement.figure == figure]
         values, bar = [measurement.value for measurement in own], bars.get(figure)
-        row = {"figure": figure, "unit": own[0].unit if own else "", "bar": None if bar is None else str(bar)}
+        row: dict[str, Any] = {"figure": figure, "unit": own[0].unit if own else "", "runs": len(values)}
         row |= {"median": median(values), "min": _finite(min(_late(values))), "max": _finite(max(_late(values)))}
-        rows.append({**row, "runs": len(values), "met": None if bar is None else bar.met(values)})
+        row |= {"bar": str(bar), "met": bar.met(values)} if bar else {"bar": None, "met": None}
+        rows.append(row)
     return rows
 
 

@@ -13,7 +13,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.bench.data import Dataset
-from hydra_bench.contracts.metrics_file import ARI, FSC_AUC, read_metrics_file
+from hydra_bench.contracts.metrics_file import FSC_AUC, read_metrics_file
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import RunFailedError
@@ -137,14 +137,13 @@ def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: 
 
 @dataclass(frozen=True)
 class Scored:
-    """FSC-AUC over the evaluated particles, the ARI, and R² of each true coordinate, of a reconstruction on disk.
+    """FSC-AUC over the evaluated particles, and R² of each true coordinate, of a reconstruction on disk.
 
     r2 : along the best direction of the latents, after a monotone fit (metrics/conformation.py); empty where no
     species moves, None for a coordinate whose latents do not vary.
     """
 
     fsc_auc: float
-    ari: float
     r2: tuple[float | None, ...]
 
 
@@ -159,10 +158,9 @@ def scored(dataset: Dataset, folder: Path) -> Scored:
     metrics = read_metrics_file(path)
     moving = metrics.conformation.per_class if metrics.conformation else []
     r2 = tuple(None if recovered is None else recovered.r2 for species in moving for recovered in species.coordinates)
-    fsc_auc, ari = FSC_AUC.of(metrics), ARI.of(metrics)
+    fsc_auc = FSC_AUC.of(metrics)
     assert fsc_auc is not None, "the dataset has a truth with maps"
-    assert ari is not None, "the dataset has a truth"
-    return Scored(fsc_auc, ari, r2)
+    return Scored(fsc_auc, r2)
 
 
 def score_of_training(dataset: Dataset, trained: Trained, folder: Path) -> Scored:

@@ -121,7 +121,7 @@ def run_on_particles(args: Namespace) -> int:
         return outcome if source is None else replace(outcome, notes={**outcome.notes, "poses_from": source})
 
     try:
-        return recorded(args, request, parallel, work)
+        return recorded(args, request, parallel, checkpointer, work)
     except Stopped:
         print(f"hydra-bench: stopped; {checkpointer.path} is the state, --resume goes on from it", file=sys.stderr)
         return STOPPED
@@ -147,7 +147,9 @@ def waits_in_vain(poses: Path, out: Path, request: Request) -> bool:
     return False
 
 
-def recorded(args: Namespace, request: Request, parallel: Parallel, work: Callable[[Path], Outcome]) -> int:
+def recorded(
+    args: Namespace, request: Request, parallel: Parallel, checkpointer: Checkpointer, work: Callable[[Path], Outcome]
+) -> int:
     """Run; the first process records what came of it. A finished run's checkpoint goes unless it is kept."""
     from hydra_bench.methods.recording import record_run
 
@@ -160,8 +162,8 @@ def recorded(args: Namespace, request: Request, parallel: Parallel, work: Callab
         return 0
     made = record_run(args.out, request, work)
     if made.state == "ok":
-        if not args.keep_checkpoint:
-            checkpoint_path(args).unlink(missing_ok=True)
+        if not args.keep_checkpoint and checkpointer.path is not None:
+            checkpointer.path.unlink(missing_ok=True)
         return 0
     print(f"hydra-bench: error: {made.reason}", file=sys.stderr)
     # In a benchmark a failed method is a result, a failed row of the table; among processes others must end too.
@@ -241,16 +243,11 @@ def check_out(out: Path) -> None:
         raise InputError(f"--out: {out}; a folder with a name is expected")
 
 
-def checkpoint_path(args: Namespace) -> Path:
-    path: Path = args.checkpoint or args.out.with_name(args.out.name + ".checkpoint")
-    return path
-
-
 def open_checkpoint(args: Namespace, start_from: TrainingInput) -> Checkpointer:
     """Raises InputError if a checkpoint is there and it was not asked to go on from it."""
     from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 
-    path = checkpoint_path(args)
+    path: Path = args.checkpoint or args.out.with_name(args.out.name + ".checkpoint")
     if path.is_file() and not args.resume:
         raise InputError(f"{path}: the checkpoint of an unfinished run; go on with --resume, or delete it")
     checkpointer = Checkpointer(path, start_from.identity(), 60 * args.checkpoint_minutes)

@@ -32,15 +32,6 @@ class Partition:
     gpus: dict[str, int]
 
 
-@dataclass(frozen=True)
-class QueuedJob:
-    """A job in the queue."""
-
-    number: str
-    state: str
-    comment: str
-
-
 def available() -> bool:
     return shutil.which("sinfo") is not None
 
@@ -62,26 +53,24 @@ def _joined(a: Partition, b: Partition) -> Partition:
     )
 
 
-def jobs_of_folder(folder: Path) -> list[QueuedJob]:
-    """Jobs of this user that Snakemake submitted from a folder and that have not ended. Raises InputError."""
-    lines = _said("squeue", "--me", "--noheader", "--format=%i|%T|%k|%Z").splitlines()
-    rows = [line.split("|", 3) for line in lines if line.count("|") >= 3]
-    return [
-        QueuedJob(number, state, comment)
-        for number, state, comment, workdir in rows
+def jobs_of_folder(folder: Path) -> dict[str, str]:
+    """Jobs of this user that Snakemake submitted from a folder and that have not ended: number -> comment.
+
+    Raises InputError.
+    """
+    said = _said("squeue", "--me", "--noheader", "--format=%i|%k|%Z").splitlines()
+    rows = [line.split("|", 2) for line in said if line.count("|") >= 2]
+    return {
+        number: comment
+        for number, comment, workdir in rows
         if comment.startswith(("rule_", "group_")) and Path(workdir.strip()) == folder.resolve()
-    ]
+    }
 
 
 def seconds_remembered() -> int | None:
     """How long squeue knows a job that has ended (MinJobAge), None if SLURM does not say. Raises InputError."""
     found = re.search(r"^MinJobAge\s*=\s*(\d+)", _said("scontrol", "show", "config"), flags=re.MULTILINE)
     return int(found[1]) if found else None
-
-
-def cancel(numbers: list[str]) -> None:
-    """Ask jobs to end: SIGTERM, on which methods save their state."""
-    _said("scancel", *numbers)
 
 
 def minutes(limit: str) -> int | None:
@@ -126,9 +115,9 @@ def end_left_over_jobs(folder: Path) -> None:
     left = jobs_of_folder(folder)
     if not left:
         return
-    names = ", ".join(f"{job.number} ({job.comment})" for job in left)
+    names = ", ".join(f"{number} ({comment})" for number, comment in left.items())
     print(f"hydra-bench: ending SLURM jobs that an earlier run left behind: {names}", file=sys.stderr, flush=True)
-    cancel([job.number for job in left])
+    _said("scancel", *left)  # sends SIGTERM, on which methods save their state
     end = time.monotonic() + _END_S
     while jobs_of_folder(folder):
         if time.monotonic() > end:

@@ -30,8 +30,6 @@ _BEGIN, _END = "<!-- Made by `make generated` from settings.py. -->\n", "<!-- To
 _IDENTIFYING = ("classes", "latent_dim")
 """Settings whose default is filled into a definition, and so is part of a run's identity; null leaves the others to
 the preset."""
-_FIRST = 2
-"""Parameters before `preset`, in the order of a definition."""
 
 
 def parameter_schema() -> Schema:
@@ -43,14 +41,14 @@ def parameter_schema() -> Schema:
         "enum": [*PRESETS, None],
         "default": None,
     }
-    ordered = list(properties.items())
-    ordered.insert(_FIRST, ("preset", preset))
+    # In the order of a definition, which the preset stands in, too.
+    first = {name: properties[name] for name in _IDENTIFYING}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Hydra",
         "type": "object",
         "additionalProperties": False,
-        "properties": dict(ordered),
+        "properties": first | {"preset": preset} | properties,
     }
 
 

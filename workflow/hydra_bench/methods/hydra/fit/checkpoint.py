@@ -35,24 +35,20 @@ class Checkpointer:
     path: Path | None
     identity: dict[str, Any] = field(default_factory=dict)
     every_s: float = 180.0
+    asked_to_stop: bool = False
     _last: float = field(default_factory=time.monotonic)
-    _asked: bool = False
 
     def listen(self) -> None:
         """Take SIGTERM as the wish to stop at the next chunk's end."""
 
         def ask(number: int, frame: FrameType | None) -> None:
-            self._asked = True
+            self.asked_to_stop = True
 
         signal.signal(signal.SIGTERM, ask)
 
     @property
-    def asked_to_stop(self) -> bool:
-        return self._asked
-
-    @property
     def due(self) -> bool:
-        return self.path is not None and (self._asked or time.monotonic() - self._last >= self.every_s)
+        return self.path is not None and (self.asked_to_stop or time.monotonic() - self._last >= self.every_s)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write by a temporary name and a rename: a write that fails leaves the state before it whole."""

@@ -7,8 +7,8 @@ import torch
 
 from hydra_bench.core.k_means import k_means
 from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images
-from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.settings import Settings
 

@@ -14,9 +14,8 @@ from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.schedule import Epoch
-from hydra_bench.methods.hydra.model.encoder import Encoded
-from hydra_bench.methods.hydra.model.field import Field
 from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.networks import Encoded, Field
 from hydra_bench.methods.hydra.settings import Settings
 
 

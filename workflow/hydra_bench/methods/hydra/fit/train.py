@@ -88,7 +88,9 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
     if run.progress.chunk == 0:
         run.progress.loss = 0.0
         if epoch.after(s.spare_epochs) and run.model.tables.classes > s.classes:
-            drop_spare_fields(run)
+            keep = most_needed(run.model.tables.errors, run.softening, s.classes)
+            run.model = run.model.of_classes(keep, s)
+            run.history.keep_classes(keep)
         if epoch.phase == "grow" and epoch.number == 0:
             run.model = run.model.with_larger_fields(s)
         if epoch.phase == "decode" and epoch.number == 0:
@@ -149,13 +151,6 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
         compact = torch.uint8 if tables.classes <= 256 else torch.int16
         run.history.labels.append(torch.from_numpy(tables.hard_classes()).to(compact))
     report(row, tables)
-
-
-def drop_spare_fields(run: Run) -> None:
-    """Go on with as many classes as were asked for: those that are missed most."""
-    keep = most_needed(run.model.tables.errors, run.softening, run.settings.classes)
-    run.model = run.model.of_classes(keep, run.settings)
-    run.history.keep_classes(keep)
 
 
 def save(run: Run, checkpointer: Checkpointer) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hydra_bench.methods.hydra.model.encoder import Encoder
-from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.networks import Encoder, Field
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.settings import Settings
 

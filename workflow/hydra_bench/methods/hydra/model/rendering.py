@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from hydra_bench.methods.hydra.data.images import largest_l
-from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.physics.fourier import centre_pad, frequency_radius, hartley, real_from_hartley, slice_volume
 from hydra_bench.physics.projection import PADDING, interpolation_falloff
 
@@ -15,14 +15,12 @@ _CHUNK = 1 << 15
 _LATENTS = 16  # at 256 px one grid is 67 MB
 
 
-def render_hartley(field: Field, l: int, latent: torch.Tensor | None) -> torch.Tensor:
-    """Hartley transform of a field on the grid of box 2l+2, zero beyond |k| = l: (2l+2,)*3, z, y, x."""
-    return next(render_hartleys(field, l, [latent]))
-
-
 @torch.no_grad()
 def render_hartleys(field: Field, l: int, latents: Sequence[torch.Tensor | None]) -> Iterator[torch.Tensor]:
-    """The same for several latents (d,), a few at a time, which share the part of the work that is alike."""
+    """Hartley transforms of a field on the grid of box 2l+2, zero beyond |k| = l: (2l+2,)*3, z, y, x.
+
+    One for each of the latents (d,), a few at a time, which share the part of the work that is alike.
+    """
     box = 2 * l + 2
     device = field.envelope.device
     k = torch.arange(box, dtype=torch.float32, device=device) - box // 2

@@ -18,7 +18,7 @@ from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import write_map
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.run_state import History, Run
-from hydra_bench.methods.hydra.model.field import Field
+from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_map, render_maps
 
 FIELDS_NAME = "fields.pt"
