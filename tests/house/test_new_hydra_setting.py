@@ -23,7 +23,7 @@ BY_HAND = {
         '    """Sweeps of gradient steps in the pass at random poses."""\n'
         "    search_images: OneOrMore | None = None\n",
     ),
-    PACKAGE / "methods/hydra/fit/schedule.py": (
+    PACKAGE / "methods/hydra/fit/training_input.py": (
         'Epoch("pretrain", 0, coarse[0], 1)',
         'Epoch("pretrain", 0, coarse[0], s.pretrain_sweeps)',
     ),
@@ -99,7 +99,7 @@ def test_the_command_line_and_configurations_take_it_within_its_bounds(tree: Pat
 
 def test_its_default_reaches_the_code_that_uses_it(tree: Path) -> None:
     program = (
-        "from hydra_bench.methods.hydra.fit.schedule import make_schedule\n"
+        "from hydra_bench.methods.hydra.fit.training_input import make_schedule\n"
         "from hydra_bench.methods.hydra.settings import Settings\n"
         "print(make_schedule(Settings(), 100, 20)[0].sweeps)\n"
     )

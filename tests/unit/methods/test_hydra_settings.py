@@ -9,7 +9,7 @@ import yaml
 from hydra_bench.cli.main import main
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods.cards import filled_parameters
-from hydra_bench.methods.hydra.fit.schedule import make_schedule
+from hydra_bench.methods.hydra.fit.training_input import make_schedule
 from hydra_bench.methods.hydra.settings import PRESETS, Settings, described
 from hydra_bench.methods.hydra.settings_tables import (
     DOCUMENT_PATH,

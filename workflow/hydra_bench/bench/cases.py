@@ -32,9 +32,8 @@ from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.chunks import find_poses_and_classes
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
-from hydra_bench.methods.hydra.fit.schedule import Epoch
 from hydra_bench.methods.hydra.fit.train import begin_epoch, epoch_chunks, start
-from hydra_bench.methods.hydra.fit.training_input import TrainingInput
+from hydra_bench.methods.hydra.fit.training_input import Epoch, TrainingInput
 from hydra_bench.methods.hydra.settings import Settings
 
 MEMORY_WORKER = "hydra_bench.bench.memory_worker"
@@ -217,12 +216,7 @@ def two_processes(bench: Bench, case: Case) -> Iterator[Measurement]:
 
 
 KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {
-    "pose_search": pose_search,
-    "training": training,
-    "ablation": ablation,
-    "scaling": scaling,
-    "memory": memory,
-    "two_processes": two_processes,
+    kind.__name__: kind for kind in (pose_search, training, ablation, scaling, memory, two_processes)
 }
 
 
@@ -231,17 +225,17 @@ def run_case(bench: Bench, case: Case, results: Results, warning: str | None) ->
 
     An InputError is the user's to mend, and ends all.
     """
-    began, begun, measurements, reason = time.monotonic(), circumstances(), [], ""
+    began, begun, measurements, reason = time.monotonic(), {**circumstances(), "warning": warning}, [], ""
     try:
         for measurement in KINDS[case.kind](bench, case):
             measurements.append(measurement)
-            results.record(case, begun, warning, measurements, "running")
+            results.record(case, begun, measurements, "running")
     except InputError:
         raise
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-    results.record(case, begun, warning, measurements, "failed" if reason else "ok", reason)
+    results.record(case, begun, measurements, "failed" if reason else "ok", reason)
     if sys.stderr.isatty():
         print(f"{case.name}: {reason or 'ok'}, {time.monotonic() - began:.0f} s", file=sys.stderr)
     return not reason

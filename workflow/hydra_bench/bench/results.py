@@ -67,16 +67,13 @@ class Results:
         return {**asdict(self.machine), "quick": self.quick}
 
     def record(
-        self,
-        case: Case,
-        begun: dict[str, Any],
-        warning: str | None,
-        measurements: Sequence[Measurement],
-        state: str,
-        reason: str = "",
+        self, case: Case, begun: dict[str, Any], measurements: Sequence[Measurement], state: str, reason: str = ""
     ) -> None:
-        """Put down what a case has so far, in place of what an earlier run had. state: running, ok or failed."""
-        content = {**case.plain(), **begun, "warning": warning, "state": state, "reason": reason}
+        """Put down what a case has so far, in place of what an earlier run had.
+
+        begun : its circumstances, and a warning or None. state : running, ok or failed.
+        """
+        content = {**case.plain(), **begun, "state": state, "reason": reason}
         content["measurements"] = [_rounded(asdict(measurement)) for measurement in measurements]
         content["summary"] = _rounded(summarise(measurements, case.bars))
         self.cases = dict(sorted({**self.cases, case.name: content}.items()))

@@ -116,22 +116,13 @@ def _look() -> Facts:
             except RuntimeError as error:
                 usable, problem = False, " ".join(str(error).split())[:200]
     problem = problem or " ".join(" ".join(str(w.message) for w in caught).split())[:200]
-    name = capability = ""
+    name, capability, visible = "", "", os.environ.get("CUDA_VISIBLE_DEVICES")
     if usable:
         name = torch.cuda.get_device_name(0)
         capability = "sm_{}{}".format(*torch.cuda.get_device_capability(0))
-    return Facts(
-        torch.__version__,
-        torch.version.cuda or "",
-        usable,
-        torch.cuda.device_count(),
-        driver_version(),
-        os.environ.get("CUDA_VISIBLE_DEVICES"),
-        problem,
-        name,
-        capability,
-        tuple(torch.cuda.get_arch_list()),
-    )
+    build, count, kernels = torch.version.cuda or "", torch.cuda.device_count(), tuple(torch.cuda.get_arch_list())
+    found = (torch.__version__, build, usable, count, driver_version(), visible, problem)
+    return Facts(*found, name=name, capability=capability, architectures=kernels)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,6 @@ from hydra_bench.methods.programs.programs import find_executable
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 _MAPS_A_RUN = 100
 """Volumes that a run of a method writes, aligned ones included, to estimate disk space by."""
-_REMEMBERED_S = 200
-"""Snakemake looks every 180 s at the longest."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def check_slurm(jobs: list[dict[str, Any]]) -> Iterator[Finding]:
     except InputError as error:
         yield Finding(FAILED, f"SLURM: {error}", "ask the cluster's administrators")
         return
-    if remembered is not None and remembered < _REMEMBERED_S:
+    if remembered is not None and remembered < 200:  # Snakemake looks every 180 s at the longest
         what = f"SLURM: squeue forgets a job {remembered} s after its end (MinJobAge); Snakemake may miss it"
         yield Finding(WARNING, what, "if SLURM keeps accounts, set slurm-status-command: sacct in the profile")
     advice = "profiles/slurm/config.yaml has the partitions and limits as named keys at its top"

@@ -13,9 +13,8 @@ from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.schedule import images_to_see
 from hydra_bench.methods.hydra.fit.train import save, train
-from hydra_bench.methods.hydra.fit.training_input import TrainingInput
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput, images_to_see
 from hydra_bench.methods.hydra.output.reconstruction import notes, write_reconstruction
 from hydra_bench.methods.recording import Outcome
 

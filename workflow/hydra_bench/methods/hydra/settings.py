@@ -308,13 +308,9 @@ def _kind_in_words(kind: Mapping[str, Any]) -> str:
     return _KINDS[kind["type"]]
 
 
-_FEW = 5
-"""Classes up to which `fast` is the default."""
-
-
 def default_preset(classes: object) -> str:
     """The preset of a run that names none, by its number of classes, if that is one."""
-    return "many" if isinstance(classes, int) and classes > _FEW else "fast"
+    return "many" if isinstance(classes, int) and classes > 5 else "fast"
 
 
 PRESETS: dict[str, dict[str, Any]] = yaml.safe_load(

@@ -7,20 +7,12 @@ import torch
 
 from hydra_bench.core.types import BoolArray
 from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.fit import pose_search
 from hydra_bench.methods.hydra.fit.conformations import nearest, representatives
 from hydra_bench.methods.hydra.fit.gradient_steps import learn
 from hydra_bench.methods.hydra.fit.likelihood import posteriors, softening_of
-from hydra_bench.methods.hydra.fit.pose_search import (
-    BaseGrid,
-    Candidates,
-    SearchPlan,
-    pose_errors,
-    search,
-    search_locally,
-    shift_grid,
-)
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
-from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.rendering import render_hartleys, slicing_grid
 from hydra_bench.physics.rotations import grid_spacing_deg, random_rotations
 
@@ -78,34 +70,35 @@ def classes_to_search(run: Run, members: torch.Tensor, explored: BoolArray, age:
     return contested | everywhere[:, None].expand(-1, K)
 
 
-def near_plan(run: Run, epoch: Epoch) -> SearchPlan:
+def near_plan(run: Run, epoch: Epoch) -> pose_search.SearchPlan:
     """Around the pose a particle has: three steps, which halve, from 3/4 of the resolution l's own angle and length."""
     l = epoch.l
     counts = (run.frequencies.count(l),) * 3
     shift_step = run.frequencies.box_px / (4 * l)
-    return SearchPlan(1.5 / l, shift_step, keep=(1, 1, 1), frequencies=counts, batch=run.batches.search)
+    return pose_search.SearchPlan(1.5 / l, shift_step, keep=(1, 1, 1), frequencies=counts, batch=run.search_batch)
 
 
-def search_plan(run: Run, epoch: Epoch, chunk: Chunk) -> SearchPlan:
+def search_plan(run: Run, epoch: Epoch, chunk: Chunk) -> pose_search.SearchPlan:
     """The grids of one search; the base grid is turned at random, so that its gaps move."""
     s, l = run.settings, epoch.l
     turn = torch.from_numpy(random_rotations(1, chunk.rng)[0]).float().to(run.device)
     extent = s.shift_extent * run.frequencies.box_px
+    shifts = pose_search.shift_grid(extent, s.shift_points, run.device)
     l_coarse, levels = min(l, s.l_coarse), len(s.keep)
     rising = [round(l_coarse + (l - l_coarse) * level / levels) for level in range(1, levels + 1)]
     resolutions = rising if s.march_in_search else [l] * levels
-    return SearchPlan(
+    return pose_search.SearchPlan(
         angle=np.radians(grid_spacing_deg(s.base_order)),
         shift_step=2 * extent / max(1, s.shift_points - 1),
         keep=s.keep,
         frequencies=tuple(run.frequencies.count(r) for r in resolutions),
-        batch=run.batches.search,
-        base=BaseGrid(run.base @ turn, shift_grid(extent, s.shift_points, run.device), run.frequencies.count(l_coarse)),
+        batch=run.search_batch,
+        base=pose_search.BaseGrid(run.base @ turn, shifts, run.frequencies.count(l_coarse)),
     )
 
 
 def search_poses(
-    run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch, active: torch.Tensor, plan: SearchPlan
+    run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch, active: torch.Tensor, plan: pose_search.SearchPlan
 ) -> None:
     """Store the best pose of every active particle in every class; errors of the others become infinite.
 
@@ -131,18 +124,18 @@ def search_poses(
 
 
 def best_poses(
-    run: Run, batch: ImageBatch, members: torch.Tensor, k: int, plan: SearchPlan, grid: torch.Tensor
-) -> Candidates:
+    run: Run, batch: ImageBatch, members: torch.Tensor, k: int, plan: pose_search.SearchPlan, grid: torch.Tensor
+) -> pose_search.Candidates:
     """The pose (one candidate) of a batch's particles in one conformation of class k, whose slicing grid is given.
 
     It is the best of all, the best near the one that each has, or with fixed poses just that.
     """
     if run.settings.poses != "fixed" and plan.base is not None:
-        return search(batch, grid, plan)
+        return pose_search.search(batch, grid, plan)
     rotations, shifts = run.model.tables.pose(members, k)
     unknown = batch.hartley.new_zeros(len(members), 1)
-    here = Candidates(rotations.detach()[:, None], shifts.detach()[:, None], unknown)
-    choose = pose_errors if run.settings.poses == "fixed" else search_locally
+    here = pose_search.Candidates(rotations.detach()[:, None], shifts.detach()[:, None], unknown)
+    choose = pose_search.pose_errors if run.settings.poses == "fixed" else pose_search.search_locally
     return choose(batch, grid, here, plan)
 
 

@@ -13,7 +13,7 @@ from hydra_bench.methods.hydra.fit.conformations import infer_latents
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
-from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.networks import Encoded, Field
 from hydra_bench.methods.hydra.settings import Settings
@@ -51,14 +51,14 @@ def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None)
     batch = run.source.load(chunk.own, used) if batch is None else batch.at(used)
     low = None if model.encoder is None else run.source.load(chunk.own, slice(None, model.encoder.n_inputs))
     if model.latents_on and s.newton and infers_latents(s, epoch):
-        infer_latents(model, s, batch, chunk.members, n, run.batches.learn)
+        infer_latents(model, s, batch, chunk.members, n, run.learn_batch)
     softening = run.softening if epoch.phase == "decode" else None
     row_among_own = torch.from_numpy(np.cumsum(chunk.mine) - 1)
     total = 0.0
     for _ in range(epoch.sweeps):
         for rows in torch.randperm(len(chunk.particles), generator=chunk.generator).split(stage.minibatch):
             here = row_among_own[rows[torch.from_numpy(chunk.mine)[rows]]].to(run.device)
-            step = Step(s, n, softening, len(rows), run.batches.learn, chunk.noise, run.parallel)
+            step = Step(s, n, softening, len(rows), run.learn_batch, chunk.noise, run.parallel)
             seen = None if low is None else low.take(here)
             total += learning_step(model, batch.take(here), seen, chunk.members[here], step)
     return total

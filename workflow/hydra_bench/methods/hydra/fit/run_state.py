@@ -12,7 +12,7 @@ import torch
 from hydra_bench.core.types import BoolArray, IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.schedule import Epoch
+from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.tables import FOUND
 from hydra_bench.methods.hydra.settings import Settings
@@ -56,17 +56,13 @@ class Progress:
     loss: float = 0.0
 
 
-@dataclass(frozen=True)
-class Batches:
-    """Particles at a time: in the base grid's search, and in one gradient step's forward and backward pass."""
-
-    search: int
-    learn: int
-
-
 @dataclass
 class Run:
-    """A run between two chunks. softening: T of the likelihood; base: the search's base rotations (Q, 3, 3)."""
+    """A run between two chunks.
+
+    softening : T of the likelihood. base : the search's base rotations (Q, 3, 3). search_batch, learn_batch : particles
+    at a time in the base grid's search, and in one gradient step's forward and backward pass.
+    """
 
     settings: Settings
     seed: int
@@ -81,7 +77,8 @@ class Run:
     history: History = field(default_factory=History)
     wall_before_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
-    batches: Batches = field(default_factory=lambda: Batches(1, 1))
+    search_batch: int = 1
+    learn_batch: int = 1
 
     def __post_init__(self) -> None:
         self.base = torch.from_numpy(hopf_grid(self.settings.base_order)).float().to(self.device)
@@ -110,7 +107,7 @@ class Run:
         layers = 2 * stage.features + (2 * stage.depth + 3) * stage.width + 16
         step = 4 * n_learn * layers * 2 * s.fields_at_start
         budget = self.memory_bytes()
-        self.batches = Batches(max(1, budget // max(coarse, fine)), max(1, budget // step))
+        self.search_batch, self.learn_batch = max(1, budget // max(coarse, fine)), max(1, budget // step)
 
     def memory_bytes(self) -> int:
         """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""

@@ -21,8 +21,7 @@ from hydra_bench.methods.hydra.fit.gradient_steps import learn
 from hydra_bench.methods.hydra.fit.likelihood import most_needed
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Progress, Run
-from hydra_bench.methods.hydra.fit.schedule import Epoch
-from hydra_bench.methods.hydra.fit.training_input import TrainingInput
+from hydra_bench.methods.hydra.fit.training_input import Epoch, TrainingInput
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 
