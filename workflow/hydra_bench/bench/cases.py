@@ -66,7 +66,7 @@ def quality(
     bench: Bench, case: Case, dataset: Dataset, trained: Trained, run: dict[str, Any], prefix: str
 ) -> Iterator[Measurement]:
     """FSC-AUC of what was trained, of back-projection with true poses and classes, their quotient; R² of motions."""
-    found = score_of_training(dataset, trained, bench.work / f"run-{case.name}")
+    found = score_of_training(dataset, trained, bench.work)
     ours, oracle = found.fsc_auc, score_of_oracle(dataset).fsc_auc
     for number, r2 in enumerate(found.r2, 1):
         yield Measurement(f"{prefix}R² of coordinate {number}", "", r2, run)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -77,13 +76,11 @@ class Bench:
                 named_files.check_contents(checked | {"structures_folder": str(self.structures)})
             except InputError as error:
                 raise InputError(f"{definition['name']}: {error}") from None
-            partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
-            shutil.rmtree(partial, ignore_errors=True)
-            try:
-                simulate(definition, self.structures, partial / "stack", partial / "truth")
-                partial.rename(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+            self.work.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=".partial-", dir=self.work) as partial:
+                made = Path(partial) / folder.name
+                simulate(definition, self.structures, made / "stack", made / "truth")
+                made.rename(folder)
         particles = read_stack(folder / "stack" / PARTICLES_NAME)
         evaluation = read_evaluation_list(folder / "stack" / EVALUATION_NAME, len(particles))
         return Dataset(folder, particles, read_truth(folder / "truth"), evaluation)

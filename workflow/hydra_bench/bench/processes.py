@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra_bench.bench.data import Bench, Dataset
@@ -20,22 +20,17 @@ from hydra_bench.core.errors import RunFailedError
 
 def walls_of_epochs(bench: Bench, case: Case, dataset: Dataset, processes: int) -> dict[str, float]:
     """Phase -> median wall seconds of its epochs, of one run in so many processes, on the CPU."""
-    out = bench.work / f"run-{case.name}"
-    shutil.rmtree(out, ignore_errors=True)
-    out.with_name(f"{out.name}.checkpoint").unlink(missing_ok=True)
     definition = {"name": "hydra", "program": "hydra", "parameters": {**case.parameters, **case.forced}}
     command = ["-m", "hydra_bench.cli", "hydra", "--definition", json.dumps(definition), "--device", "cpu"]
-    command += ["--particles", str(dataset.star_path), "--out", str(out), "--threads", str(3 - processes)]
-    command += ["--checkpoint-minutes", "1000"]
+    command += ["--particles", str(dataset.star_path), "--threads", str(3 - processes), "--checkpoint-minutes", "1000"]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    finished([sys.executable, *(launcher if processes > 1 else []), *command])
-    try:
+    with TemporaryDirectory(prefix="run-", dir=bench.work) as folder:
+        out = Path(folder) / "run"
+        finished([sys.executable, *(launcher if processes > 1 else []), *command, "--out", str(out)])
         if not (out / HISTORY_NAME).is_file():
             raise RunFailedError(f"{processes} processes left no {HISTORY_NAME}")
         with open(out / HISTORY_NAME, newline="") as file:
             return phase_medians(list(csv.DictReader(file)))
-    finally:
-        shutil.rmtree(out)
 
 
 def phase_medians(rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -163,21 +164,18 @@ def scored(dataset: Dataset, folder: Path) -> Scored:
     return Scored(fsc_auc, r2)
 
 
-def score_of_training(dataset: Dataset, trained: Trained, folder: Path) -> Scored:
-    """Write what was trained, evaluate it, and leave nothing behind."""
+def score_of_training(dataset: Dataset, trained: Trained, work: Path) -> Scored:
+    """Write what was trained into a folder of `work`, evaluate it, and leave nothing behind."""
     run = trained.run
 
-    def work(out: Path) -> Outcome:
+    def write(out: Path) -> Outcome:
         write_reconstruction(run, dataset.stack.pixel_size_A, dataset.evaluation, out)
         return Outcome(run.history.images_seen)
 
-    folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
-    _recorded("hydra", folder, run.seed, work)
-    try:
-        return scored(dataset, folder)
-    finally:
-        shutil.rmtree(folder)
-        folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
+    with TemporaryDirectory(prefix="run-", dir=work) as folder:
+        out = Path(folder) / "run"
+        _recorded("hydra", out, run.seed, write)
+        return scored(dataset, out)
 
 
 def score_of_oracle(dataset: Dataset) -> Scored:

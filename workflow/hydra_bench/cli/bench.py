@@ -15,18 +15,17 @@ from hydra_bench.core.threads import set_threads
 
 def add_commands(add: Add) -> None:
     parser = add("bench", "measure how fast hydra is", run)
-    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")
-    parser.add_argument("--cases", default="", metavar="A,B", help="cases to run (default all of the file's)")
-    parser.add_argument("--repeats", type=int, default=3, help="measurements where no seed varies (default 3)")
-    parser.add_argument("--seeds", metavar="0,1", help="seeds of cases that train (default each case's own)")
+    option = parser.add_argument
+    option("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
+    option("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")
+    option("--cases", default="", metavar="A,B", help="cases to run (default all of the file's)")
+    option("--repeats", type=int, default=3, help="measurements where no seed varies (default 3)")
+    option("--seeds", metavar="0,1", help="seeds of cases that train (default each case's own)")
     add_threads(parser)
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, or cuda:<number>")
-    parser.add_argument("--structures", type=Path, default=Path("resources/structures"), help="folder of PDB entries")
-    parser.add_argument(
-        "--definitions", type=Path, metavar="FILE", help="cases (default the clone's config/bench.yaml)"
-    )
-    parser.add_argument("--quick", action="store_true", help="tiny cases, to try that all of them work")
+    option("--device", default="auto", help="auto (default), cpu, cuda, or cuda:<number>")
+    option("--structures", type=Path, default=Path("resources/structures"), help="folder of PDB entries")
+    option("--definitions", type=Path, metavar="FILE", help="cases (default the clone's config/bench.yaml)")
+    option("--quick", action="store_true", help="tiny cases, to try that all of them work")
 
 
 def run(args: Namespace) -> int:

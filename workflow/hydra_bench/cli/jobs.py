@@ -19,16 +19,15 @@ def add_commands(add: Add) -> None:
 
 
 def add_launch_options(parser: ArgumentParser) -> None:
+    option = parser.add_argument
     add_paths(
         parser, state="folder of the run's state", out="folder of the reconstruction", log="file for what it says"
     )
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs of the job, one process each (default 0)")
-    parser.add_argument("--nodes", type=int, default=1, help="nodes of the job (default 1)")
-    parser.add_argument(
-        "--device", default="auto", help="auto (default) insists on the GPUs asked for; cpu does without"
-    )
-    parser.add_argument("--cpus", type=int, default=1, help="CPUs of the job on each node (default 1)")
-    parser.add_argument("run_command", nargs=REMAINDER, metavar="-- COMMAND", help="the command to run")
+    option("--gpus", type=int, default=0, help="GPUs of the job, one process each (default 0)")
+    option("--nodes", type=int, default=1, help="nodes of the job (default 1)")
+    option("--device", default="auto", help="auto (default) insists on the GPUs asked for; cpu does without")
+    option("--cpus", type=int, default=1, help="CPUs of the job on each node (default 1)")
+    option("run_command", nargs=REMAINDER, metavar="-- COMMAND", help="the command to run")
 
 
 def run_launch(args: Namespace) -> int:
@@ -41,7 +40,8 @@ def run_launch(args: Namespace) -> int:
 
 
 def add_doctor_options(parser: ArgumentParser) -> None:
-    parser.add_argument(
+    option = parser.add_argument
+    option(
         "--configuration",
         nargs="+",
         type=Path,
@@ -49,9 +49,9 @@ def add_doctor_options(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="configuration files, merged in the order given (default config/config.yaml)",
     )
-    parser.add_argument("--results", type=Path, default=Results().folder, metavar="DIR", help="where results will go")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs that must be usable on this machine (default 0)")
-    parser.add_argument(
+    option("--results", type=Path, default=Results().folder, metavar="DIR", help="where results will go")
+    option("--gpus", type=int, default=0, help="GPUs that must be usable on this machine (default 0)")
+    option(
         "--jobs",
         metavar="JSON",
         help="what the jobs of a run ask SLURM for, as JSON text or a file: a list of mappings with the keys rule, "

@@ -25,16 +25,15 @@ def add_commands(add: Add) -> None:
     add_paths(page, tables="folder of the tables", figures="folder of the figures", out="file to write")
 
     parser = add("figure", "draw a figure of the paper from the runs that there are", draw_figure_of_paper)
+    option = parser.add_argument
     drawn = paper_figures()
     about = [f"{name}: {' '.join(modules.values())}" for name, modules in drawn.items() if name != SUPPLEMENT]
-    parser.add_argument("name", choices=list(drawn), help=f"{' '.join(about)} {SUPPLEMENT}: the supplement.")
-    parser.add_argument("--dataset", required=True, help="name of the dataset")
-    parser.add_argument("--results", type=Path, default=Results().folder, help="folder of the results")
-    parser.add_argument(
-        "--metrics", nargs="+", type=Path, metavar="JSON", help="runs to show (default: all of the dataset)"
-    )
-    parser.add_argument("--main-method", help="method that figures of one method show (default: the best by ARI)")
-    parser.add_argument("--out", type=Path, required=True, help="path without suffix; of figs the folder")
+    option("name", choices=list(drawn), help=f"{' '.join(about)} {SUPPLEMENT}: the supplement.")
+    option("--dataset", required=True, help="name of the dataset")
+    option("--results", type=Path, default=Results().folder, help="folder of the results")
+    option("--metrics", nargs="+", type=Path, metavar="JSON", help="runs to show (default: all of the dataset)")
+    option("--main-method", help="method that figures of one method show (default: the best by ARI)")
+    option("--out", type=Path, required=True, help="path without suffix; of figs the folder")
 
     parser = add("compare", "say what changed between two results folders", compare_results)
     parser.add_argument("before", type=Path, help="results folder, or its metrics folder")

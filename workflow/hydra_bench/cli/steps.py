@@ -39,9 +39,7 @@ def add_commands(add: Add) -> None:
     parser = add("reconstruct", "reconstruct particles by another program, as its method's card says", reconstruct)
     add_run_of_method(parser)
     parser.add_argument("--environments", type=Path, metavar="DIR", help="folder of the environments of `make envs`")
-    parser.add_argument(
-        "--state", type=Path, required=True, metavar="DIR", help="folder that outlives a killed attempt"
-    )
+    add_paths(parser, state="folder that outlives a killed attempt")
     parser.add_argument("--poses-from", type=Path, metavar="STAR", help="given poses: a truth.star or particles.star")
 
     parser = add("evaluate", "score a reconstruction against the truth", score)

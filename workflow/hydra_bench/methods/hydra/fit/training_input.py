@@ -97,7 +97,10 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     coarse = resolutions(s, "l_schedule", stretched(s.l_schedule, s.search_images, n_particles), l_max)
     fine, age = resolutions(s, "refine_schedule", s.refine_schedule, l_max), len(coarse)
     pretrain = [Epoch("pretrain", 0, coarse[0], 1)]
-    search = [Epoch("search", number, l, search_sweeps(s, number), number) for number, l in enumerate(coarse)]
+    sweeps = s.steps_per_search if isinstance(s.steps_per_search, tuple) else (s.steps_per_search,)
+    # The last one given holds from there on.
+    of_pass = [sweeps[min(number, len(sweeps) - 1)] for number in range(len(coarse))]
+    search = [Epoch("search", number, l, of_pass[number], number) for number, l in enumerate(coarse)]
     refine = [Epoch("refine", number, l, s.refine_sweeps, age + number) for number, l in enumerate(fine)]
     grow = [Epoch("grow", number, fine[0], 1) for number in range(s.grow_epochs if fine else 0)]
     decode = [Epoch("decode", number, l_max, 1) for number in range(s.decode_epochs)]
@@ -117,12 +120,6 @@ def resolutions(settings: Settings, name: str, schedule: tuple[int, ...], l_max:
     if max(schedule, default=0) > l_max and not settings.l_to_nyquist:
         raise InputError(f"{name}: {max(schedule)}; this box allows 1 to {l_max}")
     return tuple(min(l, l_max) for l in schedule)
-
-
-def search_sweeps(settings: Settings, number: int) -> int:
-    """Sweeps of gradient steps over every searched chunk of an epoch of the search."""
-    steps = settings.steps_per_search
-    return steps if isinstance(steps, int) else steps[min(number, len(steps) - 1)]
 
 
 def images_to_see(schedule: list[Epoch], settings: Settings, n_particles: int) -> int:
