@@ -19,7 +19,6 @@ from hydra_bench.bench.results import Results, circumstances
 from hydra_bench.bench.summary import Measurement, ratio
 from hydra_bench.bench.training import (
     Clock,
-    Trained,
     epoch_costs,
     score_of_oracle,
     score_of_training,
@@ -51,21 +50,19 @@ def training(bench: Bench, case: Case) -> Iterator[Measurement]:
 def measured(
     bench: Bench, case: Case, dataset: Dataset, settings: Settings, run: dict[str, Any], prefix: str = ""
 ) -> Iterator[Measurement]:
-    """The figures of one training; `run` holds its seed, and `prefix` begins the names of the figures."""
+    """The figures of one training; `run` holds its seed, and `prefix` begins the names of the figures.
+
+    Of quality, if it is asked for: R² of motions, and FSC-AUC of what was trained, of back-projection with true poses
+    and classes, and their quotient.
+    """
     trained = timed_training(dataset.stack, dataset.truth, settings, run["seed"], bench.device)
     where = {**run, "epochs": [epoch.plain() for epoch in trained.epochs]}
     yield Measurement(f"{prefix}time to ARI {case.ari:g}", "s", wall_to_ari_s(trained.epochs, case.ari), where)
     yield Measurement(f"{prefix}wall", "s", trained.used.wall_s, run)
     yield Measurement(f"{prefix}CPU", "s", trained.used.cpu_s, run)
-    yield Measurement(f"{prefix}final ARI", "", trained.final_ari, run)
-    if case.quality:
-        yield from quality(bench, case, dataset, trained, run, prefix)
-
-
-def quality(
-    bench: Bench, case: Case, dataset: Dataset, trained: Trained, run: dict[str, Any], prefix: str
-) -> Iterator[Measurement]:
-    """FSC-AUC of what was trained, of back-projection with true poses and classes, their quotient; R² of motions."""
+    yield Measurement(f"{prefix}final ARI", "", trained.epochs[-1].ari if trained.epochs else None, run)
+    if not case.quality:
+        return
     found = score_of_training(dataset, trained, bench.work)
     ours, oracle = found.fsc_auc, score_of_oracle(dataset).fsc_auc
     for number, r2 in enumerate(found.r2, 1):

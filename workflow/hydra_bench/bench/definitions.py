@@ -18,9 +18,6 @@ _CLONE = Path(__file__).resolve().parents[3]
 SCHEMA_PATH = _CLONE / "workflow" / "schemas" / "bench.schema.yaml"
 CASES_PATH, DEMO_PATH = _CLONE / "config" / "bench.yaml", _CLONE / "config" / "config.yaml"
 
-QUICK_VALUES = 1
-"""How many variants of an ablation and values of an axis a quick run keeps."""
-
 
 @dataclass(frozen=True)
 class Case:
@@ -128,8 +125,8 @@ def shrunk(case: Case, quick: dict[str, Any]) -> Case:
         seeds=case.seeds[:1],
         images=min(case.images, images * len(dataset["species"])),
         particles=min(case.particles, quick["particles"]),
-        variants=dict(list(case.variants.items())[:QUICK_VALUES]),
-        axes={axis: values[:QUICK_VALUES] for axis, values in case.axes.items()},
+        variants=dict(list(case.variants.items())[:1]),
+        axes={axis: values[:1] for axis, values in case.axes.items()},
         base={key: min(value, quick["simulation"].get(key, value)) for key, value in case.base.items()},
         # The order of these is that of settings(): a quick run's own win, also over those of a variant.
         forced=quick["parameters"],

@@ -77,10 +77,6 @@ class Trained:
     before_epochs: Clock
     epochs: list[EpochRecord]
 
-    @property
-    def final_ari(self) -> float | None:
-        return self.epochs[-1].ari if self.epochs else None
-
 
 def wall_to_ari_s(epochs: list[EpochRecord], wanted: float) -> float | None:
     """Seconds to the end of the first epoch with this ARI; None if none had it."""

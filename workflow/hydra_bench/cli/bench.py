@@ -34,8 +34,7 @@ def run(args: Namespace) -> int:
     from hydra_bench.bench.data import Bench
     from hydra_bench.bench.definitions import CASES_PATH, load_cases
     from hydra_bench.bench.results import Results, busy_warning, describe_machine
-    from hydra_bench.methods.hydra.fit.parallel import choose_device
-    from hydra_bench.methods.hydra.run import prepare_device
+    from hydra_bench.methods.hydra.fit.parallel import choose_device, prepare_device
 
     names = [name.strip() for name in args.cases.split(",") if name.strip()]
     cases = load_cases(args.definitions or CASES_PATH, names, _seeds(args.seeds), args.quick)

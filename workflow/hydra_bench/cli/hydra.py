@@ -215,15 +215,12 @@ def read_input(args: Namespace, parameters: dict[str, Any]) -> TrainingInput:
     from hydra_bench.contracts.given_poses import GivenPoses
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
-    from hydra_bench.particles.particle_files import read_particles, read_poses
+    from hydra_bench.particles.particle_files import CtfSource, read_particles, read_poses
 
     settings = Settings.from_parameters(parameters)
+    ctf: CtfSource = "none" if args.no_ctf else "file"
     stack = read_particles(
-        args.particles,
-        args.datadir,
-        ctf="none" if args.no_ctf else "file",
-        pixel_size_A=args.pixel_size,
-        passthrough=args.passthrough,
+        args.particles, args.datadir, ctf=ctf, pixel_size_A=args.pixel_size, passthrough=args.passthrough
     )
     given = None
     if settings.poses != "search" or args.poses_from:

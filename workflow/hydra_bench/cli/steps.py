@@ -90,11 +90,8 @@ def backproject(args: Namespace) -> None:
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))
     labels = definition["parameters"]["labels"]
     set_threads(args.threads)
-    record_run(
-        args.out,
-        Request(definition, args.seed, "cpu", reads_truth=True),
-        lambda folder: run_backprojection(stack, truth, evaluation, labels, args.seed, folder),
-    )
+    request = Request(definition, args.seed, "cpu", reads_truth=True)
+    record_run(args.out, request, lambda out: run_backprojection(stack, truth, evaluation, labels, args.seed, out))
 
 
 def reconstruct(args: Namespace) -> None:
@@ -117,12 +114,9 @@ def reconstruct(args: Namespace) -> None:
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))
     set_threads(args.threads)
     limit = definition.get("time_limit_min")
-    programs = Programs(
-        cards.environment_folder(card, args.environments),
-        card.get("install") or "docs/baselines.md says how",
-        args.threads,
-        None if limit is None else 60.0 * limit,
-    )
+    limit_s = None if limit is None else 60.0 * limit
+    install = card.get("install") or "docs/baselines.md says how"
+    programs = Programs(cards.environment_folder(card, args.environments), install, args.threads, limit_s)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     task = Task(
         stack=stack,

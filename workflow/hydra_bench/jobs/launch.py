@@ -109,7 +109,9 @@ def _launch(job: Job, command: list[str], lock: int) -> int:
     attempts.add(job.state, start)
     _copy(job.state / _LOG_NAME, job.log)  # Snakemake deletes the log of a job that it tries again
     with open(job.log, "a" if before else "w") as log:
-        print(f"# attempt {len(before) + 1}: {start.started}, {_where(start)}", file=log, flush=True)
+        of_slurm = f", SLURM job {start.slurm_job}" if start.slurm_job else ""
+        on_gpus = f", GPUs {gpus}" if gpus else ""
+        print(f"# attempt {len(before) + 1}: {start.started}, {start.node}{of_slurm}{on_gpus}", file=log, flush=True)
         offset, began = log.tell(), time.monotonic()
         status = _run(job, command, environment, (lock, *held.files), log)
     held.release()
@@ -130,12 +132,6 @@ def _copy(source: Path, target: Path) -> None:
             write_text(target, source.read_text(errors="replace"))
         except OSError as error:
             print(f"hydra-bench: {target}: not written ({error.strerror})", file=sys.stderr)
-
-
-def _where(start: attempts.Start) -> str:
-    parts = [start.node]
-    parts += [f"SLURM job {start.slurm_job}"] if start.slurm_job else []
-    return ", ".join(parts + ([f"GPUs {start.gpus}"] if start.gpus else []))
 
 
 def _run(job: Job, command: list[str], environment: dict[str, str], files: tuple[int, ...], log: IO[str]) -> int:

@@ -12,18 +12,11 @@ from tqdm import tqdm
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
-from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.parallel import Parallel, prepare_device
 from hydra_bench.methods.hydra.fit.train import save, train
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput, images_to_see
 from hydra_bench.methods.hydra.output.reconstruction import notes, write_reconstruction
 from hydra_bench.methods.recording import Outcome
-
-
-def prepare_device(device: torch.device) -> None:
-    """Make a GPU the process's own, with faster products."""
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("high")  # TF32 products
 
 
 def run_hydra(

@@ -44,6 +44,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def prepare_device(device: torch.device) -> None:
+    """Make a GPU the process's own, with faster products."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # TF32 products
+
+
 @dataclass(frozen=True)
 class Parallel:
     """This process among `size`; with one, nothing here communicates."""

@@ -46,7 +46,11 @@ def train(
     """
     checkpointer = checkpointer or Checkpointer(None)
     run = start(start_from, device, parallel or Parallel())
-    resume(run, checkpointer, advance)
+    state = checkpointer.load()
+    if state is not None:
+        run.restore(state)
+        advance(run.history.images_seen)
+    run.started = time.monotonic()
     while run.progress.epoch < len(run.schedule):
         epoch = run.schedule[run.progress.epoch]
         begin_epoch(run, epoch)
@@ -166,12 +170,3 @@ def save_if_due(run: Run, checkpointer: Checkpointer) -> None:
         save(run, checkpointer)
     if run.parallel.any(checkpointer.asked_to_stop):
         raise Stopped
-
-
-def resume(run: Run, checkpointer: Checkpointer, advance: Advance) -> None:
-    """Take up a saved state, if there is one."""
-    state = checkpointer.load()
-    if state is not None:
-        run.restore(state)
-        advance(run.history.images_seen)
-    run.started = time.monotonic()
