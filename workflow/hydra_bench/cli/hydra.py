@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from hydra_bench.cli.options import Add
 from hydra_bench.contracts.places import RUN_NAME
@@ -215,10 +215,10 @@ def read_input(args: Namespace, parameters: dict[str, Any]) -> TrainingInput:
     from hydra_bench.contracts.given_poses import GivenPoses
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
-    from hydra_bench.particles.particle_files import CtfSource, read_particles, read_poses
+    from hydra_bench.particles.particle_files import read_particles, read_poses
 
     settings = Settings.from_parameters(parameters)
-    ctf: CtfSource = "none" if args.no_ctf else "file"
+    ctf: Literal["file", "none"] = "none" if args.no_ctf else "file"
     stack = read_particles(
         args.particles, args.datadir, ctf=ctf, pixel_size_A=args.pixel_size, passthrough=args.passthrough
     )
