@@ -7,7 +7,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -90,49 +89,40 @@ def ablation(bench: Bench, case: Case) -> Iterator[Measurement]:
                 yield Measurement(f"{prefix}wall / wall of the defaults", "", of_defaults, run)
 
 
-@dataclass(frozen=True)
-class Point:
-    """One size that scaling is measured at: what is varied, and all of its numbers."""
-
-    axis: str
-    images: int
-    classes: int
-    delivered_box_px: int
-    latent_dim: int
-
-    @property
-    def text(self) -> str:
-        return f"{self.axis} {getattr(self, self.axis)}"
+SIZES = ("images", "classes", "delivered_box_px", "latent_dim")
+"""What scaling is measured along."""
 
 
-def points(base: dict[str, int], axes: dict[str, list[int]]) -> list[Point]:
-    """The base with one number varied at a time. Raises InputError for an axis that is none."""
-    known = ("images", "classes", "delivered_box_px", "latent_dim")
+def points(base: dict[str, int], axes: dict[str, list[int]]) -> dict[str, dict[str, int]]:
+    """The base with one number varied at a time: what is varied, as text -> all sizes.
+
+    Raises InputError for an axis that is none.
+    """
     for name in (*base, *axes):
-        if name not in known:
-            raise InputError(f"unknown axis {name!r}; {', '.join(known)} are allowed")
-    missing = [name for name in known if name not in base]
+        if name not in SIZES:
+            raise InputError(f"unknown axis {name!r}; {', '.join(SIZES)} are allowed")
+    missing = [name for name in SIZES if name not in base]
     if missing:
         raise InputError(f"base lacks {missing[0]}")
-    return [Point(axis, **{**base, axis: value}) for axis, values in axes.items() for value in values]
+    return {f"{axis} {value}": {**base, axis: value} for axis, values in axes.items() for value in values}
 
 
 def scaling(bench: Bench, case: Case) -> Iterator[Measurement]:
     """CPU time of every epoch of search and of decoding; rounds over all points, so that drift meets all alike."""
     todo = points(case.base, case.axes)
     for repeat in range(bench.repeats):
-        for point in todo:
-            definition = with_delivered_box(case.dataset, point.delivered_box_px)
-            whole = bench.dataset(definition).stack
+        for name, sizes in todo.items():
+            classes, latent_dim = sizes["classes"], sizes["latent_dim"]
+            whole = bench.dataset(with_delivered_box(case.dataset, sizes["delivered_box_px"])).stack
             # The first ones are a random sample: simulated stacks are in random order.
-            stack = whole.take(np.arange(min(point.images, len(whole))))
-            settings = case.settings(classes=point.classes, latent_dim=point.latent_dim)
+            stack = whole.take(np.arange(min(sizes["images"], len(whole))))
+            settings = case.settings(classes=classes, latent_dim=latent_dim)
             trained = timed_training(stack, None, settings, repeat, bench.device)
-            run = {"repeat": repeat, "images": len(stack), "box_px": stack.box_px, "classes": point.classes}
-            run["latent_dim"] = point.latent_dim
+            run = {"repeat": repeat, "images": len(stack), "box_px": stack.box_px, "classes": classes}
+            run["latent_dim"] = latent_dim
             for epoch, took in epoch_costs(trained.epochs, trained.before_epochs):
                 where = {**run, "epoch": epoch.number, "l": epoch.l, "wall_s": took.wall_s}
-                yield Measurement(f"{point.text}: CPU of an epoch, {epoch.phase}", "s", took.cpu_s, where)
+                yield Measurement(f"{name}: CPU of an epoch, {epoch.phase}", "s", took.cpu_s, where)
 
 
 def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:

@@ -106,7 +106,7 @@ def _case(name: str, definition: dict[str, Any], datasets: dict[str, dict[str, A
     if dataset not in datasets:
         known = f"{', '.join(datasets)} are allowed{nearest(dataset, datasets)}"
         raise InputError(f"{path}: cases.{name}.dataset: unknown dataset {dataset!r}; {known}")
-    bars = {figure: Bar.from_definition(bar) for figure, bar in definition["bars"].items()}
+    bars = {figure: Bar(**bar) for figure, bar in definition["bars"].items()}
     changed = {"dataset": datasets[dataset] | {"name": dataset}, "bars": bars, "seeds": tuple(definition["seeds"])}
     return Case(name=name, **{**definition, **changed})
 

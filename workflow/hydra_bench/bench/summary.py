@@ -24,30 +24,20 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure is to reach: its median, or every single run of it."""
+    """What a figure is to reach, one of the two bounds: its median, or every single run of it."""
 
-    limit: float
-    at_least: bool = False
+    at_most: float = math.inf
+    at_least: float = -math.inf
     every: bool = False
-
-    @classmethod
-    def from_definition(cls, definition: dict[str, Any]) -> Bar:
-        """From {"at_most": …} or {"at_least": …}, with "every" or without."""
-        at_least = "at_least" in definition
-        return cls(definition["at_least" if at_least else "at_most"], at_least, definition.get("every", False))
 
     def met(self, values: Sequence[Value]) -> bool:
         """Nothing measured, or a goal not reached, meets no bar."""
         judged = list(values) if self.every else [median(values)]
-        return bool(judged) and all(self._holds(value) for value in judged)
-
-    def _holds(self, value: Value) -> bool:
-        if value is None:
-            return False
-        return value >= self.limit if self.at_least else value <= self.limit
+        return bool(judged) and all(value is not None and self.at_least <= value <= self.at_most for value in judged)
 
     def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.limit:g}{', every run' if self.every else ''}"
+        bound = f"≥ {self.at_least:g}" if self.at_most == math.inf else f"≤ {self.at_most:g}"
+        return bound + (", every run" if self.every else "")
 
 
 def median(values: Sequence[Value]) -> Value:

@@ -48,9 +48,8 @@ def partitions() -> dict[str, Partition]:
 
 def _joined(a: Partition, b: Partition) -> Partition:
     gpus = {model: max(a.gpus.get(model, 0), b.gpus.get(model, 0)) for model in a.gpus | b.gpus}
-    return Partition(
-        a.name, a.up, a.longest_min, max(a.cpus, b.cpus), max(a.memory_mb, b.memory_mb), a.nodes + b.nodes, gpus
-    )
+    cpus, memory_mb = max(a.cpus, b.cpus), max(a.memory_mb, b.memory_mb)
+    return Partition(a.name, a.up, a.longest_min, cpus, memory_mb, a.nodes + b.nodes, gpus)
 
 
 def jobs_of_folder(folder: Path) -> dict[str, str]:

@@ -36,12 +36,7 @@ from hydra_bench.datasets.simulated.entries import MAP_SUFFIXES
 from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pose_table
 from hydra_bench.physics.fourier import shift_factors
-from hydra_bench.physics.projection import (
-    central_slices,
-    half_plane,
-    images_from_half_planes,
-    slicing_transform,
-)
+from hydra_bench.physics.projection import central_slices, half_plane, images_from_half_planes, slicing_transform
 from hydra_bench.physics.rotations import random_rotations
 
 _TRIED = 200

@@ -19,14 +19,7 @@ from hydra_bench.report.page import embedding
 from hydra_bench.report.page.details import classes, departures, facts, log_tail, plain, remarks, told
 from hydra_bench.report.page.interactive import dataset_data, method_data
 from hydra_bench.report.page.terms import TERMS
-from hydra_bench.report.results import (
-    EvaluatedRun,
-    by_dataset,
-    by_method,
-    first_seeds,
-    read_all,
-    settings,
-)
+from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, first_seeds, read_all, settings
 from hydra_bench.report.tables.cost import COLUMNS, cost_table
 from hydra_bench.report.tables.rows import (
     FIRST,
