@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.places import IMAGES_NAME, PARTICLES_NAME
+from hydra_bench.contracts.reconstruction import GivenPoses
 from hydra_bench.contracts.stack import Stack, read_stack, write_stack_star
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.mrc import ImageStackWriter

@@ -12,9 +12,8 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.places import class_volume_path
-from hydra_bench.contracts.reconstruction import read_assignments, read_run
+from hydra_bench.contracts.reconstruction import GivenPoses, read_assignments, read_run
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.physics.rotations import angular_distance_deg, rotation_from_vector

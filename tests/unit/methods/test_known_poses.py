@@ -9,9 +9,8 @@ from hydra_cases import Case
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.places import class_volume_path
-from hydra_bench.contracts.reconstruction import read_assignments, read_run, sample_path
+from hydra_bench.contracts.reconstruction import GivenPoses, read_assignments, read_run, sample_path
 from hydra_bench.core.mrc import read_map
 from hydra_bench.methods.bounds.known_poses import Schedule, classify
 from hydra_bench.methods.bounds.slices import read_slices

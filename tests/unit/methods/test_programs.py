@@ -14,8 +14,7 @@ import pytest
 from hydra_cases import Case
 
 from hydra_bench.cli.main import main
-from hydra_bench.contracts.given_poses import read_given_poses
-from hydra_bench.contracts.reconstruction import Assignments, read_run, write_assignments
+from hydra_bench.contracts.reconstruction import Assignments, read_given_poses, read_run, write_assignments
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.core.mrc import read_map
 from hydra_bench.methods import cards as method_cards

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from hydra_bench.cli.options import Add
 from hydra_bench.contracts.places import RUN_NAME
-from hydra_bench.core.definition import read_definition
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.threads import set_threads
+from hydra_bench.core.yaml_files import read_definition
 
 if TYPE_CHECKING:
     from hydra_bench.core.types import IntArray
@@ -131,7 +131,7 @@ def run_on_particles(args: Namespace) -> int:
 
 def waits_in_vain(poses: Path, out: Path, request: Request) -> bool:
     """Whether the run whose poses are given has none to give; this one then is recorded as that one ended."""
-    from hydra_bench.contracts.given_poses import check_pose_source
+    from hydra_bench.contracts.reconstruction import check_pose_source
     from hydra_bench.methods.recording import record_run
 
     try:
@@ -212,7 +212,7 @@ def numbers(text: str, kind: Callable[[str], Number], option: str) -> list[Numbe
 
 def read_input(args: Namespace, parameters: dict[str, Any]) -> TrainingInput:
     """The settings, the particles, and their poses if they are given. Raises InputError."""
-    from hydra_bench.contracts.given_poses import GivenPoses
+    from hydra_bench.contracts.reconstruction import GivenPoses
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
     from hydra_bench.particles.particle_files import read_particles, read_poses

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra_bench.cli.options import Add, add_paths, add_threads
-from hydra_bench.core.definition import read_definition
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
+from hydra_bench.core.yaml_files import read_definition
 from hydra_bench.datasets.kinds import kind_of
 from hydra_bench.methods import cards
 
@@ -98,7 +98,7 @@ def reconstruct(args: Namespace) -> None:
     """A run that fails is recorded, and is no error here."""
     import torch
 
-    from hydra_bench.contracts.given_poses import read_given_poses
+    from hydra_bench.contracts.reconstruction import read_given_poses
     from hydra_bench.contracts.stack import read_evaluation_list, read_stack
     from hydra_bench.methods.programs.programs import Programs
     from hydra_bench.methods.programs.task import Adapter, Task

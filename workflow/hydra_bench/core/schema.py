@@ -26,7 +26,9 @@ class KeyPathError(Exception):
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
-        return f"{key_text(self.path)}: {self.problem}"
+        """The key as text, dataset_definitions.demo.simulation.snr or seeds[0], and what is wrong there."""
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        return f"{key.removeprefix('.') or 'the configuration'}: {self.problem}"
 
 
 @contextmanager
@@ -36,12 +38,6 @@ def at_key(path: KeyPath) -> Iterator[None]:
         yield
     except InputError as error:
         raise KeyPathError(path, " ".join(str(error).split())) from None
-
-
-def key_text(path: KeyPath) -> str:
-    """A key's path as text: dataset_definitions.demo.simulation.snr, seeds[0]."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".") or "the configuration"
 
 
 def filled(schema: Schema, content: Any, at: KeyPath = ()) -> Any:
@@ -177,17 +173,13 @@ def keys(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema, bool]]:
         yield from keys(schema["items"], f"{path}[]")
 
 
-def _default_text(schema: Schema) -> str:
-    """A key's default as code; `default_text` says what stands behind a default of null."""
-    known = schema.get("default_text", _shown(schema["default"]) if "default" in schema else "")
-    return f"`{known}`" if known else ""
-
-
 def markdown_table(schema: Schema, path: str = "") -> str:
     """A table of every key of a schema: what is allowed, its default, what it is."""
     lines = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key, value, required in keys(schema, path):
-        default = "required" if required else _default_text(value)
+        # `default_text` says what stands behind a default of null.
+        known = value.get("default_text", _shown(value["default"]) if "default" in value else "")
+        default = "required" if required else f"`{known}`" if known else ""
         text = " | ".join((f"`{key}`", allowed_text(value), default, value["description"]))
         lines.append(f"| {text} |")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,8 @@
-"""YAML files, of which none may repeat a key, and the clone's schemas among them."""
+"""YAML files, of which none may repeat a key: the clone's schemas, and definitions as sub-commands are given them."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,3 +41,23 @@ def read_schema(path: Path) -> Schema:
         raise InputError(f"{path}: no such file; install hydra-bench from a clone, with `pip install -e .`")
     schema: Schema = read_yaml(path)
     return schema
+
+
+class Definition(dict[str, Any]):
+    """A mapping of a definition; a key that is asked for and not there is the user's mistake."""
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"--definition: lacks the key {key!r}; there are {', '.join(self) or 'none'}")
+
+
+def read_definition(text: str) -> Definition:
+    """A definition given as JSON text, or as the path of a YAML or JSON file. Raises InputError."""
+    if not text.lstrip().startswith("{"):
+        text = json.dumps(read_yaml(text))
+    try:
+        definition = json.loads(text, object_hook=Definition)
+    except ValueError as error:
+        raise InputError(f"--definition: not JSON ({error})") from None
+    if not isinstance(definition, Definition):
+        raise InputError(f"--definition: {text}: a mapping of keys to values is expected")
+    return definition

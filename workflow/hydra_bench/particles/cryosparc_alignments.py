@@ -33,8 +33,7 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.particles.columns import PIXEL_SIZE, limited, numbers
-from hydra_bench.particles.cryosparc import BLOB_FIELDS, blob_files, named_images
-from hydra_bench.particles.cs_dataset import Dataset, read_dataset
+from hydra_bench.particles.cryosparc import BLOB_FIELDS, Dataset, blob_files, named_images, read_dataset
 from hydra_bench.particles.matching import match_particles, refuse_repeated
 
 JobType = Literal["abinitio", "heterogeneous", "homogeneous"]

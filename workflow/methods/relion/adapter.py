@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.places import IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.contracts.poses import poses_from_table
-from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
+from hydra_bench.contracts.reconstruction import Assignments, GivenPoses, write_assignments, write_class_map
 from hydra_bench.contracts.stack import Stack, optics_table, particle_table
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.mrc import read_map, write_map
@@ -29,15 +28,7 @@ from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
 
-from .options import (
-    batch_sizes,
-    classification_options,
-    departures,
-    descent_options,
-    execution_options,
-    printed_defaults,
-    shared_options,
-)
+from . import options
 
 REFINE, PREPROCESS = "relion_refine", "relion_preprocess"
 
@@ -58,26 +49,26 @@ def run(task: Task, folder: Path) -> Outcome:
     programs, parameters = task.programs, task.parameters
     version = relion_version(programs.output(REFINE, "--version"))
     programs.versions["relion"] = ".".join(map(str, version))
-    defaults = printed_defaults(programs.output(REFINE, "--help"))
+    defaults = options.printed_defaults(programs.output(REFINE, "--help"))
     for name in ("sgd", "class3d"):
         (task.work / name).mkdir(exist_ok=True)
     prepare_particles(task)
-    both = shared_options(task)
-    task.departures.extend(departures("all steps", both, defaults))
+    shared = options.shared_options(task)
+    task.departures.extend(options.departures("all steps", shared, defaults))
     images_seen = parameters["iter"] * len(task.stack)
     if "references" in parameters:
         references = given_references(task)
     elif task.poses is not None:
         references = averages(task, task.poses)
     else:
-        descent = descent_options(parameters, len(task.stack), version[0])
-        task.departures.extend(departures("ab initio", descent, defaults))
-        references = ab_initio(task, [*both, *descent])
-        images_seen += sum(batch_sizes(parameters, len(task.stack)))
+        descent = options.descent_options(parameters, len(task.stack), version[0])
+        task.departures.extend(options.departures("ab initio", descent, defaults))
+        references = ab_initio(task, [*shared, *descent])
+        images_seen += sum(options.batch_sizes(parameters, len(task.stack)))
     write_star(task.work / "references.star", {"": pd.DataFrame({"rlnReferenceImage": references})})
-    options = classification_options(parameters)
-    task.departures.extend(departures("classification", options, defaults))
-    classify(task, [*both, "--ref", "references.star", *options])
+    classification = options.classification_options(parameters)
+    task.departures.extend(options.departures("classification", classification, defaults))
+    classify(task, [*shared, "--ref", "references.star", *classification])
     write_reconstruction(task, task.work / "class3d" / f"run_it{parameters['iter']:03d}", folder)
     return Outcome(images_seen)
 
@@ -121,11 +112,11 @@ def prepare_particles(task: Task) -> None:
     write_star(task.work / PARTICLES_NAME, {"optics": optics, "particles": particles})
 
 
-def ab_initio(task: Task, options: list[str]) -> list[str]:
+def ab_initio(task: Task, words: list[str]) -> list[str]:
     """Run the first step, unless an earlier attempt has ended it; return its maps, relative to the working folder."""
     parameters, done = task.parameters, task.work / "sgd" / "done"
     if not done.is_file():
-        task.programs.run(REFINE, *options, "--o", "sgd/run", cwd=task.work)
+        task.programs.run(REFINE, *words, "--o", "sgd/run", cwd=task.work)
     total = sum(parameters[f"sgd_{part}_iter"] for part in ("ini", "inbetween", "fin"))
     names = [f"sgd/run_it{total:03d}_class{k + 1:03d}.mrc" for k in range(parameters["classes"])]
     for name in names:
@@ -134,14 +125,14 @@ def ab_initio(task: Task, options: list[str]) -> list[str]:
     return names
 
 
-def classify(task: Task, options: list[str]) -> None:
+def classify(task: Task, words: list[str]) -> None:
     """Run the second step; one that was killed goes on from its last iteration."""
     so_far = sorted((task.work / "class3d").glob("run_it*_optimiser.star"))
     if so_far and so_far[-1].name == f"run_it{task.parameters['iter']:03d}_optimiser.star":
         return
     if so_far:
-        options = ["--continue", f"class3d/{so_far[-1].name}", *execution_options(task)]
-    task.programs.run(REFINE, *options, "--o", "class3d/run", cwd=task.work)
+        words = ["--continue", f"class3d/{so_far[-1].name}", *options.execution_options(task)]
+    task.programs.run(REFINE, *words, "--o", "class3d/run", cwd=task.work)
 
 
 def given_references(task: Task) -> list[str]:

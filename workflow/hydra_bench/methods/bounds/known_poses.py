@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hydra_bench.contracts.given_poses import GivenPoses
 from hydra_bench.contracts.poses import most_probable_class
-from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
+from hydra_bench.contracts.reconstruction import Assignments, GivenPoses, write_assignments, write_class_map
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.types import ComplexArray, FloatArray, IntArray
 from hydra_bench.methods.bounds.backprojection import back_project

@@ -107,16 +107,20 @@ class Programs:
         """Exit status, negative for a signal, and whether the time limit ended it."""
         self.log_tail.clear()
         began, timed_out = time.monotonic(), threading.Event()
-        process = _started(
-            words,
-            cwd=cwd,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            start_new_session=True,  # so that all that it starts can be ended with it
-            preexec_fn=_die_with_parent,
-        )
+        try:
+            # A session of its own, so that all that it starts can be ended with it.
+            process = subprocess.Popen(
+                words,
+                cwd=cwd,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            raise _unstartable(words[0], error) from None
 
         def out_of_time() -> None:
             timed_out.set()
@@ -158,13 +162,6 @@ class Programs:
             self.gpu_memory_mb = max(self.gpu_memory_mb, sum(own))
             if done.wait(3.0):
                 return
-
-
-def _started(words: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(words, **options)
-    except OSError as error:
-        raise _unstartable(words[0], error) from None
 
 
 def _unstartable(path: str, error: OSError) -> RunFailedError:

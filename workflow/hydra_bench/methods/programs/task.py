@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.contracts.given_poses import GivenPoses
+from hydra_bench.contracts.reconstruction import GivenPoses
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.methods.programs.programs import Programs
 from hydra_bench.methods.recording import Outcome

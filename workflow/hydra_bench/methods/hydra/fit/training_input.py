@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hydra_bench.contracts.given_poses import GivenPoses
+from hydra_bench.contracts.reconstruction import GivenPoses
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods.hydra.data.images import largest_l
