@@ -114,12 +114,11 @@ def write_truth_star(folder: Path, truth: Truth) -> None:
 
 def _state_table(folder: Path, truth: Truth) -> pd.DataFrame:
     """One row a state of the classes with several: its map, class and number, from 1."""
-    rows = [
+    return pd.DataFrame(
         {"rlnReferenceImage": str(path.relative_to(folder)), "rlnClassNumber": k + 1, STATE_COLUMN: s + 1}
         for k, paths in enumerate(truth.state_paths)
         for s, path in enumerate(paths)
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def read_truth(folder: Path | str) -> Truth:
@@ -157,10 +156,7 @@ def judged_by(folder: Path | str) -> str:
 
 
 def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    expected = {
-        "classes": ["rlnReferenceImage", "hydraBenchClassName"],
-        "particles": ["rlnClassNumber"],
-    }
+    expected = {"classes": ["rlnReferenceImage", "hydraBenchClassName"], "particles": ["rlnClassNumber"]}
     poses = [*ANGLE_COLUMNS, *ORIGIN_COLUMNS]
     # A reference may have none of them, but not some.
     if SOURCE_COLUMN not in tables.get("particles", ()) or any(c in tables["particles"] for c in poses):

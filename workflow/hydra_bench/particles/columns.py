@@ -70,20 +70,16 @@ def limited(values: Any, where: str, limits: Limits, label: Callable[[int], str]
 
 
 def optics_from_columns(
-    names: tuple[str, str, str],
-    column: Callable[[str], Any],
-    where: Callable[[str], str],
-    row_of: IntArray | None = None,
-    label: Callable[[int], str] = row_label,
+    columns: dict[str, Any], row_of: IntArray | None = None, label: Callable[[int], str] = row_label
 ) -> Optics:
     """Optics of N particles from the columns of voltage in kV, spherical aberration in mm and amplitude contrast.
 
-    `column` gives the values of a column; `where` (file and column) and `label` (a row) are what messages call it.
+    `columns` are these three by what messages call them, file and column; `label` is what they call a row.
     Columns have a row for each particle, or for each optics group; then row_of (N,) is each particle's.
     Raises InputError for values that cannot be.
     """
     limits = (VOLTAGE, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST)
-    fields = [limited(column(name), where(name), limit, label) for name, limit in zip(names, limits, strict=True)]
+    fields = [limited(column, at, limit, label) for (at, column), limit in zip(columns.items(), limits, strict=True)]
     return Optics.of_particles(*(values if row_of is None else values[row_of] for values in fields))
 
 

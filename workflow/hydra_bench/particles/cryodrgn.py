@@ -63,7 +63,7 @@ def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
         shape = getattr(table, "shape", type(table).__name__)
         raise InputError(f"{path}: {shape}; an array (particles, {len(CTF_COLUMNS)}) of CTF parameters is expected")
     columns = {name: numbers(table[:, j], f"{path}: {name}") for j, name in enumerate(CTF_COLUMNS)}
-    optics = optics_from_columns(("Voltage", "Cs", "w"), columns.__getitem__, lambda name: f"{path}: {name}")
+    optics = optics_from_columns({f"{path}: {name}": columns[name] for name in ("Voltage", "Cs", "w")})
     defocus = Defocus(*(columns[name] for name in ("DefocusU", "DefocusV", "DefocusAngle", "phase shift")))
     check_defocus(defocus, f"{path}: DefocusU and DefocusV")
     for name in ("D", "Apix"):

@@ -23,15 +23,8 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.types import FloatArray, IntArray, StringArray
-from hydra_bench.particles.columns import (
-    PIXEL_SIZE,
-    CtfSource,
-    check_defocus,
-    limited,
-    numbers,
-    one_pixel_size,
-    optics_from_columns,
-)
+from hydra_bench.particles import columns
+from hydra_bench.particles.columns import CtfSource
 from hydra_bench.particles.locate import locate
 from hydra_bench.particles.matching import image_names
 from hydra_bench.physics.ctf import Defocus, Optics
@@ -169,29 +162,30 @@ def read_cs_images(path: Path) -> pd.MultiIndex | None:
 
 
 def _optics(data: Dataset) -> Optics:
-    return optics_from_columns(_OPTICS_FIELDS, data.field, data.where)
+    return columns.optics_from_columns({data.where(field): data.field(field) for field in _OPTICS_FIELDS})
 
 
 def _defocus(data: Dataset) -> Defocus:
-    u, v, angle = (numbers(data.field(field), data.where(field)) for field in _DEFOCUS_FIELDS[:3])
+    u, v, angle = (columns.numbers(data.field(field), data.where(field)) for field in _DEFOCUS_FIELDS[:3])
     phase_field = _DEFOCUS_FIELDS[3]
     has_phase = phase_field in data.names
-    phase = numbers(data.field(phase_field), data.where(phase_field)) if has_phase else np.zeros(len(u))
+    phase = columns.numbers(data.field(phase_field), data.where(phase_field)) if has_phase else np.zeros(len(u))
     defocus = Defocus(u, v, np.degrees(angle), np.degrees(phase))
-    check_defocus(defocus, f"{data.where('ctf/df1_A')} and ctf/df2_A")
+    columns.check_defocus(defocus, f"{data.where('ctf/df1_A')} and ctf/df2_A")
     return defocus
 
 
 def _pixel_size_A(data: Dataset) -> float:
-    values, where = data.field("blob/psize_A"), data.where("blob/psize_A")
-    return one_pixel_size(limited(values, where, PIXEL_SIZE), lambda row: f"particle {row + 1}", where)
+    where = data.where("blob/psize_A")
+    values = columns.limited(data.field("blob/psize_A"), where, columns.PIXEL_SIZE)
+    return columns.one_pixel_size(values, lambda row: f"particle {row + 1}", where)
 
 
 def _contrast(data: Dataset) -> FloatArray | None:
     """+1 or -1 for each particle from blob/sign; None where all are +1 or nothing is said."""
     if "blob/sign" not in data.names:
         return None
-    sign = numbers(data.field("blob/sign"), data.where("blob/sign"))
+    sign = columns.numbers(data.field("blob/sign"), data.where("blob/sign"))
     if (np.abs(sign) != 1).any():
         bad = np.argmax(np.abs(sign) != 1)
         raise InputError(f"{data.where('blob/sign')} is {sign[bad]:g} in row {bad + 1}; 1 or -1 is allowed")
@@ -207,7 +201,7 @@ def blob_files(data: Dataset) -> tuple[IntArray, StringArray]:
 
 def _open_images(data: Dataset, datadir: Path | None) -> ImageFiles:
     file_index, files = blob_files(data)
-    frames = numbers(data.field("blob/idx"), data.where("blob/idx")).astype(np.int64)
+    frames = columns.numbers(data.field("blob/idx"), data.where("blob/idx")).astype(np.int64)
     shapes = data.field("blob/shape").reshape(len(data), -1)
     box = int(shapes[0, 0])
     if (shapes != box).any():

@@ -130,8 +130,6 @@ def read_class_alignments(
         If a field is missing or not usable, or images are not named; one line with file and field.
     """
     data = read_dataset(path, passthrough, ["blob/path", "blob/idx"])
-    for name in ("blob/path", "blob/idx"):
-        data.field(name)
     file_index, files = blob_files(data)
     frames = numbers(data.field("blob/idx"), data.where("blob/idx")).astype(np.int64)
     posteriors, vectors, origins_A = _alignments(data, job_type, n_classes)

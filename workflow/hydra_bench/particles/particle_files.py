@@ -50,7 +50,9 @@ def read_particles(
     kind = _format(path)
     if passthrough is not None and kind != "cs":
         raise InputError(f"passthrough: {passthrough}; only a .cs file has one, and {path} is none")
-    folder = None if datadir is None else _existing_folder(Path(datadir))
+    folder = None if datadir is None else Path(datadir)
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"datadir: {folder} is not a folder")
     if kind == "star":
         return relion.read_star_stack(path, folder, ctf, pixel_size_A)
     if kind == "cs":
@@ -124,14 +126,12 @@ def read_ctf(path: Path | str) -> tuple[Defocus, Optics]:
         If the file is missing or its CTF parameters are not usable.
     """
     path = Path(path)
-    if path.suffix not in (".star", ".cs", ".pkl"):
+    readers = {".star": relion.read_star_ctf, ".cs": cryosparc.read_cs_ctf, ".pkl": lambda pkl: read_ctf_table(pkl)[:2]}
+    if path.suffix not in readers:
         raise InputError(f"{path}: .star, .cs and .pkl are allowed")
     if not path.is_file():
         raise InputError(f"{path}: no such file; CTF parameters are expected")
-    if path.suffix == ".pkl":
-        optics, defocus, _, _ = read_ctf_table(path)
-    else:
-        optics, defocus = relion.read_star_ctf(path) if path.suffix == ".star" else cryosparc.read_cs_ctf(path)
+    optics, defocus = readers[path.suffix](path)
     return defocus, optics
 
 
@@ -180,9 +180,3 @@ def _table_format(path: Path, lack: str) -> str:
     if kind == "mrcs":
         raise InputError(f"{path}: an image stack {lack}; a STAR or .cs file is allowed")
     return kind
-
-
-def _existing_folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise InputError(f"datadir: {folder} is not a folder")
-    return folder

@@ -23,15 +23,8 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.star import read_star
 from hydra_bench.core.types import FloatArray, IntArray
-from hydra_bench.particles.columns import (
-    PIXEL_SIZE,
-    CtfSource,
-    check_defocus,
-    limited,
-    numbers,
-    one_pixel_size,
-    optics_from_columns,
-)
+from hydra_bench.particles import columns
+from hydra_bench.particles.columns import CtfSource
 from hydra_bench.particles.locate import locate
 from hydra_bench.particles.matching import image_names, match_particles
 from hydra_bench.physics.ctf import Defocus, Optics
@@ -67,7 +60,7 @@ class _Tables:
     def optics_numbers(self, column: str) -> FloatArray:
         """A column of the optics as numbers, one a row. Raises InputError."""
         where = f"{self.optics_at}: {column}"
-        return numbers(_column(self.optics, column, self.optics_at), where, self.label)
+        return columns.numbers(_column(self.optics, column, self.optics_at), where, self.label)
 
 
 def read_star_stack(path: Path, datadir: Path | None, ctf: CtfSource, pixel_size_A: float | None) -> Stack:
@@ -76,13 +69,7 @@ def read_star_stack(path: Path, datadir: Path | None, ctf: CtfSource, pixel_size
     _refuse_unsuitable_images(tables)
     pixel_size = _pixel_size_A(tables) if pixel_size_A is None else pixel_size_A
     optics, defocus = (None, None) if ctf == "none" else (_optics(tables), _defocus(tables))
-    return Stack(
-        path=path,
-        images=_open_images(tables, path, datadir),
-        pixel_size_A=pixel_size,
-        optics=optics,
-        defocus=defocus,
-    )
+    return Stack(path, _open_images(tables, path, datadir), pixel_size, optics, defocus)
 
 
 def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
@@ -93,16 +80,14 @@ def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
 
 def read_star_labels(path: Path) -> tuple[IntArray, pd.MultiIndex | None]:
     """rlnClassNumber (M,) of a STAR file's rows, and the images that they name, if they do. Raises InputError."""
-    name, particles = _particles_table(path, read_star(path))
-    where = f"{path}: {name}"
+    particles, where = _particles_table(path, read_star(path))
     labels = _numbers(particles, "rlnClassNumber", where).astype(np.int64)
     return labels, _named_images(particles, where)
 
 
 def read_star_images(path: Path) -> pd.MultiIndex | None:
     """The images that a STAR file's rows name, None if they name none. Raises InputError."""
-    name, particles = _particles_table(path, read_star(path))
-    return _named_images(particles, f"{path}: {name}")
+    return _named_images(*_particles_table(path, read_star(path)))
 
 
 def _named_images(particles: pd.DataFrame, where: str) -> pd.MultiIndex | None:
@@ -118,8 +103,7 @@ def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray]:
     Origins are in Å (rlnOriginXAngst), or in px of the file's images (rlnOriginX, RELION 3.0). They say how to move
     the image back, so the particle's displacement is their negative.
     """
-    name, particles = _particles_table(path, read_star(path))
-    where = f"{path}: {name}"
+    particles, where = _particles_table(path, read_star(path))
     angles = np.stack([_numbers(particles, column, where) for column in _ANGLES], 1)
     if all(column in particles for column in _ORIGINS_PX) and _ORIGINS_A[0] not in particles:
         pixel_size = _pixel_size_A(_read_tables(path)) if _states_pixel_size(particles) else stack.pixel_size_A
@@ -132,21 +116,22 @@ def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray]:
 
 def _read_tables(path: Path) -> _Tables:
     blocks = read_star(path)
-    name, particles = _particles_table(path, blocks)
-    where = f"{path}: {name}"
+    particles, where = _particles_table(path, blocks)
     if "optics" in blocks:
         return _grouped(particles, blocks["optics"], where, f"{path}: data_optics")
     if "rlnOpticsGroup" in particles:
+        name = where.removeprefix(f"{path}: ")
         raise InputError(f"{path}: no data_optics table, but {name} has rlnOpticsGroup; RELION 3.1 and later have both")
     return _Tables(particles, particles, np.arange(len(particles)), where, where)
 
 
-def _particles_table(path: Path, blocks: dict[str, pd.DataFrame]) -> tuple[str, pd.DataFrame]:
+def _particles_table(path: Path, blocks: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
+    """The table of particles, and file and table as messages name them. Raises InputError."""
     for name in ("particles", "images", ""):
         if name in blocks:
             if len(blocks[name]) == 0:
                 raise InputError(f"{path}: data_{name} holds no particles; at least one is needed")
-            return f"data_{name}", blocks[name]
+            return blocks[name], f"{path}: data_{name}"
     found = ", ".join(f"data_{name}" for name in blocks)
     raise InputError(f"{path}: no data_particles table (nor data_images or data_, as in RELION 3.0), just {found}")
 
@@ -177,7 +162,7 @@ def _column(table: pd.DataFrame, column: str, where: str) -> pd.Series:
 
 
 def _numbers(table: pd.DataFrame, column: str, where: str) -> FloatArray:
-    return numbers(_column(table, column, where), f"{where}: {column}")
+    return columns.numbers(_column(table, column, where), f"{where}: {column}")
 
 
 def _refuse_unsuitable_images(tables: _Tables) -> None:
@@ -217,16 +202,14 @@ def _pixel_size_A(tables: _Tables) -> float:
             "rlnMagnification); if it is known, give pixel_size_A"
         )
     source = f"{where}: {source}"
-    return one_pixel_size(limited(values, source, PIXEL_SIZE, tables.label), tables.label, source)
+    values = columns.limited(values, source, columns.PIXEL_SIZE, tables.label)
+    return columns.one_pixel_size(values, tables.label, source)
 
 
 def _optics(tables: _Tables) -> Optics:
-    def column(name: str) -> pd.Series:
-        return _column(tables.optics, name, tables.optics_at)
-
-    return optics_from_columns(
-        _OPTICS_COLUMNS, column, lambda name: f"{tables.optics_at}: {name}", tables.row_of, tables.label
-    )
+    optics, where = tables.optics, tables.optics_at
+    fields = {f"{where}: {name}": _column(optics, name, where) for name in _OPTICS_COLUMNS}
+    return columns.optics_from_columns(fields, tables.row_of, tables.label)
 
 
 def _defocus(tables: _Tables) -> Defocus:
@@ -237,7 +220,7 @@ def _defocus(tables: _Tables) -> Defocus:
     defocus = Defocus(u, v, angle, phase)
     # A stack without CTF says so by amplitude contrast 1 and no defocus: see `hydra_bench.contracts.stack`.
     if not (tables.optics_numbers("rlnAmplitudeContrast") == 1).all():
-        check_defocus(defocus, f"{where}: rlnDefocusU and rlnDefocusV")
+        columns.check_defocus(defocus, f"{where}: rlnDefocusU and rlnDefocusV")
     return defocus
 
 

@@ -69,11 +69,10 @@ def login_file() -> Path:
 def job_settings(task: Task, project: str) -> dict[str, Any]:
     """What the script is told."""
     names = ("classes", "refine", "upload", "import_params", "abinit_params", "refine_params")
-    title = f"hydra-bench-{task.work.resolve().parent.name}"
     return {
         "project": project,
         "lane": os.environ.get("CRYOSPARC_LANE"),
-        "workspace_title": title,
+        "workspace_title": f"hydra-bench-{task.work.resolve().parent.name}",
         "particles": str(task.stack.path.resolve()),
         "seed": task.seed,
         **{name: task.parameters[name] for name in names},

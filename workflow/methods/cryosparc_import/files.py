@@ -38,12 +38,8 @@ def job_files(parameters: dict[str, Any]) -> JobFiles:
     """The files that parameters name, or that the folder `job` holds where they name none. Raises InputError."""
     job = _folder(parameters)
     named = {key: parameters[key] for key in ("particles", "passthrough", "volumes") if parameters.get(key) is not None}
-    if job is None:
-        particles = _existing(named["particles"], "particles")
-        folder = particles.parent
-    else:
-        particles = _existing(named["particles"], "particles") if "particles" in named else _particles(job)
-        folder = job
+    particles = _existing(named["particles"], "particles") if job is None or "particles" in named else _particles(job)
+    folder = particles.parent if job is None else job
     volumes = tuple(_existing(name, "volumes") for name in named["volumes"]) if "volumes" in named else _volumes(folder)
     passthrough = _existing(named["passthrough"], "passthrough") if "passthrough" in named else _passthrough(folder)
     json_path = folder / "job.json"
@@ -53,8 +49,8 @@ def job_files(parameters: dict[str, Any]) -> JobFiles:
 def used_files(parameters: dict[str, Any]) -> list[Path]:
     """Every file that the import reads; a change of one reruns it. Raises InputError."""
     files = job_files(parameters)
-    others = [path for path in (files.passthrough, files.job_json) if path is not None]
-    return [files.particles, *files.volumes, *others]
+    read = (files.particles, *files.volumes, files.passthrough, files.job_json)
+    return [path for path in read if path is not None]
 
 
 def _folder(parameters: dict[str, Any]) -> Path | None:

@@ -32,14 +32,6 @@ class Sums:
     data: torch.Tensor
     weight: torch.Tensor
 
-    @classmethod
-    def empty(cls, box: int) -> Sums:
-        size = (PADDING * box) ** 3
-        return cls(torch.zeros(size, dtype=torch.complex64), torch.zeros(size))
-
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(self.data + other.data, self.weight + other.weight)
-
 
 def insert_slices(sums: Sums, values: torch.Tensor, weights: torch.Tensor, points: torch.Tensor) -> None:
     """Add values (n,) and weights (n,) at points (n, 3), in padded voxels (x, y, z), trilinearly."""
@@ -63,7 +55,8 @@ def accumulate(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A:
     radius = plane.norm(dim=1)
     inside = (radius <= box // 2 - 1) & (radius > 0)
     frequencies = plane[inside] / (box * stack.pixel_size_A)
-    sums = Sums.empty(box)
+    size = (PADDING * box) ** 3
+    sums = Sums(torch.zeros(size, dtype=torch.complex64), torch.zeros(size))
     for start in range(0, len(members), _CHUNK):
         part = members[start : start + _CHUNK]
         transforms = fft_centred(torch.from_numpy(stack.read_images(part)), 2).flatten(1)
@@ -95,11 +88,10 @@ def noise_to_signal(first: Sums, second: Sums, box: int) -> torch.Tensor:
 def back_project(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A: FloatArray) -> FloatArray:
     """The map (D, D, D) of the given particles of a stack, at the stack's box."""
     first, second = (accumulate(stack, members[h::2], rotations, shifts_A) for h in range(2))
-    total = first + second
     tau = noise_to_signal(first, second, stack.box_px)
     size = PADDING * stack.box_px
-    estimate = (total.data / (total.weight + tau + 1e-6)).reshape(size, size, size)
-    return map_from_padded(estimate, stack.box_px).numpy()
+    estimate = (first.data + second.data) / (first.weight + second.weight + tau + 1e-6)
+    return map_from_padded(estimate.reshape(size, size, size), stack.box_px).numpy()
 
 
 def run_backprojection(

@@ -126,11 +126,10 @@ class Programs:
             timed_out.set()
             _end(process)
 
-        timer = None
-        if self.time_limit_s is not None:
-            timer = threading.Timer(max(self.time_limit_s - self._spent_s, 0.1), out_of_time)
-            timer.daemon = True
-            timer.start()
+        limit_s = threading.TIMEOUT_MAX if self.time_limit_s is None else max(self.time_limit_s - self._spent_s, 0.1)
+        timer = threading.Timer(limit_s, out_of_time)
+        timer.daemon = True
+        timer.start()
         done = threading.Event()
         watcher = threading.Thread(target=self._watch_gpu, args=(process.pid, done), daemon=True)
         watcher.start()
@@ -145,8 +144,7 @@ class Programs:
                 status = process.wait()
         finally:
             done.set()
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
             _end(process)
             self._spent_s += time.monotonic() - began
         return status, timed_out.is_set()
