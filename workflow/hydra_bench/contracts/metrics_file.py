@@ -286,17 +286,13 @@ class Latents(Part):
 class RunCost(Part):
     """What the run cost, and where; nothing else differs between two runs of the same seed."""
 
-    wall_s: Annotated[
-        float,
-        Measure("Wall time", 1, ("table", "compare"), unit="s", more_is_better=False, over="cost"),
-    ]
+    wall_s: Annotated[float, Measure("Wall time", 1, ("table", "compare"), unit="s", more_is_better=False, over="cost")]
     """Of the reconstruction alone, all attempts together, mean over seeds, on the device named in each method's
     section."""
     cpu_s: Annotated[float, Measure("CPU time", 1, ("page", "compare"), unit="s", more_is_better=False, over="cost")]
     """CPU time of the same."""
     peak_rss_mb: Annotated[
-        float,
-        Measure("Peak memory", 0, ("table", "compare"), unit="MB", more_is_better=False, over="cost"),
+        float, Measure("Peak memory", 0, ("table", "compare"), unit="MB", more_is_better=False, over="cost")
     ]
     """The largest resident set."""
     gpu_memory_mb: float

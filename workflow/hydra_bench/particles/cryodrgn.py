@@ -75,10 +75,8 @@ def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
 def read_pose_table(path: Path) -> tuple[FloatArray, FloatArray]:
     """Rotations (N, 3, 3), map to view, and displacements (N, 2) as (x, y) in boxes. Raises InputError."""
     rotations, displacements = read_pose_arrays(path)
-    if np.abs(displacements).max() > 1:
-        raise InputError(
-            f"{path}: translations up to {np.abs(displacements).max():g}; shares of the box, within 1, are expected"
-        )
+    if (largest := np.abs(displacements).max()) > 1:
+        raise InputError(f"{path}: translations up to {largest:g}; shares of the box, within 1, are expected")
     return rotations, displacements
 
 
@@ -93,10 +91,8 @@ def read_pose_arrays(path: Path) -> tuple[FloatArray, FloatArray]:
     if centring.shape != (len(rotations), 2):
         raise InputError(f"{path}: translations of shape {centring.shape}; {(len(rotations), 2)} is expected")
     # float32 in the file; -R.Rᵀ tells a matrix that is none.
-    if (
-        not np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max() < 1e-3
-        or not (np.linalg.det(rotations) > 0).all()
-    ):
+    off = np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max()
+    if not off < 1e-3 or not (np.linalg.det(rotations) > 0).all():
         raise InputError(f"{path}: holds matrices that are no rotations")
     if not np.isfinite(centring).all():
         raise InputError(f"{path}: holds translations that are no numbers")

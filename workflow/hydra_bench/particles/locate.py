@@ -55,15 +55,8 @@ def _find_image_file(name: str, named_by: Path, field: str, datadir: Path | None
     )
 
 
-def _candidates(name: Path, named_by: Path, datadir: Path | None) -> Iterable[Path]:
-    if datadir is not None:
-        yield datadir / (name.relative_to(name.anchor) if name.is_absolute() else name)
-        yield datadir / name.name
-    if name.is_absolute():
-        yield name
-        return
+def _candidates(name: Path, named_by: Path, datadir: Path | None) -> list[Path]:
     folder = named_by.resolve().parent
-    yield folder / name
-    yield Path.cwd() / name
-    for above in list(folder.parents)[:_FOLDERS_ABOVE]:
-        yield above / name
+    own = [] if datadir is None else [datadir / name.relative_to(name.anchor), datadir / name.name]
+    # An absolute name stays what it is in whatever folder it is looked for.
+    return own + [place / name for place in (folder, Path.cwd(), *folder.parents[:_FOLDERS_ABOVE])]
