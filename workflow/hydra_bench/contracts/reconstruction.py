@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ class Assignments:
         return len(self.classes)
 
     @classmethod
-    def of_classes(cls, classes: IntArray, n_classes: int, rotations: FloatArray, shifts_A: FloatArray) -> Assignments:
+    def of_classes(cls, classes: IntArray, n_classes: int, rotations: FloatArray, shifts_A: FloatArray) -> Self:
         """What a method says that is certain of every class, and has no latents."""
         return cls(classes, np.eye(n_classes)[classes], rotations, shifts_A, np.zeros((len(classes), 0)))
 

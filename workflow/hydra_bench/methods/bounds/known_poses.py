@@ -5,6 +5,11 @@ Biol. 415 (2012) 406) with the poses left out: image = CTF · slice of map k + G
 shell. Maps have a Gaussian prior whose power is that of the map of all images. Resolution rises in stages, since
 a map that knows few images explains just those, the more so the finer it is; of several random starts the likelier
 half goes on to the next stage. Nothing of the truth but its poses is looked at.
+
+Images at known poses are rows of one sparse matrix. Row (i, p) holds the trilinear weights with which sample p of image
+i is cut from a Fourier grid; the transpose puts samples into the grid. Only half of each image's samples (kx >= 0) are
+kept, since images are real. The grid (G, G, G), z, y, x, has its origin at G//2 and G odd, so that turning all three
+axes round is k -> -k.
 """
 
 from __future__ import annotations
@@ -13,17 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from scipy.sparse import csr_matrix
 
 from hydra_bench.contracts.poses import most_probable_class
 from hydra_bench.contracts.reconstruction import Assignments, GivenPoses, write_assignments, write_class_map
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.types import ComplexArray, FloatArray, IntArray
 from hydra_bench.methods.bounds.backprojection import back_project
-from hydra_bench.methods.bounds.slices import Slices, read_slices
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
+from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius, shift_factors
+from hydra_bench.physics.projection import PADDING
 
-_CHUNK = 2000
+_READ_TOGETHER, _JUDGED_TOGETHER = 256, 2000
+"""Images of one batch."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,41 @@ class Model:
     shares: FloatArray
     maps: ComplexArray
     log_likelihood: float = -np.inf
+
+
+@dataclass(frozen=True)
+class Slices:
+    """n images, P samples each, up to l cycles per box.
+
+    matrix (n·P, G³) and its transpose; images (n, P) complex, centred; ctf (n, P); shells (P,), each sample's |k|
+    rounded; grid_shells (G³,), in the same unit.
+    """
+
+    matrix: csr_matrix
+    transposed: csr_matrix
+    images: ComplexArray
+    ctf: FloatArray
+    shells: IntArray
+    grid_shells: IntArray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def cut(self, maps: ComplexArray) -> ComplexArray:
+        """Slices (K, n, P) of maps (K, G³) complex, at the images' poses."""
+        columns = np.concatenate([maps.real, maps.imag]).astype(np.float32).T
+        real, imaginary = np.split((self.matrix @ np.ascontiguousarray(columns)).T, 2)
+        return (real + 1j * imaginary).reshape(len(maps), *self.images.shape)
+
+    def put(self, samples: FloatArray | ComplexArray) -> FloatArray | ComplexArray:
+        """Grids (K, G³) of real or complex samples (K, n, P), each sample also at -k as its conjugate."""
+        parts = [samples.real, samples.imag] if np.iscomplexobj(samples) else [samples]
+        columns = np.concatenate(parts).reshape(len(parts) * len(samples), -1).astype(np.float32).T
+        summed: FloatArray = (self.transposed @ np.ascontiguousarray(columns)).T
+        if not np.iscomplexobj(samples):
+            return summed + summed[:, ::-1]
+        real, imaginary = np.split(summed, 2)
+        return real + real[:, ::-1] + 1j * (imaginary - imaginary[:, ::-1])
 
 
 def run(task: Task, folder: Path) -> Outcome:
@@ -92,8 +136,8 @@ def classify(stack: Stack, poses: GivenPoses, n_classes: int, seed: int, schedul
     posteriors = np.empty((len(stack), n_classes))
     posteriors[members] = best.posteriors
     others = np.setdiff1d(np.arange(len(stack)), members)
-    for start in range(0, len(others), _CHUNK):
-        part = others[start : start + _CHUNK]
+    for start in range(0, len(others), _JUDGED_TOGETHER):
+        part = others[start : start + _JUDGED_TOGETHER]
         slices = read_slices(stack, part, rotations, shifts_A, radii[-1])
         posteriors[part] = _expected(slices, best)[0]
     return posteriors, seen + len(others)
@@ -150,3 +194,44 @@ def _residual(slices: Slices, posteriors: FloatArray, predicted: ComplexArray) -
 
 def _counts(shells: IntArray) -> FloatArray:
     return np.maximum(np.bincount(shells), 1)
+
+
+def read_slices(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A: FloatArray, l_max: int) -> Slices:
+    """The given particles (n,) of a stack; rotations (N, 3, 3) and shifts (N, 2) are of the whole stack."""
+    box = stack.box_px
+    plane = frequency_plane(box)
+    radius = plane.norm(dim=1)
+    half = (plane[:, 0] > 0) | ((plane[:, 0] == 0) & (plane[:, 1] > 0))
+    plane = plane[half & (radius <= l_max)]
+    images, ctfs = [], []
+    for start in range(0, len(members), _READ_TOGETHER):
+        part = members[start : start + _READ_TOGETHER]
+        transforms = fft_centred(torch.from_numpy(stack.read_images(part)), 2).flatten(1)
+        centring = shift_factors(torch.from_numpy(-shifts_A[part] / stack.pixel_size_A), plane, box)
+        images.append((transforms[:, half & (radius <= l_max)] * centring).numpy())
+        ctfs.append(stack.transfer(part, plane / (box * stack.pixel_size_A)).numpy())
+    size = 2 * (PADDING * l_max + 1) + 1
+    matrix = _trilinear_weights(PADDING * plane.numpy() @ rotations[members].astype(np.float32), size)
+    return Slices(
+        matrix=matrix,
+        transposed=matrix.T.tocsr(),
+        images=np.concatenate(images),
+        ctf=np.concatenate(ctfs),
+        shells=plane.norm(dim=1).round().long().numpy(),
+        grid_shells=(frequency_radius(size, 3).flatten() / PADDING).round().long().numpy(),
+    )
+
+
+def _trilinear_weights(points: FloatArray, size: int) -> csr_matrix:
+    """Trilinear weights (n·P, size³) of points (n, P, 3), (x, y, z) in voxels from the origin."""
+    position = points.reshape(-1, 3) + size // 2
+    corner = np.floor(position).astype(np.int32)
+    fraction = (position - corner).astype(np.float32)
+    columns = np.empty((len(position), 8), dtype=np.int32)
+    weights = np.empty((len(position), 8), dtype=np.float32)
+    for j, offset in enumerate(np.ndindex(2, 2, 2)):
+        x, y, z = (corner + np.array(offset, dtype=np.int32)).T
+        columns[:, j] = (z * size + y) * size + x
+        weights[:, j] = np.where(offset, fraction, 1 - fraction).prod(1)
+    starts = np.arange(0, 8 * len(position) + 1, 8)
+    return csr_matrix((weights.ravel(), columns.ravel(), starts), shape=(len(position), size**3))
