@@ -126,12 +126,14 @@ def read_ctf(path: Path | str) -> tuple[Defocus, Optics]:
         If the file is missing or its CTF parameters are not usable.
     """
     path = Path(path)
-    readers = {".star": relion.read_star_ctf, ".cs": cryosparc.read_cs_ctf, ".pkl": lambda pkl: read_ctf_table(pkl)[:2]}
-    if path.suffix not in readers:
+    if path.suffix not in (".star", ".cs", ".pkl"):
         raise InputError(f"{path}: .star, .cs and .pkl are allowed")
     if not path.is_file():
         raise InputError(f"{path}: no such file; CTF parameters are expected")
-    optics, defocus = readers[path.suffix](path)
+    if path.suffix == ".pkl":
+        optics, defocus, _, _ = read_ctf_table(path)
+    else:
+        optics, defocus = relion.read_star_ctf(path) if path.suffix == ".star" else cryosparc.read_cs_ctf(path)
     return defocus, optics
 
 

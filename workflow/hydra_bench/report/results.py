@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra_bench.contracts.metrics_file import ClusteringScores, FscScores, Latents, MetricsFile, read_metrics_file
-from hydra_bench.contracts.places import TRUTH_NAME, Results, RunPlaces
+from hydra_bench.contracts.places import TRUTH_NAME, Results, RunPlaces, class_volume_path
 from hydra_bench.contracts.reconstruction import OK
-from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, class_volume_path, read_truth
+from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 
