@@ -106,19 +106,15 @@ def write_truth_star(folder: Path, truth: Truth) -> None:
     tables = {"classes": classes}
     if truth.states is not None:
         particles[STATE_COLUMN] = truth.states + 1
-        tables["states"] = _state_table(folder, truth)
+        # One row a state of the classes with several.
+        tables["states"] = pd.DataFrame(
+            {"rlnReferenceImage": str(path.relative_to(folder)), "rlnClassNumber": k + 1, STATE_COLUMN: s + 1}
+            for k, paths in enumerate(truth.state_paths)
+            for s, path in enumerate(paths)
+        )
     if truth.sources is not None:
         particles[SOURCE_COLUMN] = truth.sources
     write_star(folder / TRUTH_NAME, tables | {"particles": particles})
-
-
-def _state_table(folder: Path, truth: Truth) -> pd.DataFrame:
-    """One row a state of the classes with several: its map, class and number, from 1."""
-    return pd.DataFrame(
-        {"rlnReferenceImage": str(path.relative_to(folder)), "rlnClassNumber": k + 1, STATE_COLUMN: s + 1}
-        for k, paths in enumerate(truth.state_paths)
-        for s, path in enumerate(paths)
-    )
 
 
 def read_truth(folder: Path | str) -> Truth:

@@ -12,7 +12,6 @@ from hydra_bench.core.files import atomic
 from hydra_bench.core.types import FloatArray, IntArray
 
 MRC_HEADER_BYTES = 1024
-_LABEL = b"hydra-bench"
 
 
 def write_map(path: Path | str, volume: FloatArray, pixel_size_A: float) -> None:
@@ -41,7 +40,7 @@ def read_map(path: Path | str) -> tuple[FloatArray, float]:
 
 def _set_label(mrc: mrcfile.mrcfile.MrcFile) -> None:
     mrc.header.label[:] = b""
-    mrc.header.label[0] = _LABEL
+    mrc.header.label[0] = b"hydra-bench"
     mrc.header.nlabl = 1
 
 

@@ -106,7 +106,8 @@ def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray]:
     particles, where = _particles_table(path, read_star(path))
     angles = np.stack([_numbers(particles, column, where) for column in _ANGLES], 1)
     if all(column in particles for column in _ORIGINS_PX) and _ORIGINS_A[0] not in particles:
-        pixel_size = _pixel_size_A(_read_tables(path)) if _states_pixel_size(particles) else stack.pixel_size_A
+        stated = any(column in particles for column in ("rlnImagePixelSize", "rlnPixelSize", "rlnDetectorPixelSize"))
+        pixel_size = _pixel_size_A(_read_tables(path)) if stated else stack.pixel_size_A
         origins_A = pixel_size * np.stack([_numbers(particles, column, where) for column in _ORIGINS_PX], 1)
     else:
         origins_A = np.stack([_numbers(particles, column, where) for column in _ORIGINS_A], 1)
@@ -167,22 +168,17 @@ def _numbers(table: pd.DataFrame, column: str, where: str) -> FloatArray:
 
 def _refuse_unsuitable_images(tables: _Tables) -> None:
     for column, what in _CORRECTED.items():
-        if column in tables.optics:
-            bad = np.flatnonzero(tables.optics_numbers(column) != 0)
-            if len(bad):
-                raise InputError(
-                    f"{tables.optics_at}: {column} is set for {tables.label(bad[0])}: its images are {what}; "
-                    "images without CTF correction are needed"
-                )
+        bad = np.flatnonzero(tables.optics_numbers(column)) if column in tables.optics else []
+        if len(bad):
+            raise InputError(
+                f"{tables.optics_at}: {column} is set for {tables.label(bad[0])}: its images are {what}; "
+                "images without CTF correction are needed"
+            )
     if "rlnImageDimensionality" in tables.optics:
         dimensions = tables.optics_numbers("rlnImageDimensionality")
         if (dimensions != 2).any():
             found = dimensions[dimensions != 2][0]
             raise InputError(f"{tables.optics_at}: rlnImageDimensionality is {found:g}; 2 is allowed")
-
-
-def _states_pixel_size(table: pd.DataFrame) -> bool:
-    return any(column in table for column in ("rlnImagePixelSize", "rlnPixelSize", "rlnDetectorPixelSize"))
 
 
 def _pixel_size_A(tables: _Tables) -> float:

@@ -7,6 +7,7 @@ class of their own, the last, whose map is empty and compares with nothing.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,9 @@ def _assignments(found: ClassAlignments, rows: np.ndarray) -> Assignments:
 
 def _of_job_json(path: Path | None, task: Task) -> dict[str, Any]:
     """What job.json says, as far as it does: the program's version, the kind of job, how long it ran."""
-    if path is None:
-        return {}
-    try:
-        content = read_json(path)
-    except InputError:
-        return {}
+    content = None
+    with suppress(InputError):
+        content = None if path is None else read_json(path)
     if not isinstance(content, dict):
         return {}
     version = content.get("version")
