@@ -168,7 +168,9 @@ def _numbers(table: pd.DataFrame, column: str, where: str) -> FloatArray:
 
 def _refuse_unsuitable_images(tables: _Tables) -> None:
     for column, what in _CORRECTED.items():
-        bad = np.flatnonzero(tables.optics_numbers(column)) if column in tables.optics else []
+        if column not in tables.optics:
+            continue
+        bad = np.flatnonzero(tables.optics_numbers(column))
         if len(bad):
             raise InputError(
                 f"{tables.optics_at}: {column} is set for {tables.label(bad[0])}: its images are {what}; "
