@@ -61,15 +61,10 @@ class Programs:
         Raises RunFailedError if it is not installed, cannot be started or takes minutes.
         """
         words = [self.find(str(command[0])), *map(str, command[1:])]
+        variables = self._variables({})
         try:
             return subprocess.run(
-                words,
-                env=self._variables({}),
-                stdout=PIPE,
-                stderr=STDOUT,
-                text=True,
-                errors="replace",
-                timeout=_QUERY_S,
+                words, env=variables, stdout=PIPE, stderr=STDOUT, text=True, errors="replace", timeout=_QUERY_S
             ).stdout
         except subprocess.TimeoutExpired:
             raise RunFailedError(f"{command[0]}: says nothing within {_QUERY_S} s when asked {words[-1]}") from None
