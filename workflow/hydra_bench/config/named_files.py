@@ -13,6 +13,7 @@ from hydra_bench.config.configuration import Config, problems_located
 from hydra_bench.config.method_definitions import TRUTH, pose_sources
 from hydra_bench.core.schema import KeyPath, KeyPathError, at_key
 from hydra_bench.datasets import kinds
+from hydra_bench.datasets.kind import Definition
 from hydra_bench.datasets.simulated.fetching import Source, ensure
 from hydra_bench.methods.cards import named_files
 
@@ -77,7 +78,7 @@ def check_contents(config: Config, sources: Iterable[Path | str] = ()) -> None:
             kinds.kind_of(dataset).check(dataset, structure_folders(config), at)
 
 
-def _datasets(config: Config) -> Iterator[tuple[kinds.Definition, KeyPath]]:
+def _datasets(config: Config) -> Iterator[tuple[Definition, KeyPath]]:
     """The datasets that are to run, each with its key."""
     return ((config["dataset_definitions"][name], ("dataset_definitions", name)) for name in config["datasets"])
 
