@@ -90,7 +90,7 @@ def test_a_rigid_class_ignores_when_latents_begin(case: Case) -> None:
 def test_small_parts_learn_what_whole_minibatches_do(case: Case) -> None:
     """The memory limit changes sums in their last digits only."""
     whole, parts = (run(case.stack, tiny(variational=False, memory_gb=gb)) for gb in (None, 1e-4))
-    assert parts.batches.learn < 15
+    assert parts.learn_batch < 15
     a, b = ([row["loss"] for row in r.history.rows] for r in (whole, parts))
     np.testing.assert_allclose(a, b, rtol=1e-3)
 
