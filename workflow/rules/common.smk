@@ -5,9 +5,7 @@ import sys
 from pathlib import Path
 
 # Where Snakemake alone is installed, the clone's package does. Everything here runs with what Snakemake brings.
-sys.path.append(
-    str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent)
-)
+sys.path.append(str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent))
 
 from hydra_bench.config import configuration, identity, named_files
 from hydra_bench.config.method_definitions import TRUTH as TRUE_POSES
@@ -48,9 +46,7 @@ def dataset_definition(wildcards):
 def dataset_files(wildcards):
     """The files that a dataset is made of: structures, or a list of particles and what they are compared with."""
     dataset = settings["dataset_definitions"][wildcards.dataset]
-    return list(
-        map(str, kinds.input_files(dataset, Path(settings["structures_folder"])))
-    )
+    return list(map(str, kinds.input_files(dataset, Path(settings["structures_folder"]))))
 
 
 def method_definition(wildcards):
@@ -61,9 +57,7 @@ def method_definition(wildcards):
 def evaluation_definition(wildcards):
     """How a method's runs are scored, as JSON: no part of the method, so that a change reruns no training."""
     merged = settings["method_definitions"][wildcards.method]["merge_classes"]
-    return json.dumps(
-        settings["evaluation"] | ({"merge_classes": merged} if merged else {})
-    )
+    return json.dumps(settings["evaluation"] | ({"merge_classes": merged} if merged else {}))
 
 
 def state_of(wildcards):
@@ -124,33 +118,19 @@ def stack_inputs():
     }
 
 
-def every(pattern):
-    """A path for each dataset, method and seed to run, in the order of the configuration."""
-    return expand(
-        pattern,
-        dataset=settings["datasets"],
-        method=settings["methods"],
-        seed=settings["seeds"],
-    )
+def every(pattern, **chosen):
+    """A path for each dataset, method and seed to run, or those chosen, in the order of the configuration."""
+    runs = {"dataset": settings["datasets"], "method": settings["methods"], "seed": settings["seeds"]}
+    return expand(pattern, **(runs | chosen))
 
 
 def runs_of_a_dataset():
     """All that a figure of one dataset may show; found by its place under results/, and named to be up to date."""
-
-    def of_dataset(pattern):
-        return lambda wildcards: expand(
-            pattern,
-            dataset=wildcards.dataset,
-            method=settings["methods"],
-            seed=settings["seeds"],
-        )
-
+    of_runs = {"metrics": RUN.metrics, "aligned": RUN.aligned, "reconstructions": RUN.reconstruction}
     return {
-        "metrics": of_dataset(RUN.metrics),
-        "aligned": of_dataset(RUN.aligned),
-        "reconstructions": of_dataset(RUN.reconstruction),
         "truth": DATASET.truth,
         "images": DATASET.images,
+        **{key: lambda wildcards, path=path: every(path, dataset=wildcards.dataset) for key, path in of_runs.items()},
     }
 
 
@@ -162,7 +142,5 @@ def main_method_option():
 
 def drawn_for_datasets(figure):
     """A figure of the paper, or the supplement's folder, for each dataset."""
-    drawn = (
-        DATASET.supplement if figure == SUPPLEMENT else DATASET.figure(figure, "svg")
-    )
+    drawn = DATASET.supplement if figure == SUPPLEMENT else DATASET.figure(figure, "svg")
     return expand(drawn, dataset=settings["datasets"])

@@ -20,9 +20,7 @@ rule evaluate:
         runtime=growing(120),
     params:
         definition=evaluation_definition,
-        label=lambda wildcards: settings["method_definitions"][wildcards.method][
-            "label"
-        ],
+        label=lambda wildcards: settings["method_definitions"][wildcards.method]["label"],
         state=state_of,
     shell:
         # A run that is evaluated is known to Snakemake to be finished: only now its state goes.

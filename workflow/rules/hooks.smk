@@ -44,9 +44,7 @@ onstart:
         identity.write_configuration(results.configuration, checked)
         jobs = asked_for()
         if workflow.local_exec:
-            gpus = max(
-                [job["gpus"] for job in jobs if not job["on_cpu"]], default=0
-            )
+            gpus = max([job["gpus"] for job in jobs if not job["on_cpu"]], default=0)
             submitted = []
         else:
             gpus = 0

@@ -126,15 +126,15 @@ rule paper_figure:
         results=lambda wildcards, output: Path(output[0]).parents[2],
         main_method=main_method_option(),
         about=lambda wildcards: " ".join(FIGURES[wildcards.figure].values()),
-        stem=lambda wildcards, output: Path(output.svg).with_suffix(""),
+        name=lambda wildcards: wildcards.figure,
+        out=lambda wildcards, output: Path(output.svg).with_suffix(""),
     shell:
-        "hydra-bench figure {wildcards.figure} --dataset {wildcards.dataset:q} --results {params.results:q}"
-        " --metrics {input.metrics:q} {params.main_method} --out {params.stem:q} > {log:q} 2>&1"
+        "hydra-bench figure {params.name} --dataset {wildcards.dataset:q} --results {params.results:q}"
+        " --metrics {input.metrics:q} {params.main_method} --out {params.out:q} > {log:q} 2>&1"
 
 
-rule supplement:
-    input:
-        **runs_of_a_dataset(),
+# The supplement's figures, with names of their own, in one folder a dataset.
+use rule paper_figure as supplement with:
     output:
         report(
             directory(DATASET.supplement),
@@ -148,18 +148,10 @@ rule supplement:
         DATASET.log("paper", "supplement"),
     benchmark:
         DATASET.benchmark("paper", "supplement")
-    conda:
-        "../../envs/hydra-bench.yaml"
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(60),
     params:
-        results=lambda wildcards, output: Path(output[0]).parents[2],
-        main_method=main_method_option(),
         about=FIGURES[SUPPLEMENT],
-    shell:
-        "mkdir -p {output:q} && hydra-bench figure figs --dataset {wildcards.dataset:q} --results {params.results:q}"
-        " --metrics {input.metrics:q} {params.main_method} --out {output:q} > {log:q} 2>&1"
+        name=SUPPLEMENT,
+        out=lambda wildcards, output: output[0],
 
 
 # One target each: `snakemake fig2` makes what is missing and draws figure 2 of every dataset.

@@ -12,11 +12,17 @@ from hydra_bench.contracts.stack import read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.files import read_json
 from hydra_bench.core.star import read_star
-from hydra_bench.datasets.simulated import images as module
+from hydra_bench.datasets.simulated import imaging as module
 from hydra_bench.datasets.simulated import kind
 from hydra_bench.datasets.simulated.density import density_map
-from hydra_bench.datasets.simulated.images import noise_deviation, particle_noise, projections, signal_variances
-from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
+from hydra_bench.datasets.simulated.imaging import (
+    Imaging,
+    draw_particles,
+    noise_deviation,
+    particle_noise,
+    projections,
+    signal_variances,
+)
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.datasets.simulated.structures import load_atoms
 from hydra_bench.physics.fourier import fourier_crop

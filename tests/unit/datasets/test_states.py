@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gemmi
@@ -17,14 +18,12 @@ from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map, write_map
-from hydra_bench.datasets.simulated.density import density_map
+from hydra_bench.datasets.simulated.density import FORM_FACTOR_PER_DA, VolumeSource, density_map
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
-from hydra_bench.datasets.simulated.motion import Motion, hinge, moved, moving_atoms
+from hydra_bench.datasets.simulated.motion import Motion, Way, hinge, moved, moving_atoms, superposed
 from hydra_bench.datasets.simulated.simulate import simulate
 from hydra_bench.datasets.simulated.species import load_species, probabilities
 from hydra_bench.datasets.simulated.structures import load_atoms, selected
-from hydra_bench.datasets.simulated.superposition import Way, superposed
-from hydra_bench.datasets.simulated.volume_source import FORM_FACTOR_PER_DA, VolumeSource
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 SPIKE = Path(__file__).parents[4] / "shared" / "structures"
@@ -208,11 +207,12 @@ def test_wells_gather_particles() -> None:
     with pytest.raises(InputError, match=r"11 is not allowed; a place within -10\.\.10"):
         probabilities(coordinate, [{"at": 11, "width": 1, "share": 1}])
     imaging = Imaging.from_definition(dataset()["simulation"])
-    drawn = draw_particles([3000, 100], imaging, 2, 0, [21, 1], [two, None])
+    species, still = SimpleNamespace(n_states=21, likely=two), SimpleNamespace(n_states=1, likely=None)
+    drawn = draw_particles([3000, 100], imaging, 2, 0, [species, still])
     counts = np.bincount(drawn.states[drawn.classes == 0], minlength=21)
     assert counts[15] / 3000 == pytest.approx(0.75, abs=0.03)
     assert not drawn.states[drawn.classes == 1].any()
-    plain = draw_particles([3000, 100], imaging, 2, 0, [21, 1])
+    plain = draw_particles([3000, 100], imaging, 2, 0, [SimpleNamespace(n_states=21, likely=None), still])
     np.testing.assert_array_equal(drawn.rotations, plain.rotations)
 
 

@@ -13,8 +13,14 @@ from scipy.stats import kstest
 
 from hydra_bench.contracts.stack import write_stack_star
 from hydra_bench.datasets.simulated.density import density_map
-from hydra_bench.datasets.simulated.images import noise_deviation, projections, signal_variances
-from hydra_bench.datasets.simulated.imaging import Imaging, Particles, draw_particles
+from hydra_bench.datasets.simulated.imaging import (
+    Imaging,
+    Particles,
+    draw_particles,
+    noise_deviation,
+    projections,
+    signal_variances,
+)
 from hydra_bench.datasets.simulated.structures import load_atoms
 from hydra_bench.particles.particle_files import read_ctf
 from hydra_bench.physics.ctf import Defocus, Optics, electron_wavelength_A

@@ -33,9 +33,8 @@ def check_named_files(config: Config, sources: Iterable[Path | str] = ()) -> lis
     to_fetch = []
     with problems_located(config, sources):
         for dataset, at in _datasets(config):
-            kinds.check_named_files(dataset, folders, at)
-            for key, entry in kinds.missing_entries(dataset, folders):
-                with at_key((*at, *key)):
+            for key, entry in kinds.entries_to_fetch(dataset, folders, at):
+                with at_key(key):
                     source.check_online(entry)
                 to_fetch.append(entry)
         for name in _methods(config):

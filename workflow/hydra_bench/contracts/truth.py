@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hydra_bench import __version__
 from hydra_bench.contracts.places import TRUTH_NAME, class_volume_path
 from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import read_json
+from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.star import columns_named, read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
@@ -88,6 +90,11 @@ class Truth:
 def state_volume_path(folder: Path, k: int, state: int) -> Path:
     """The map of one of several states of class k, both from 0, in a truth folder."""
     return class_volume_path(folder, k).with_suffix("") / f"state_{state + 1}.mrc"
+
+
+def write_provenance(folder: Path, definition: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write what a dataset was made from, and what is to be told of its making."""
+    write_json(folder / PROVENANCE_NAME, {"definition": definition, "hydra_bench_version": __version__, **facts})
 
 
 def write_truth_star(folder: Path, truth: Truth) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hydra_bench.contracts import stack
-from hydra_bench.contracts.places import IMAGES_NAME
+from hydra_bench.contracts import stack, truth
+from hydra_bench.contracts.places import IMAGES_NAME, class_volume_path
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.files import atomic
-from hydra_bench.core.mrc import ImageStackWriter
+from hydra_bench.core.mrc import ImageStackWriter, write_map
 from hydra_bench.datasets.kind import Definition
+from hydra_bench.datasets.simulated.density import VolumeSource
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.fourier import fourier_crop
 from hydra_bench.physics.preparation import mean_and_deviation, radius_in_half_boxes, soft_window
@@ -79,23 +81,59 @@ def evaluated(classes: np.ndarray, has_map: list[bool], definition: Definition) 
     return np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *drawn]))
 
 
-def write_prepared(
-    particles: Stack, processing: Processing, pixel_size_A: float, evaluation: np.ndarray, folder: Path
-) -> None:
-    """Write particles, processed, as the stack of the contract, in their order."""
-    n = len(particles)
-    with (
-        atomic(folder / IMAGES_NAME) as temporary,
-        ImageStackWriter(temporary, n, processing.box_px, pixel_size_A) as writer,
-        tqdm(total=n, desc="particles", unit="image", disable=None, delay=5) as progress,
-    ):
-        # In the order in which they lie on disk, which is much quicker than in the random one of the stack.
-        on_disk = np.lexsort((particles.images.frame_index, particles.images.file_index))
-        for start in range(0, n, _CHUNK):
-            part = on_disk[start : start + _CHUNK]
-            writer.write(part, processing.apply(particles.read_images(part)))
-            progress.update(len(part))
-    defocus, optics = particles.defocus, particles.optics
-    if defocus is None or optics is None:
-        defocus, optics = Defocus(*np.zeros((4, n))), NO_CTF
-    stack.write_stack_star(folder, defocus, optics, processing.box_px, pixel_size_A, evaluation)
+@dataclass(frozen=True)
+class Delivery:
+    """What N of others' particles become: the stack of the contract, and in the truth's place what is known of them.
+
+    sources (N,): their numbers in their own file; classes (N,), 0-based; class_names and maps, one a class, None for a
+    class without; evaluation: numbers of the particles whose own volume is wanted; poses, rotations (N, 3, 3) and
+    displacements (N, 2) in Å, if they are known.
+    """
+
+    particles: Stack
+    processing: Processing
+    sources: np.ndarray
+    classes: np.ndarray
+    class_names: tuple[str, ...]
+    maps: Iterable[VolumeSource | None]
+    evaluation: np.ndarray
+    poses: tuple[np.ndarray, np.ndarray] | None
+
+    @property
+    def pixel_size_A(self) -> float:
+        return self.particles.pixel_size_A * self.particles.box_px / self.processing.box_px
+
+    def write(self, stack_folder: Path, truth_folder: Path) -> None:
+        """Write particles, processed, in their order, and what is known of them; maps are taken one at a time."""
+        self._write_images(stack_folder / IMAGES_NAME)
+        n, box, pixel = len(self.particles), self.processing.box_px, self.pixel_size_A
+        defocus, optics = self.particles.defocus, self.particles.optics
+        if defocus is None or optics is None:
+            defocus, optics = Defocus(*np.zeros((4, n))), NO_CTF
+        stack.write_stack_star(stack_folder, defocus, optics, box, pixel, self.evaluation)
+        paths: list[Path | None] = []
+        for k, source in enumerate(self.maps):
+            path = class_volume_path(truth_folder, k)
+            paths.append(None if source is None else path)
+            if source is not None:
+                write_map(path, source.on_grid(box, pixel).numpy(), pixel)
+        rotations, shifts_A = self.poses or (None, None)
+        no_conformations, names = np.zeros((n, 0)), self.class_names
+        content = truth.Truth(
+            rotations, shifts_A, self.classes, no_conformations, names, tuple(paths), sources=self.sources
+        )
+        truth.write_truth_star(truth_folder, content)
+
+    def _write_images(self, path: Path) -> None:
+        n, images = len(self.particles), self.particles.images
+        with (
+            atomic(path) as temporary,
+            ImageStackWriter(temporary, n, self.processing.box_px, self.pixel_size_A) as writer,
+            tqdm(total=n, desc="particles", unit="image", disable=None, delay=5) as progress,
+        ):
+            # In the order in which they lie on disk, which is much quicker than in the random one of the stack.
+            on_disk = np.lexsort((images.frame_index, images.file_index))
+            for start in range(0, n, _CHUNK):
+                part = on_disk[start : start + _CHUNK]
+                writer.write(part, self.processing.apply(self.particles.read_images(part)))
+                progress.update(len(part))

@@ -69,23 +69,17 @@ def input_files(dataset: Definition, structures_folder: Path) -> list[Path]:
     return [*there, *(path for _, path in kind.files(dataset))]
 
 
-def check_named_files(dataset: Definition, folders: Folders, at: KeyPath) -> None:
-    """Check that the files are there that a definition names, or can be fetched. Raises KeyPathError."""
-    kind = kind_of(dataset)
+def entries_to_fetch(dataset: Definition, folders: Folders, at: KeyPath) -> list[tuple[KeyPath, str]]:
+    """The entries that are in none of the folders, each with its key. Raises KeyPathError for another missing file."""
+    kind, missing = kind_of(dataset), []
     for key, entry in kind.entries(dataset):
         if not is_fetchable(entry):
             with at_key((*at, *key)):
                 find_entry(folders, entry)
+        elif entry_path(folders, entry) is None:
+            missing.append(((*at, *key), entry))
     kind.check_files_exist(dataset, at)
-
-
-def missing_entries(dataset: Definition, folders: Folders) -> Iterator[tuple[KeyPath, str]]:
-    """The entries of a dataset that are in none of the folders, each with its key."""
-    return (
-        (key, entry)
-        for key, entry in kind_of(dataset).entries(dataset)
-        if is_fetchable(entry) and entry_path(folders, entry) is None
-    )
+    return missing
 
 
 def description(name: str, dataset: Definition, folders: Folders) -> Iterator[str]:

@@ -18,7 +18,7 @@ from hydra_bench.contracts.poses import most_probable_class
 from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json
-from hydra_bench.datasets.simulated.volume_source import load_volume
+from hydra_bench.datasets.simulated.density import load_volume
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome

@@ -21,19 +21,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hydra_bench import __version__
 from hydra_bench.contracts import truth
-from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import sha256, write_json
+from hydra_bench.core.files import sha256
 from hydra_bench.core.image_files import ImageFiles, read_mrc_header
-from hydra_bench.core.mrc import write_map
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.datasets.cryobench.kind import archive_folder
-from hydra_bench.datasets.importing import Processing, evaluated, write_prepared
+from hydra_bench.datasets.importing import Delivery, Processing, evaluated
 from hydra_bench.datasets.kind import Definition, size_text
+from hydra_bench.datasets.simulated.density import VolumeSource, load_volume
 from hydra_bench.datasets.simulated.entries import MAP_SUFFIXES
-from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pose_table
 from hydra_bench.physics.fourier import shift_factors
 from hydra_bench.physics.projection import central_slices, half_plane, images_from_half_planes, slicing_transform
@@ -141,7 +139,7 @@ class Archive:
                 )
         return sign
 
-    def _correlations(self, numbers: np.ndarray, rotations: np.ndarray, shifts_A: np.ndarray) -> np.ndarray:
+    def _correlations(self, numbers: IntArray, rotations: FloatArray, shifts_A: FloatArray) -> FloatArray:
         """Correlation (B,) of images with projections of their classes' maps at the given poses, CTF applied."""
         box, pixel, particles = self.particles.box_px, self.particles.pixel_size_A, self.particles
         plane, views = half_plane(box), np.empty((len(numbers), box**2), dtype=np.float32)
@@ -154,44 +152,36 @@ class Archive:
             views[own] = images_from_half_planes(slices, box).flatten(1).numpy()
         images = particles.read_images(numbers).reshape(len(numbers), -1)
         views, images = (x - x.mean(1, keepdims=True) for x in (views, images))
-        return (views * images).sum(1) / np.sqrt((views**2).sum(1) * (images**2).sum(1))
+        return np.divide((views * images).sum(1), np.sqrt((views**2).sum(1) * (images**2).sum(1)))
 
 
 def import_archive(definition: Definition, stack_folder: Path, truth_folder: Path) -> None:
     """Make the stack and the truth of a dataset definition with `cryobench`. Raises InputError."""
     archive = Archive.open(definition["cryobench"])
     chosen, wanted = archive.chosen(definition["seed"]), archive.wanted()
-    particles, box = archive.particles.take(chosen), archive.box_px
-    pixel = particles.pixel_size_A * particles.box_px / box
     sign = archive.sign(chosen)
     number = np.full(len(archive.volumes), -1)
     number[wanted] = np.arange(len(wanted))
     classes = number[archive.labels[chosen]]
-    evaluation = evaluated(classes, [True] * len(wanted), definition)
-    write_prepared(particles, Processing(box, sign, "background"), pixel, evaluation, stack_folder)
-    paths = tuple(class_volume_path(truth_folder, k) for k in range(len(wanted)))
-    for path, k in zip(paths, wanted, strict=True):
-        write_map(path, archive.volume(k).on_grid(box, pixel).numpy(), pixel)
-    content = truth.Truth(
-        archive.rotations[chosen],
-        archive.shifts_A[chosen],
-        classes,
-        np.zeros((len(chosen), 0)),
-        tuple(archive.volumes[k].stem for k in wanted),
-        paths,
+    delivery = Delivery(
+        particles=archive.particles.take(chosen),
+        processing=Processing(archive.box_px, sign),
         sources=chosen,
+        classes=classes,
+        class_names=tuple(archive.volumes[k].stem for k in wanted),
+        maps=map(archive.volume, wanted),
+        evaluation=evaluated(classes, [True] * len(wanted), definition),
+        poses=(archive.rotations[chosen], archive.shifts_A[chosen]),
     )
-    truth.write_truth_star(truth_folder, content)
-    folder, keys = Path(archive.definition["folder"]), ("ctf", "poses", "labels")
-    provenance = {
-        "definition": definition,
-        "hydra_bench_version": __version__,
+    delivery.write(stack_folder, truth_folder)
+    folder, names = Path(archive.definition["folder"]), [archive.definition[key] for key in ("ctf", "poses", "labels")]
+    facts = {
         "kind": "truth",
         "particles_in_archive": len(archive.particles),
         "particles_were": "white" if sign > 0 else "black",
-        "files_sha256": {name: sha256(folder / name) for key in keys if (name := archive.definition[key]) is not None},
+        "files_sha256": {name: sha256(folder / name) for name in names if name is not None},
     }
-    write_json(truth_folder / truth.PROVENANCE_NAME, provenance)
+    truth.write_provenance(truth_folder, definition, facts)
 
 
 def _images_path(folder: Path, name: str | None) -> Path:

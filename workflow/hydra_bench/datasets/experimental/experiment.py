@@ -13,17 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hydra_bench import __version__
 from hydra_bench.contracts import truth
-from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import sha256, write_json
-from hydra_bench.core.mrc import write_map
+from hydra_bench.core.files import sha256
 from hydra_bench.datasets.experimental.kind import reference_files
-from hydra_bench.datasets.importing import Processing, evaluated, write_prepared
+from hydra_bench.datasets.importing import Delivery, Processing, evaluated
 from hydra_bench.datasets.kind import Definition, duration_text, size_text
-from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
+from hydra_bench.datasets.simulated.density import VolumeSource, load_volume
 from hydra_bench.particles.cryodrgn import read_numbers
 from hydra_bench.particles.particle_files import is_listed, read_labels, read_particles, read_poses
 
@@ -89,10 +86,6 @@ class Experiment:
     def processing(self) -> Processing:
         return Processing.from_definition(self.definition, self.particles.box_px)
 
-    @property
-    def delivered_pixel_size_A(self) -> float:
-        return self.particles.pixel_size_A * self.particles.box_px / self.processing.box_px
-
     def chosen(self, seed: int) -> np.ndarray:
         """Numbers (n,) of the particles to take, in random order. Raises InputError if the subset is none of them."""
         subset, n = self.definition["subset"], len(self.particles)
@@ -151,34 +144,24 @@ def import_experiment(definition: Definition, stack_folder: Path, truth_folder: 
     experiment.check_box()
     chosen = experiment.chosen(definition["seed"])
     reference = experiment.reference(chosen)
-    evaluation = evaluated(reference.classes, [m is not None for m in reference.maps], definition)
-    pixel, box = experiment.delivered_pixel_size_A, experiment.processing.box_px
-    write_prepared(experiment.particles.take(chosen), experiment.processing, pixel, evaluation, stack_folder)
-    paths: list[Path | None] = [None] * len(reference.maps)
-    for k, source in enumerate(reference.maps):
-        if source is not None:
-            path = paths[k] = class_volume_path(truth_folder, k)
-            write_map(path, source.on_grid(box, pixel).numpy(), pixel)
-    rotations, shifts_A = reference.poses or (None, None)
-    content = truth.Truth(
-        rotations=rotations,
-        shifts_A=shifts_A,
-        classes=reference.classes,
-        conformations=np.zeros((len(chosen), 0)),
-        class_names=reference.names,
-        volume_paths=tuple(paths),
+    delivery = Delivery(
+        particles=experiment.particles.take(chosen),
+        processing=experiment.processing,
         sources=chosen,
+        classes=reference.classes,
+        class_names=reference.names,
+        maps=reference.maps,
+        evaluation=evaluated(reference.classes, [m is not None for m in reference.maps], definition),
+        poses=reference.poses,
     )
-    truth.write_truth_star(truth_folder, content)
+    delivery.write(stack_folder, truth_folder)
     files = [experiment.particles.path, *reference_files(experiment.definition["reference"])]
-    provenance = {
-        "definition": definition,
-        "hydra_bench_version": __version__,
+    facts = {
         "kind": "nothing" if reference.says_nothing else "reference",
         "files_sha256": {str(path): sha256(path) for path in files if path not in experiment.particles.images.paths},
         "particles_in_file": len(experiment.particles),
     }
-    write_json(truth_folder / truth.PROVENANCE_NAME, provenance)
+    truth.write_provenance(truth_folder, definition, facts)
 
 
 def describe_experiment(dataset: Definition) -> Iterator[str]:
@@ -188,10 +171,8 @@ def describe_experiment(dataset: Definition) -> Iterator[str]:
     reference = experiment.reference(chosen)
     taken, box = particles.take(chosen), experiment.processing.box_px
     yield f"{len(chosen):,} of {len(particles):,} particles in {len(particles.images.files):,} image files"
-    yield (
-        f"images: {particles.box_px} px of {particles.pixel_size_A:g} Å, delivered as {box} px of "
-        f"{experiment.delivered_pixel_size_A:g} Å"
-    )
+    pixel = particles.pixel_size_A * particles.box_px / box
+    yield f"images: {particles.box_px} px of {particles.pixel_size_A:g} Å, delivered as {box} px of {pixel:g} Å"
     if taken.defocus is None or taken.optics is None:
         yield "CTF: none"
     else:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ class Source:
     """
 
     cache: Path
-    mirrors: tuple[str, ...]
+    mirrors: Sequence[str]
     offline: bool = False
     timeout_s: float = 20.0
     attempts: int = 3
@@ -50,14 +50,7 @@ class Source:
     def from_definition(cls, fetching: dict[str, Any]) -> Source:
         """From the configuration; the environment variable HYDRA_BENCH_OFFLINE, if set and not 0, is the switch too."""
         offline = fetching["offline"] or os.environ.get("HYDRA_BENCH_OFFLINE", "0") not in ("", "0")
-        return cls(
-            Path(fetching["cache"]),
-            tuple(fetching["mirrors"]),
-            offline,
-            fetching["timeout_s"],
-            fetching["attempts"],
-            fetching["wait_s"],
-        )
+        return cls(**{**fetching, "cache": Path(fetching["cache"]), "offline": offline})
 
     def check_online(self, entry: str) -> None:
         """Raises InputError if an entry that is not there may not be fetched."""

@@ -50,20 +50,20 @@ class Simulated(Kind):
 
         Measured: 1.96 GB at 128 px delivered, 4.4 GB at 256 px of which 128 are delivered.
         """
-        box, delivered = (dataset["simulation"][key] for key in ("box_px", "delivered_box_px"))
-        return 0.85e9 + 4 * 8 * padded_voxels(box, delivered) + 24 * box**3
+        box: int = dataset["simulation"]["box_px"]
+        return 0.85e9 + 4 * 8 * padded_voxels(box, dataset["simulation"]["delivered_box_px"]) + 24.0 * box**3
 
     def few_images(self, dataset: Definition) -> Definition:
         """With few images of each species and, since each costs a map, few states."""
         return {**dataset, "species": {name: _few_of(species) for name, species in dataset["species"].items()}}
 
     def check(self, dataset: Definition, folders: Folders, at: KeyPath) -> None:
-        from hydra_bench.datasets.simulated.check import check_species
+        from hydra_bench.datasets.simulated.inspection import check_species
 
         check_species(dataset, folders, at)
 
     def describe(self, dataset: Definition, folders: Folders) -> Iterator[str]:
-        from hydra_bench.datasets.simulated.describe import describe_simulation
+        from hydra_bench.datasets.simulated.inspection import describe_simulation
 
         return describe_simulation(dataset, folders, self.memory_bytes(dataset))
 

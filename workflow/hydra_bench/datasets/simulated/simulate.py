@@ -21,23 +21,23 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hydra_bench import __version__
 from hydra_bench.contracts import stack, truth
 from hydra_bench.contracts.places import IMAGES_NAME, class_volume_path
-from hydra_bench.core.files import atomic, sha256, write_json
+from hydra_bench.core.files import atomic, sha256
 from hydra_bench.core.mrc import ImageStackWriter, write_map
-from hydra_bench.datasets.simulated.density import density_map
+from hydra_bench.datasets.simulated.density import VolumeSource, density_map
 from hydra_bench.datasets.simulated.entries import Folders, entries_of, find_entry
-from hydra_bench.datasets.simulated.images import (
+from hydra_bench.datasets.simulated.imaging import (
+    Imaging,
+    Particles,
+    draw_particles,
     noise_deviation,
     particle_noise,
     projections,
     signal_variances,
     slicing_map,
 )
-from hydra_bench.datasets.simulated.imaging import Imaging, Particles, draw_particles
 from hydra_bench.datasets.simulated.species import Species, load_species
-from hydra_bench.datasets.simulated.volume_source import VolumeSource
 from hydra_bench.physics.fourier import fourier_crop
 
 _KEPT_BYTES = 400 << 20
@@ -46,23 +46,23 @@ _KEPT_BYTES = 400 << 20
 
 @dataclass
 class Mixture:
-    """The species of a dataset by name, in the order of the true classes, and how they are imaged.
+    """The species of a dataset, in the order of the true classes, and how they are imaged.
 
     A map takes two seconds for a ribosome at 128 px, and at 256 px 67 MB of memory. So maps are made one at a time, and
     what images are cut from is kept of as many as there is room for.
     """
 
-    species: dict[str, Species]
+    species: tuple[Species, ...]
     imaging: Imaging
     _kept: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
 
     def states(self) -> Iterator[tuple[int, int]]:
         """Class and state of each map, both from 0, in order."""
-        return ((k, state) for k, species in enumerate(self.species.values()) for state in range(species.n_states))
+        return ((k, state) for k, species in enumerate(self.species) for state in range(species.n_states))
 
     def state_map(self, k: int, state: int) -> torch.Tensor:
         """The map (D, D, D) of a class in a state at the full box; a given map has a fall-off of its own."""
-        source = list(self.species.values())[k].state_source(state)
+        source = self.species[k].state_source(state)
         if isinstance(source, VolumeSource):
             return source.on_grid(self.imaging.box_px, self.imaging.pixel_size_A)
         return density_map(source, self.imaging.box_px, self.imaging.pixel_size_A, self.imaging.b_factor_A2)
@@ -75,8 +75,7 @@ class Mixture:
 
     def kept_or_made(self, k: int, state: int) -> torch.Tensor:
         """What was kept of a map, else the map."""
-        kept = self._kept.get((k, state))
-        return self.state_map(k, state) if kept is None else kept
+        return self._kept[k, state] if (k, state) in self._kept else self.state_map(k, state)
 
 
 def simulate(definition: dict[str, Any], structures: Folders, stack_folder: Path, truth_folder: Path) -> None:
@@ -87,15 +86,10 @@ def simulate(definition: dict[str, Any], structures: Folders, stack_folder: Path
     """
     imaging = Imaging.from_definition(definition["simulation"])
     species = {name: load_species(structures, entry) for name, entry in definition["species"].items()}
-    mixture = Mixture(species, imaging)
-    particles = draw_particles(
-        [entry["images"] for entry in definition["species"].values()],
-        imaging,
-        definition["evaluation_particles_per_class"],
-        definition["seed"],
-        [own.n_states for own in species.values()],
-        [own.likely for own in species.values()],
-    )
+    mixture = Mixture(tuple(species.values()), imaging)
+    counts = [entry["images"] for entry in definition["species"].values()]
+    per_class, seed = definition["evaluation_particles_per_class"], definition["seed"]
+    particles = draw_particles(counts, imaging, per_class, seed, mixture.species)
     variances = []
     for k, state in mixture.states():
         full = mixture.state_map(k, state)
@@ -106,18 +100,10 @@ def simulate(definition: dict[str, Any], structures: Folders, stack_folder: Path
     # Six digits: those beyond depend on the order of the sums, and so on the machine.
     noise_sd = noise_deviation(variances, imaging.snr)
     scale = float(f"{imaging.box_px / imaging.delivered_box_px / noise_sd:.6g}")
-    _write_stack(mixture, particles, scale, definition["seed"], stack_folder)
+    _write_stack(mixture, particles, scale, seed, stack_folder)
     truth.write_truth_star(truth_folder, _truth_of(species, particles, truth_folder))
-    provenance = {
-        "definition": definition,
-        "hydra_bench_version": __version__,
-        "image_scale": scale,
-        "species": {
-            name: {**own.facts(), **_checksums(structures, definition["species"][name])}
-            for name, own in species.items()
-        },
-    }
-    write_json(truth_folder / truth.PROVENANCE_NAME, provenance)
+    facts = {name: own.facts() | _checksums(structures, definition["species"][name]) for name, own in species.items()}
+    truth.write_provenance(truth_folder, definition, {"image_scale": scale, "species": facts})
 
 
 def _checksums(structures: Folders, definition: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +115,7 @@ def _checksums(structures: Folders, definition: dict[str, Any]) -> dict[str, Any
 
 def _write_true_map(full: torch.Tensor, mixture: Mixture, k: int, state: int, folder: Path) -> None:
     """Write a map to the truth at the delivered box: as the state's, and as the class's if it stands for that."""
-    imaging, species = mixture.imaging, list(mixture.species.values())[k]
+    imaging, species = mixture.imaging, mixture.species[k]
     delivered = fourier_crop(full, imaging.delivered_box_px, 3).numpy()
     paths = [class_volume_path(folder, k)] if state == species.central_state else []
     if species.n_states > 1:
@@ -156,23 +142,21 @@ def _write_stack(mixture: Mixture, particles: Particles, scale: float, seed: int
 
 
 def _truth_of(species: dict[str, Species], particles: Particles, folder: Path) -> truth.Truth:
-    all_species = tuple(species.values())
-    moving = any(own.n_states > 1 for own in all_species)
-    conformations = np.full((len(particles.classes), max(own.coordinates.shape[1] for own in all_species)), np.nan)
-    for k, own in enumerate(all_species):
+    moving = any(own.n_states > 1 for own in species.values())
+    dimensions = max(own.coordinates.shape[1] for own in species.values())
+    conformations, state_paths = np.full((len(particles.classes), dimensions), np.nan), []
+    for k, own in enumerate(species.values()):
         members = particles.classes == k
         conformations[members, : own.coordinates.shape[1]] = own.coordinates[particles.states[members]]
-    state_paths = tuple(
-        tuple(truth.state_volume_path(folder, k, s) for s in range(own.n_states)) if own.n_states > 1 else ()
-        for k, own in enumerate(all_species)
-    )
+        of_states = range(own.n_states if own.n_states > 1 else 0)
+        state_paths.append(tuple(truth.state_volume_path(folder, k, state) for state in of_states))
     return truth.Truth(
         rotations=particles.rotations,
         shifts_A=particles.shifts_A,
         classes=particles.classes,
         conformations=conformations,
         class_names=tuple(species),
-        volume_paths=tuple(class_volume_path(folder, k) for k in range(len(all_species))),
+        volume_paths=tuple(class_volume_path(folder, k) for k in range(len(species))),
         states=particles.states if moving else None,
-        state_paths=state_paths if moving else (),
+        state_paths=tuple(state_paths) if moving else (),
     )

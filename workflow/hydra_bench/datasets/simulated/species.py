@@ -8,17 +8,27 @@ heterogeneity can be added here.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.datasets.simulated.entries import Folders, is_map
-from hydra_bench.datasets.simulated.motion import Hinge, Motion, hinge, moved, moving_atoms
-from hydra_bench.datasets.simulated.structures import Atoms, blaming, load_atoms, number_of_models
-from hydra_bench.datasets.simulated.superposition import Way, common_atoms, superposed
-from hydra_bench.datasets.simulated.volume_source import VolumeSource, load_volume
+from hydra_bench.core.types import FloatArray
+from hydra_bench.datasets.simulated.density import VolumeSource, load_volume
+from hydra_bench.datasets.simulated.entries import Folders, find_entry, is_map
+from hydra_bench.datasets.simulated.motion import (
+    Hinge,
+    Motion,
+    Way,
+    common_atoms,
+    hinge,
+    moved,
+    moving_atoms,
+    superposed,
+)
+from hydra_bench.datasets.simulated.structures import Atoms, blaming, load_atoms, read_structure
 
 SELECTION = ("entry", "model", "chains", "assembly")
 """The keys of a definition that choose atoms, in the order in which they are applied."""
@@ -118,7 +128,7 @@ def state_definitions(definition: dict[str, Any], folders: Folders) -> list[dict
     if states is None:
         return [first]
     if states == "models":
-        count = number_of_models(folders, first["entry"])
+        count = len(read_structure(find_entry(folders, first["entry"])))
         if count < 2:
             raise InputError(f"models: the entry {first['entry']} has one model only, so there is one state")
         return [first, *({**first, "model": m} for m in range(1, count + 1) if m != first["model"])]
@@ -133,24 +143,23 @@ def load_species(folders: Folders, definition: dict[str, Any]) -> Species:
 
     Raises SpeciesError: see load_atoms, load_volume, moving_atoms, hinge, common_atoms and probabilities.
     """
-    wells = definition.get("wells")
-    if definition.get("states") is not None:
-        species = _of_states(folders, definition)
-    elif is_map(definition["entry"]):
-        species = Species(_load_map(folders, definition), np.zeros((1, 0)))
+    if is_map(definition["entry"]):
+        resting: Source = _load_map(folders, definition)
     else:
-        atoms = load_atoms(folders, **selection(definition))
-        if definition.get("motion") is None:
-            return Species(atoms, np.zeros((1, 0)))
+        resting = load_atoms(folders, **selection(definition))
+    if definition.get("states") is not None:
+        species = _of_states(folders, definition, resting)
+    elif definition.get("motion") is None or isinstance(resting, VolumeSource):
+        return Species(resting, np.zeros((1, 0)))
+    else:
         motion = Motion.from_definition(definition["motion"])
         with blaming("motion", "chains"):
-            moving = moving_atoms(atoms, motion.chains)
-        part = hinge(atoms, motion, moving)
-        species = Species(atoms, motion.coordinates[:, None], part)
-    if wells is None:
+            moving = moving_atoms(resting, motion.chains)
+        species = Species(resting, motion.coordinates[:, None], hinge(resting, motion, moving))
+    if definition.get("wells") is None:
         return species
     with blaming("wells"):
-        return replace(species, likely=probabilities(species.coordinates[:, 0], wells))
+        return replace(species, likely=probabilities(species.coordinates[:, 0], definition["wells"]))
 
 
 def _load_map(folders: Folders, definition: dict[str, Any]) -> VolumeSource:
@@ -158,12 +167,8 @@ def _load_map(folders: Folders, definition: dict[str, Any]) -> VolumeSource:
         return load_volume(folders, definition["entry"], definition.get("mass_kDa"))
 
 
-def _of_states(folders: Folders, definition: dict[str, Any]) -> Species:
+def _of_states(folders: Folders, definition: dict[str, Any], resting: Source) -> Species:
     """A species with several given states, and those between them if it is to be interpolated."""
-    if is_map(definition["entry"]):
-        resting: Source = _load_map(folders, definition)
-    else:
-        resting = load_atoms(folders, **selection(definition))
     with blaming("states"):
         definitions, steps = state_definitions(definition, folders), definition.get("interpolate")
         whole = np.arange(len(definitions), dtype=float)[:, None]
@@ -175,8 +180,7 @@ def _of_states(folders: Folders, definition: dict[str, Any]) -> Species:
             placed = [_on_first(resting, *pair) for pair in zip(others, definitions[1:], strict=True)]
             return Species(resting, whole, sources=(resting, *placed))
         first, knots = _shared([resting, *others], definitions)
-        chains = first.chains
-        ways = tuple(Way.between(start, end, chains) for start, end in pairwise(knots))
+        ways = tuple(Way.between(start, end, first.chains) for start, end in pairwise(knots))
         return Species(first, np.linspace(0, len(ways), steps)[:, None], ways=ways)
 
 
@@ -192,19 +196,14 @@ def _shared(given: list[Atoms], definitions: list[dict[str, Any]]) -> tuple[Atom
 
     What one state lacks is left out of all: else composition would change along the way, at once.
     """
-    numbers = [np.arange(len(given[0].positions_A))]
-    for other, definition in zip(given[1:], definitions[1:], strict=True):
-        of_first, of_other = _common(given[0], other, definition)
-        lookup = np.full(len(given[0].positions_A), -1)
-        lookup[of_first] = of_other
-        numbers.append(lookup)
-    kept = np.flatnonzero(np.all([lookup >= 0 for lookup in numbers], axis=0))
+    pairs = [_common(given[0], *pair) for pair in zip(given[1:], definitions[1:], strict=True)]
+    kept = reduce(np.intersect1d, [of_first for of_first, _ in pairs])
     if not len(kept):
         raise InputError("states: all of them together have no atom in common")
     first = given[0].subset(kept)
     knots = [first.positions_A]
-    for other, lookup in zip(given[1:], numbers[1:], strict=True):
-        positions = other.positions_A[lookup[kept]]
+    for other, (of_first, of_other) in zip(given[1:], pairs, strict=True):
+        positions = other.positions_A[of_other[np.searchsorted(of_first, kept)]]
         transform, _ = superposed(first.positions_A, positions)
         knots.append(transform.apply(positions))
     return first, knots
@@ -217,7 +216,7 @@ def _common(first: Atoms, other: Atoms, definition: dict[str, Any]) -> tuple[np.
         raise InputError(f"state {definition['entry']}, model {definition['model']}: {error}") from None
 
 
-def probabilities(coordinate: np.ndarray, wells: list[dict[str, Any]] | None) -> np.ndarray:
+def probabilities(coordinate: FloatArray, wells: list[dict[str, Any]] | None) -> FloatArray:
     """Probability (S,) of each state, given its coordinate (S,).
 
     Wells are normal distributions: `at` and `width` (standard deviation) in units of the coordinate, `share` the
@@ -231,7 +230,7 @@ def probabilities(coordinate: np.ndarray, wells: list[dict[str, Any]] | None) ->
     """
     if wells is None:
         return np.full(len(coordinate), 1 / len(coordinate))
-    total = np.zeros(len(coordinate))
+    total: FloatArray = np.zeros(len(coordinate))
     low, high = coordinate.min(), coordinate.max()
     for well in wells:
         if not low <= well["at"] <= high:
@@ -244,4 +243,4 @@ def probabilities(coordinate: np.ndarray, wells: list[dict[str, Any]] | None) ->
             exponent = -0.5 * np.square(distance / well["width"])
             weight = np.exp(exponent - exponent.max())
         total += well["share"] * weight / weight.sum()
-    return total / total.sum()
+    return np.divide(total, total.sum())

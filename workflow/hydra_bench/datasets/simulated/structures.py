@@ -7,7 +7,7 @@ name starts with L, `A:331-528` residues 331 to 528 of chain A, `A:1-50,80` two 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,6 +18,7 @@ import gemmi
 import numpy as np
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.types import FloatArray
 from hydra_bench.datasets.simulated.entries import Folders, find_entry, is_map
 
 _RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
@@ -49,9 +50,9 @@ class Atoms:
     """
 
     model: gemmi.Model
-    positions_A: np.ndarray
-    masses_Da: np.ndarray
-    centre_A: np.ndarray
+    positions_A: FloatArray
+    masses_Da: FloatArray
+    centre_A: FloatArray
 
     @property
     def mass_kDa(self) -> float:
@@ -74,16 +75,12 @@ class Atoms:
 
     def subset(self, numbers: np.ndarray) -> Atoms:
         """These atoms alone, in the order that they have here, centred anew; their centre_A is the entry's."""
-        keep = np.zeros(len(self.positions_A), dtype=bool)
-        keep[numbers] = True
+        keep = np.isin(np.arange(len(self.positions_A)), numbers)
         model = self.model.clone()
         flags = iter(keep.tolist())
         for chain in model:
             for residue in chain:
-                kept = [next(flags) for _ in residue]
-                for index in reversed(range(len(kept))):
-                    if not kept[index]:
-                        del residue[index]
+                _keep_only(residue, [next(flags) for _ in residue])
         positions, masses = self.positions_A[keep], self.masses_Da[keep]
         centre = masses @ positions / masses.sum()
         for site, position in zip(model.all(), positions - centre, strict=True):
@@ -115,8 +112,9 @@ def load_atoms(
     with blaming("entry"):
         path = find_entry(folders, entry)
         structure = read_structure(path)
-    with blaming("model"):
-        _keep_model(structure, model, path)
+    if not 1 <= model <= len(structure):
+        raise SpeciesError(("model",), f"{path}: no model {model}; there are 1..{len(structure)}")
+    _keep_only(structure, [number == model for number in range(1, len(structure) + 1)])
     if assembly is not None:
         names = [a.name for a in structure.assemblies]
         if assembly not in names:
@@ -153,40 +151,23 @@ def _read_once(path: Path, _changed: int, _size: int) -> gemmi.Structure:
     return structure
 
 
-def number_of_models(folders: Folders, entry: str) -> int:
-    """Raises InputError if the entry does not exist or is corrupt."""
-    return len(read_structure(find_entry(folders, entry)))
-
-
-def _keep_model(structure: gemmi.Structure, model: int, path: Path) -> None:
-    if not 1 <= model <= len(structure):
-        raise InputError(f"{path}: no model {model}; there are 1..{len(structure)}")
-    for index in reversed(range(len(structure))):
-        if index != model - 1:
-            del structure[index]
+def _keep_only(parent: gemmi.Structure | gemmi.Chain | gemmi.Residue, keep: list[bool]) -> None:
+    """Delete the models of a structure, residues of a chain or atoms of a residue that are not to be kept."""
+    for index in reversed(range(len(keep))):
+        if not keep[index]:
+            del parent[index]
 
 
 def _keep_chains(model: gemmi.Model, patterns: list[str], path: Path) -> None:
-    """Drop what matches none of the patterns: whole chains quickly, then single residues."""
+    """Drop the residues that match none of the patterns; chains without any are left empty."""
+    residues = [(chain.name, residue.seqid.num) for chain in model for residue in chain]
+    names, numbers = np.array([name for name, _ in residues]), np.array([number for _, number in residues])
     try:
-        parsed = [Pattern.parse(pattern) for pattern in patterns]
-        names = [chain.name for chain in model]
-        found = [pattern.of_chains(names) for pattern in parsed]
-        whole = set().union(*(names for names, p in zip(found, parsed, strict=True) if not p.ranges))
-        for index in reversed(range(len(names))):
-            if names[index] not in set().union(*found):
-                del model[index]
-        if all(chain.name in whole for chain in model):
-            return
-        residues = [(chain.name, residue.seqid.num) for chain in model for residue in chain]
-        kept = iter(selected(np.array([c for c, _ in residues]), np.array([n for _, n in residues]), patterns).tolist())
+        kept = iter(selected(names, numbers, patterns).tolist())
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     for chain in model:
-        keep = [next(kept) for _ in chain]
-        for index in reversed(range(len(keep))):
-            if not keep[index]:
-                del chain[index]
+        _keep_only(chain, [next(kept) for _ in chain])
 
 
 def _centred(model: gemmi.Model, path: Path) -> Atoms:
@@ -204,41 +185,6 @@ def _centred(model: gemmi.Model, path: Path) -> Atoms:
     return Atoms(model, positions, masses, centre)
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """chains: shell pattern; ranges: first and last residue number of each, both included, none for all residues."""
-
-    text: str
-    chains: str
-    ranges: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Pattern:
-        """Raises InputError for ranges that are none."""
-        chains, colon, rest = text.partition(":")
-        if not colon:
-            return cls(text, chains, ())
-        matches = [_RANGE.fullmatch(part.strip()) for part in rest.split(",")]
-        ranges = [(int(m[1]), int(m[2] or m[1])) for m in matches if m]
-        if not chains or len(ranges) != len(matches) or any(first > last for first, last in ranges):
-            raise InputError(f"chain pattern {text!r} is not allowed; a pattern such as L*, or A:331-528, is expected")
-        return cls(text, chains, tuple(ranges))
-
-    def of_chains(self, names: Sequence[str]) -> set[str]:
-        """The chain names that match. Raises InputError if there is none."""
-        found = {name for name in names if fnmatchcase(name, self.chains)}
-        if not found:
-            raise InputError(f"chain pattern {self.text!r} selects nothing; chains are {', '.join(names)}")
-        return found
-
-    def has_residue(self, numbers: np.ndarray) -> np.ndarray:
-        """Which residue numbers (N,) are in one of the ranges."""
-        if not self.ranges:
-            return np.ones(len(numbers), dtype=bool)
-        inside: np.ndarray = np.any([(numbers >= first) & (numbers <= last) for first, last in self.ranges], axis=0)
-        return inside
-
-
 def selected(chains: np.ndarray, residues: np.ndarray, patterns: Iterable[str]) -> np.ndarray:
     """Which atoms (N,), given their chain names (N,) and residue numbers (N,), match one of the patterns.
 
@@ -249,9 +195,24 @@ def selected(chains: np.ndarray, residues: np.ndarray, patterns: Iterable[str]) 
     """
     names = list(dict.fromkeys(chains.tolist()))
     mask = np.zeros(len(chains), dtype=bool)
-    for pattern in map(Pattern.parse, patterns):
-        found = np.isin(chains, list(pattern.of_chains(names))) & pattern.has_residue(residues)
+    for text in patterns:
+        pattern, ranges = _parsed(text)
+        found = np.isin(chains, [name for name in names if fnmatchcase(name, pattern)])
         if not found.any():
-            raise InputError(f"chain pattern {pattern.text!r} selects no residue of the chains that it matches")
+            raise InputError(f"chain pattern {text!r} selects nothing; chains are {', '.join(names)}")
+        if ranges:
+            found &= np.any([(residues >= first) & (residues <= last) for first, last in ranges], axis=0)
+            if not found.any():
+                raise InputError(f"chain pattern {text!r} selects no residue of the chains that it matches")
         mask |= found
     return mask
+
+
+def _parsed(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The shell pattern of chain names, and first and last residue number of each range, both included."""
+    chains, colon, rest = text.partition(":")
+    matches = [_RANGE.fullmatch(part.strip()) for part in rest.split(",")] if colon else []
+    ranges = [(int(m[1]), int(m[2] or m[1])) for m in matches if m]
+    if colon and (not chains or len(ranges) != len(matches) or any(first > last for first, last in ranges)):
+        raise InputError(f"chain pattern {text!r} is not allowed; a pattern such as L*, or A:331-528, is expected")
+    return chains, ranges
