@@ -152,7 +152,8 @@ class Archive:
             views[own] = images_from_half_planes(slices, box).flatten(1).numpy()
         images = particles.read_images(numbers).reshape(len(numbers), -1)
         views, images = (x - x.mean(1, keepdims=True) for x in (views, images))
-        return np.divide((views * images).sum(1), np.sqrt((views**2).sum(1) * (images**2).sum(1)))
+        correlations: FloatArray = (views * images).sum(1) / np.sqrt((views**2).sum(1) * (images**2).sum(1))
+        return correlations
 
 
 def import_archive(definition: Definition, stack_folder: Path, truth_folder: Path) -> None:

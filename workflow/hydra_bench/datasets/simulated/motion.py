@@ -175,7 +175,8 @@ def widest_direction(lever_A: FloatArray, masses_Da: FloatArray) -> FloatArray:
     if length > _SHORTEST_LEVER_A:  # else every direction is perpendicular
         across -= np.outer(centre, centre) / length**2
     direction: FloatArray = np.linalg.eigh(across @ inertia @ across)[1][:, -1]
-    return np.multiply(direction, np.sign(direction[np.abs(direction).argmax()]))
+    direction *= np.sign(direction[np.abs(direction).argmax()])
+    return direction
 
 
 def moved(positions_A: np.ndarray, part: Hinge, coordinate: float) -> np.ndarray:

@@ -243,4 +243,5 @@ def probabilities(coordinate: FloatArray, wells: list[dict[str, Any]] | None) ->
             exponent = -0.5 * np.square(distance / well["width"])
             weight = np.exp(exponent - exponent.max())
         total += well["share"] * weight / weight.sum()
-    return np.divide(total, total.sum())
+    total /= total.sum()
+    return total
