@@ -7,7 +7,7 @@ from pathlib import Path
 # Where Snakemake alone is installed, the clone's package does. Everything here runs with what Snakemake brings.
 sys.path.append(str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent))
 
-from hydra_bench.config import configuration, identity, named_files
+from hydra_bench.config import configuration, identity
 from hydra_bench.config.method_definitions import TRUTH as TRUE_POSES
 from hydra_bench.contracts.places import PARTICLES_NAME, TRUTH_NAME, Results
 from hydra_bench.core.errors import InputError
@@ -23,7 +23,7 @@ FIGURES = paper_figures()
 try:
     settings = configuration.validate(config, workflow.configfiles)
     if workflow.is_main_process:  # jobs re-read this file, and one look is enough
-        for entry in named_files.check_named_files(settings, workflow.configfiles):
+        for entry in configuration.check_named_files(settings, workflow.configfiles):
             message = f"hydra-bench: {entry} is fetched at the start of a run"
             print(message, file=sys.stderr)
 except InputError as error:
@@ -31,16 +31,13 @@ except InputError as error:
     print(f"hydra-bench: error: {error}", file=sys.stderr)
     sys.exit(2)
 
+MAIN_METHOD = settings["report"]["main_method"]
+
 
 wildcard_constraints:
     dataset="[^/]+",
     method="[^/]+",
     seed=r"\d+",
-
-
-def dataset_definition(wildcards):
-    """What the simulation depends on, as JSON: a change reruns this dataset and what follows from it."""
-    return identity.dataset_definition(settings, wildcards.dataset)
 
 
 def dataset_files(wildcards):
@@ -73,12 +70,6 @@ def given_poses(wildcards):
     if source == TRUE_POSES:
         return RESULTS.dataset(wildcards.dataset).truth
     return RESULTS.run(wildcards.dataset, source, wildcards.seed).reconstruction
-
-
-def files_of_method(wildcards):
-    """Files that a method's parameters name, where its card says which parameters do: a change reruns it."""
-    definition = settings["method_definitions"][wildcards.method]
-    return method_cards.named_files(definition)
 
 
 def poses_option(wildcards, input):
@@ -132,12 +123,6 @@ def runs_of_a_dataset():
         "images": DATASET.images,
         **{key: lambda wildcards, path=path: every(path, dataset=wildcards.dataset) for key, path in of_runs.items()},
     }
-
-
-def main_method_option():
-    """The option that names the method that figures of one method show."""
-    chosen = settings["report"]["main_method"]
-    return f"--main-method {chosen}" if chosen else ""
 
 
 def drawn_for_datasets(figure):

@@ -10,28 +10,21 @@ def asked_for():
     """What each job that is to run asks for, as the doctor reads it."""
     jobs = []
     for job in workflow.dag.needrun_jobs():
-        numbers = {
-            key: value
-            for key in ("runtime", "mem_mb", "gpu", "nodes")
-            if isinstance(value := job.resources.get(key), int)
+        # What is computed only when the job starts is no number yet.
+        asked = {name: job.resources.get(name) for name in ("runtime", "mem_mb", "gpu", "nodes")}
+        numbers = {name: value for name, value in asked.items() if isinstance(value, int)}
+        resources = {
+            "partition": job.resources.get("slurm_partition"),
+            "gpu_model": job.resources.get("gpu_model"),
+            "gpus": numbers.pop("gpu", 0),
+            "on_cpu": job.resources.get("device") == "cpu",
         }
-        jobs.append(
-            {
-                "rule": job.rule.name,
-                "partition": job.resources.get("slurm_partition"),
-                "gpu_model": job.resources.get("gpu_model"),
-                "cpus": job.threads,
-                "gpus": numbers.pop("gpu", 0),
-                "on_cpu": job.resources.get("device") == "cpu",
-                "local": job.is_local,
-                **numbers,
-            }
-        )
+        jobs.append({"rule": job.rule.name, "cpus": job.threads, "local": job.is_local, **resources, **numbers})
     return jobs
 
 
 onstart:
-    from hydra_bench.config import configuration, identity, named_files
+    from hydra_bench.config import configuration, identity
     from hydra_bench.contracts.places import Results
     from hydra_bench.core.errors import InputError
     from hydra_bench.jobs import doctor, slurm
@@ -39,8 +32,8 @@ onstart:
     results = Results()
     try:
         checked = configuration.validate(config, workflow.configfiles)
-        named_files.fetch_entries(checked, workflow.configfiles)
-        named_files.check_contents(checked, workflow.configfiles)
+        configuration.fetch_entries(checked, workflow.configfiles)
+        configuration.check_contents(checked, workflow.configfiles)
         identity.write_configuration(results.configuration, checked)
         jobs = asked_for()
         if workflow.local_exec:

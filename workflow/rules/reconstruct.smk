@@ -13,7 +13,8 @@ for program in method_cards.programs():
             input:
                 **stack_inputs(),
                 poses=given_poses,
-                files=files_of_method,
+                # Those that the method's parameters name, where its card says which parameters do.
+                files=lambda wildcards: method_cards.named_files(settings["method_definitions"][wildcards.method]),
             output:
                 directory(RUN.reconstruction),
             log:

@@ -124,7 +124,7 @@ rule paper_figure:
         runtime=growing(60),
     params:
         results=lambda wildcards, output: Path(output[0]).parents[2],
-        main_method=main_method_option(),
+        main_method=f"--main-method {MAIN_METHOD}" if MAIN_METHOD else "",
         about=lambda wildcards: " ".join(FIGURES[wildcards.figure].values()),
         name=lambda wildcards: wildcards.figure,
         out=lambda wildcards, output: Path(output.svg).with_suffix(""),

@@ -18,10 +18,11 @@ rule simulate:
         mem_mb=simulation_mb,
         runtime=growing(240),
     params:
-        definition=dataset_definition,
+        # A change reruns this dataset and what follows from it.
+        definition=lambda wildcards: identity.dataset_definition(settings, wildcards.dataset),
         # Not Snakemake's `threads`, which --cores lowers: sums in another order give other last digits.
         threads=settings["threads"],
-        folders=[str(path) for path in named_files.structure_folders(settings)],
+        folders=[str(path) for path in configuration.structure_folders(settings)],
         stack=lambda wildcards, output: Path(output.particles).parent,
     shell:
         "hydra-bench simulate --definition {params.definition:q} --structures {params.folders:q}"

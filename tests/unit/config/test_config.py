@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hydra_bench.config import configuration, key_tables, named_files
+from hydra_bench.config import configuration, key_tables
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.schema import KeyPathError, Schema, filled, keys
 from hydra_bench.methods import cards as method_cards
@@ -51,7 +51,7 @@ def all_schemas() -> Iterator[tuple[str, Schema]]:
 
 def test_the_demo_is_valid_and_fits_its_structures(config: dict[str, Any]) -> None:
     settings = configuration.validate(config)
-    named_files.check_contents(settings)
+    configuration.check_contents(settings)
     assert settings["method_definitions"]["hydra_k3"]["parameters"]["preset"] is None
 
 
@@ -175,19 +175,19 @@ def test_a_motion_that_the_structure_does_not_bear_out_is_refused(
 ) -> None:
     config["datasets"] = ["moving"]
     put(config, f"dataset_definitions.moving.species.ribosome.{path}", value)
-    assert re.search(expected, problem(configuration.validate(config), named_files.check_contents))
+    assert re.search(expected, problem(configuration.validate(config), configuration.check_contents))
 
 
 def test_the_moving_dataset_fits_its_box_in_every_state(config: dict[str, Any]) -> None:
     config["datasets"] = ["moving"]
-    named_files.check_contents(configuration.validate(config))
+    configuration.check_contents(configuration.validate(config))
     # At rest 110 px are enough; tilted like a lid the subunit reaches further out.
     put(config, f"{MOTION}.axis", None)
     put(config, "dataset_definitions.moving.simulation.box_px", 110)
-    message = problem(configuration.validate(config), named_files.check_contents)
+    message = problem(configuration.validate(config), configuration.check_contents)
     assert "simulation.box_px: 110 is too small for species ribosome, 3" in message
     del config["dataset_definitions"]["moving"]["species"]["ribosome"]["motion"]
-    named_files.check_contents(configuration.validate(config))
+    configuration.check_contents(configuration.validate(config))
 
 
 def test_a_missing_key_is_named(config: dict[str, Any]) -> None:
@@ -220,32 +220,32 @@ def test_what_the_structures_do_not_bear_out_is_refused(
     config: dict[str, Any], path: str, value: Any, expected: str
 ) -> None:
     put(config, path, value)
-    assert re.search(expected, problem(configuration.validate(config), named_files.check_contents))
+    assert re.search(expected, problem(configuration.validate(config), configuration.check_contents))
 
 
 def test_a_corrupt_structure_is_refused_in_one_line(tmp_path: Path, config: dict[str, Any]) -> None:
     for path in (ROOT / "resources" / "structures").glob("*.gz"):
         (tmp_path / path.name).write_bytes(path.read_bytes()[:-8] + b"\0" * 8)
     config["structures_folder"] = str(tmp_path)
-    message = problem(configuration.validate(config), named_files.check_contents)
+    message = problem(configuration.validate(config), configuration.check_contents)
     assert "spliceosome.entry: " in message
     assert "3jb9.cif.gz: not a readable structure" in message
 
 
 def test_the_smallest_box_that_is_named_is_accepted(config: dict[str, Any]) -> None:
     put(config, f"{SIMULATION}.box_px", 64)
-    message = problem(configuration.validate(config), named_files.check_contents)
+    message = problem(configuration.validate(config), configuration.check_contents)
     # The first species is the largest of the three, so its box has room for the others.
     smallest = int(re.search(r"at least (\d+)", message)[1])
     put(config, f"{SIMULATION}.box_px", smallest)
-    named_files.check_contents(configuration.validate(config))
+    configuration.check_contents(configuration.validate(config))
     put(config, f"{SIMULATION}.box_px", smallest - 2)
-    problem(configuration.validate(config), named_files.check_contents)
+    problem(configuration.validate(config), configuration.check_contents)
 
 
 def test_datasets_that_do_not_run_need_no_structures(config: dict[str, Any]) -> None:
     config["dataset_definitions"]["later"] = {"species": {"x": {"entry": "9xyz", "images": 20}}}
-    named_files.check_contents(configuration.validate(config))
+    configuration.check_contents(configuration.validate(config))
 
 
 def test_the_file_that_holds_the_key_is_named(tmp_path: Path, config: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_bench.config import configuration, named_files
+from hydra_bench.config import configuration
 from hydra_bench.config.method_definitions import reads_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.methods import cards as method_cards
@@ -76,9 +76,9 @@ def test_a_file_that_parameters_name_must_be_there(tmp_path: Path) -> None:
         "parameters": {"references": ["nowhere.mrc"]},
     }
     checked = configuration.validate(settings)
-    named_files.check_named_files(checked)  # it does not run
+    configuration.check_named_files(checked)  # it does not run
     with pytest.raises(InputError, match=r"method_definitions\.relion\.parameters: nowhere\.mrc: no such file"):
-        named_files.check_named_files(checked | {"methods": ["relion"]})
+        configuration.check_named_files(checked | {"methods": ["relion"]})
 
 
 def test_a_program_that_needs_poses_is_given_some() -> None:

@@ -10,7 +10,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from hydra_bench.config import configuration, named_files
+from hydra_bench.config import configuration
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import MRC_HEADER_BYTES, write_map
 from hydra_bench.datasets.kinds import description
@@ -41,9 +41,9 @@ def of_species(**species: Any) -> dict[str, Any]:
 
 def checked(dataset: dict[str, Any], structures: Path = STRUCTURES) -> dict[str, Any]:
     settings = configuration.validate(config_of(dataset, structures))
-    named_files.check_named_files(settings)
-    named_files.fetch_entries(settings)
-    named_files.check_contents(settings)
+    configuration.check_named_files(settings)
+    configuration.fetch_entries(settings)
+    configuration.check_contents(settings)
     return settings
 
 

@@ -13,7 +13,7 @@ from hydra_cases import Case
 from scipy.spatial.transform import Rotation
 
 from hydra_bench.cli.main import main
-from hydra_bench.config import configuration, named_files
+from hydra_bench.config import configuration
 from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.reconstruction import read_assignments, read_run, sample_path
 from hydra_bench.core.errors import InputError
@@ -311,7 +311,7 @@ def test_a_configuration_that_names_a_missing_job_is_refused(tmp_path: Path) -> 
     files = [Path(__file__).parents[3] / "config" / "config.yaml", mine]
     settings = configuration.validate(configuration.load(files), files)
     with pytest.raises(InputError) as error:
-        named_files.check_named_files(settings, files)
+        configuration.check_named_files(settings, files)
     assert str(error.value).startswith(f"{mine}: method_definitions.sparc.parameters: job: nowhere/J1 is not there; ")
     settings["methods"] = ["hydra_k3"]
-    named_files.check_named_files(settings, files)
+    configuration.check_named_files(settings, files)

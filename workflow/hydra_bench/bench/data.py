@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from hydra_bench import __version__
-from hydra_bench.config import named_files
+from hydra_bench.config import configuration
 from hydra_bench.contracts.places import EVALUATION_NAME, PARTICLES_NAME
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
@@ -73,7 +73,7 @@ class Bench:
         if not folder.is_dir():
             checked = {"datasets": ["it"], "dataset_definitions": {"it": definition}}
             try:
-                named_files.check_contents(checked | {"structures_folder": str(self.structures)})
+                configuration.check_contents(checked | {"structures_folder": str(self.structures)})
             except InputError as error:
                 raise InputError(f"{definition['name']}: {error}") from None
             self.work.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hydra_bench.cli.options import Add
 from hydra_bench.config import configuration as config
-from hydra_bench.config import named_files
 from hydra_bench.datasets.kinds import description, kind_of
 
 
@@ -30,18 +29,18 @@ def check_configuration(args: Namespace) -> None:
 def checked(files: list[Path]) -> config.Config:
     """Read, check and complete configuration files, fetch what is missing, and look at the files. Raises InputError."""
     settings = config.validate(config.load(files), files)
-    named_files.check_named_files(settings, files)
-    named_files.fetch_entries(settings, files)
-    named_files.check_contents(settings, files)
+    config.check_named_files(settings, files)
+    config.fetch_entries(settings, files)
+    config.check_contents(settings, files)
     return settings
 
 
 def describe_datasets(args: Namespace) -> None:
     if args.action == "fetch":
-        named_files.fetch_entries(config.validate(config.load(args.files), args.files), args.files)
+        config.fetch_entries(config.validate(config.load(args.files), args.files), args.files)
         return
     settings = checked(args.files)
-    folders = named_files.structure_folders(settings)
+    folders = config.structure_folders(settings)
     for name in settings["datasets"]:
         dataset = settings["dataset_definitions"][name]
         print("\n".join(description(name, dataset, folders)))

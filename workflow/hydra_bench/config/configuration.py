@@ -1,7 +1,10 @@
 """The configuration: read, checked against the schema and for relations between keys, defaults filled in.
 
 Whatever is wrong is an InputError of one line: the file where it is known, the key's full path, what is there and what
-is allowed. What the files hold that it names is checked in `config.named_files`.
+is allowed.
+
+That the files are there which it names is checked whenever a workflow is read. What is in them is checked at the start
+of a run, since it takes half a second for an entry, and what reads atoms and images takes longer to import.
 """
 
 from __future__ import annotations
@@ -11,11 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra_bench.config.method_definitions import check_method
+from hydra_bench.config.method_definitions import TRUTH, check_method, pose_sources
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.schema import KeyPath, KeyPathError, Schema, check_name, filled
+from hydra_bench.core.schema import KeyPath, KeyPathError, Schema, at_key, check_name, filled
 from hydra_bench.core.yaml_files import read_schema, read_yaml
-from hydra_bench.datasets.kinds import completed
+from hydra_bench.datasets import kinds
+from hydra_bench.datasets.kind import Definition
+from hydra_bench.datasets.simulated.fetching import Source, ensure
+from hydra_bench.methods.cards import named_files
 
 # Keys in their order, with values of as many types as the schema says.
 Config = dict[str, Any]
@@ -68,7 +74,7 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
         if (main := checked["report"]["main_method"]) is not None:
             check_name(main, checked["methods"], ("report", "main_method"), "a method that runs")
         for name, dataset in checked["dataset_definitions"].items():
-            checked["dataset_definitions"][name] = completed(dataset, of_datasets, ("dataset_definitions", name))
+            checked["dataset_definitions"][name] = kinds.completed(dataset, of_datasets, ("dataset_definitions", name))
     return checked
 
 
@@ -103,3 +109,75 @@ def _value(content: Any, path: KeyPath) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return content
+
+
+def structure_folders(config: Config) -> list[Path]:
+    """Where structures are looked for, in this order: the user's folder, then the cache of what was fetched."""
+    cache = config.get("fetching", {}).get("cache")
+    return [Path(config["structures_folder"]), *([] if cache is None else [Path(cache)])]
+
+
+def check_named_files(config: Config, sources: Iterable[Path | str] = ()) -> list[str]:
+    """Check that the files are there which the datasets and methods name that are to run. Raises InputError.
+
+    Returns the entries that are not there and that `fetch_entries` is going to fetch.
+    """
+    folders, source = structure_folders(config), Source.from_definition(config["fetching"])
+    to_fetch = []
+    with problems_located(config, sources):
+        for dataset, at in _datasets(config):
+            for key, entry in kinds.entries_to_fetch(dataset, folders, at):
+                with at_key(key):
+                    source.check_online(entry)
+                to_fetch.append(entry)
+        for name in _methods(config):
+            at = ("method_definitions", name, "parameters")
+            with at_key(at):
+                paths = named_files(config["method_definitions"][name])
+            missing = [path for path in paths if not Path(path).exists()]
+            if missing:
+                raise KeyPathError(at, f"{missing[0]}: no such file")
+    return list(dict.fromkeys(to_fetch))
+
+
+def fetch_entries(config: Config, sources: Iterable[Path | str] = ()) -> None:
+    """Fetch what the datasets that are to run need and is not there; check what was fetched before.
+
+    Raises
+    ------
+    InputError
+        If an entry cannot be had, naming the key that asks for it.
+    """
+    source = Source.from_definition(config["fetching"])
+    with problems_located(config, sources):
+        for dataset, at in _datasets(config):
+            for key, entry in kinds.kind_of(dataset).entries(dataset):
+                with at_key((*at, *key)):
+                    ensure([entry], config["structures_folder"], source)
+
+
+def check_contents(config: Config, sources: Iterable[Path | str] = ()) -> None:
+    """Check the datasets that are to run against what is in the files that they name.
+
+    Raises
+    ------
+    InputError
+        If an entry, model, chain or assembly is not there, the box has no room for a shifted species, or particles
+        or their reference are not usable.
+    """
+    with problems_located(config, sources):
+        for dataset, at in _datasets(config):
+            kinds.kind_of(dataset).check(dataset, structure_folders(config), at)
+
+
+def _datasets(config: Config) -> Iterator[tuple[Definition, KeyPath]]:
+    """The datasets that are to run, each with its key."""
+    return ((config["dataset_definitions"][name], ("dataset_definitions", name)) for name in config["datasets"])
+
+
+def _methods(config: Config) -> list[str]:
+    """The methods that are to run, those whose poses another one is given among them."""
+    wanted = list(config["methods"])
+    for name in config["methods"]:
+        wanted += pose_sources(config["method_definitions"], name)
+    return [name for name in dict.fromkeys(wanted) if name != TRUTH]

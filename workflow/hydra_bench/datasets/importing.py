@@ -44,15 +44,6 @@ class Processing:
     background_radius: float = 0.75
     window_radius: float | None = None
 
-    @classmethod
-    def from_definition(cls, particles: Definition, own_box_px: int) -> Processing:
-        """From the configuration's `particles` block."""
-        return cls(
-            particles["box_px"] or own_box_px,
-            1 if particles["contrast"] == "white" else -1,
-            *(particles[key] for key in ("normalise", "background_radius", "window_radius")),
-        )
-
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Images (B, D, D) as they are to be (B, d, d), float32: sign, crop, normalisation, window, in this order.
 
@@ -60,17 +51,15 @@ class Processing:
         """
         result = self.sign * fourier_crop(torch.from_numpy(images), self.box_px, 2)
         if self.normalise != "none":
-            mean, deviation = mean_and_deviation(result, self._measured(), correction=0)
+            # The pixels (d, d) whose mean becomes 0 and whose deviation becomes 1.
+            measured = radius_in_half_boxes(self.box_px) > self.background_radius
+            if self.normalise == "image":
+                measured = torch.ones_like(measured)
+            mean, deviation = mean_and_deviation(result, measured, correction=0)
             result = (result - mean) / deviation
         if self.window_radius is not None:
             result = result * soft_window(self.box_px, self.window_radius, _EDGE)
         return result.float().numpy()
-
-    def _measured(self) -> torch.Tensor:
-        """The pixels (d, d) whose mean becomes 0 and whose deviation becomes 1."""
-        if self.normalise == "image":
-            return torch.ones(self.box_px, self.box_px, dtype=torch.bool)
-        return radius_in_half_boxes(self.box_px) > self.background_radius
 
 
 def evaluated(classes: np.ndarray, has_map: list[bool], definition: Definition) -> np.ndarray:

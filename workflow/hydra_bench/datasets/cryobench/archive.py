@@ -65,7 +65,10 @@ class Archive:
         for name, count in (("ctf", len(defocus)), ("poses", len(rotations))):
             if count != n:
                 raise InputError(f"{folder / definition[name]}: {count} particles; there are {n} images")
-        volumes = _volume_paths(folder / definition["volumes"])
+        maps = folder / definition["volumes"]
+        volumes = tuple(path for path in sorted(maps.glob("*")) if path.suffix in MAP_SUFFIXES)
+        if not volumes:
+            raise InputError(f"{maps}: holds no maps (.mrc); those of the classes are expected")
         # Parameters are those of the box that was simulated; the images may have been cropped since.
         particles = Stack(images.paths[0], images, pixel_A * size_px / images.box_px, optics, defocus)
         shifts_A = displaced * images.box_px * particles.pixel_size_A
@@ -208,13 +211,6 @@ def _open_images(path: Path) -> ImageFiles:
     file_index = np.repeat(np.arange(len(paths)), counts)
     frames = np.concatenate([np.arange(count) for count in counts]) if counts else np.zeros(0, dtype=np.int64)
     return ImageFiles.open(paths, file_index, frames, str(path))
-
-
-def _volume_paths(folder: Path) -> tuple[Path, ...]:
-    paths = sorted(path for path in folder.glob("*") if path.suffix in MAP_SUFFIXES)
-    if not paths:
-        raise InputError(f"{folder}: holds no maps (.mrc); those of the classes are expected")
-    return tuple(paths)
 
 
 def _labels(folder: Path, definition: Definition, n: int, n_classes: int) -> np.ndarray:

@@ -58,14 +58,8 @@ class Experiment:
     @classmethod
     def open(cls, definition: Definition) -> Experiment:
         """Raises InputError if the particles are not usable, or an image is listed twice and must not be."""
-        file = definition["file"]
-        particles = read_particles(
-            file,
-            definition["datadir"],
-            ctf=definition["ctf"],
-            pixel_size_A=definition["pixel_size_A"],
-            passthrough=definition["passthrough"],
-        )
+        file, options = definition["file"], ("datadir", "ctf", "pixel_size_A", "passthrough")
+        particles = read_particles(file, **{key: definition[key] for key in options})
         repeated = _repeated(particles)
         if repeated.any() and definition["repeated"] == "refuse":
             i = int(np.argmax(repeated))
@@ -84,7 +78,9 @@ class Experiment:
 
     @property
     def processing(self) -> Processing:
-        return Processing.from_definition(self.definition, self.particles.box_px)
+        own = self.definition
+        others = (own[key] for key in ("normalise", "background_radius", "window_radius"))
+        return Processing(own["box_px"] or self.particles.box_px, 1 if own["contrast"] == "white" else -1, *others)
 
     def chosen(self, seed: int) -> np.ndarray:
         """Numbers (n,) of the particles to take, in random order. Raises InputError if the subset is none of them."""

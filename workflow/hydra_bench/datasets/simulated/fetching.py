@@ -85,10 +85,6 @@ def ensure(entries: Iterable[str], folders: Folders, source: Source) -> None:
             check_cached(path)
 
 
-def cached_path(source: Source, entry: str) -> Path:
-    return source.cache / f"{entry.lower()}.cif.gz"
-
-
 def check_cached(path: Path) -> None:
     """Compare a file of the cache with its record. Raises InputError if they differ."""
     record_path = _record_path(path)
@@ -119,7 +115,7 @@ def fetch(entry: str, source: Source) -> Path:
 
 
 def _from_mirror(entry: str, url: str, source: Source) -> Path:
-    target = cached_path(source, entry)
+    target = source.cache / f"{entry.lower()}.cif.gz"
     source.cache.mkdir(parents=True, exist_ok=True)
     # Named after the process: two runs at a time must not write into one file.
     partial = target.with_name(f".partial-{os.getpid()}-{target.name}")

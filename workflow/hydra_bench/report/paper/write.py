@@ -22,6 +22,7 @@ def write_figure(name: str, shown: ShownRuns, out: Path) -> None:
     with report_style():
         for module in modules:
             if name == SUPPLEMENT:
+                out.mkdir(parents=True, exist_ok=True)  # there may be nothing to draw
                 for picture in module.draw(shown):
                     _write(picture, out / picture.name)
             else:
