@@ -59,7 +59,7 @@ onerror:
     # Stopped by its user, who wants it to end now.
     if workflow.scheduler._user_kill is None:
         from hydra_bench.contracts.places import Results
-        from hydra_bench.report.unfinished import summarise
+        from hydra_bench.report.summarise import summarise
 
         results = Results()
         summarise(results.configuration, results.folder)

@@ -76,7 +76,7 @@ def test_the_main_method_is_the_best_with_classes_or_the_one_named(tmp_path: Pat
     assert chosen.main.method == "hydra_k3"
     assert chosen.clustered is not None
     assert chosen.clustered.method == "hydra_k1"
-    assert [run.is_bound for run in chosen.competitors] == [False] * 3
+    assert [run.metrics.reads_truth for run in chosen.competitors] == [False] * 3
     assert choose_runs(runs, tmp_path, "demo", "hydra_k5").main.method == "hydra_k5"
     with pytest.raises(InputError, match="other_program: no run of this method ended well on demo"):
         choose_runs(runs, tmp_path, "demo", "other_program")
@@ -131,7 +131,7 @@ def test_marked_maps_are_the_particles_own_aligned_by_the_metrics(tmp_path: Path
     ]  # fmt: skip
     run = read_run(write_run(tmp_path, content))
     for particle in range(20):
-        write_map(sample_path(run.reconstruction, particle), moving, pixel)
+        write_map(sample_path(run.places.reconstruction, particle), moving, pixel)
     marked = marked_particles(run, 1)
     assert len(marked) == 3
     again = alignment(run, 1)

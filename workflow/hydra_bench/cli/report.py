@@ -43,7 +43,7 @@ def add_commands(add: Add) -> None:
 
 
 def make_all(args: Namespace) -> None:
-    from hydra_bench.report.unfinished import summarise
+    from hydra_bench.report.summarise import summarise
 
     summarise(args.configuration, args.results)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
 from hydra_bench.contracts.metrics_file import ClusteringScores, FscScores, Latents, MetricsFile, read_metrics_file
 from hydra_bench.contracts.places import TRUTH_NAME, Results, RunPlaces, class_volume_path
@@ -17,38 +17,40 @@ from hydra_bench.core.files import read_json
 T = TypeVar("T")
 
 
-def _known(value: T | None) -> T:
-    """What a file has wherever its run ended well; the callers have chosen such runs."""
-    assert value is not None, "a run that did not end well has no such results"
-    return value
+class _Key(Generic[T]):
+    """A key of the metrics file, by its own name; those of results are only asked of runs that ended well."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: EvaluatedRun, owner: type) -> T:
+        value: T | None = getattr(run.metrics, self.name)
+        assert value is not None, f"{self.name}: a run that did not end well has no such results"
+        return value
 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """One run: its metrics file, results/metrics/<dataset>/<method>/<seed>.json, and the folders beside that."""
+    """One run: what its metrics file says, and where its files lie."""
 
-    path: Path
     metrics: MetricsFile
+    places: RunPlaces
 
-    @property
-    def dataset(self) -> str:
-        return self.metrics.dataset
-
-    @property
-    def method(self) -> str:
-        return self.metrics.method
-
-    @property
-    def label(self) -> str:
-        return self.metrics.label
-
-    @property
-    def seed(self) -> int:
-        return self.metrics.seed
-
-    @property
-    def state(self) -> str:
-        return self.metrics.state
+    dataset = _Key[str]()
+    method = _Key[str]()
+    label = _Key[str]()
+    state = _Key[str]()
+    seed = _Key[int]()
+    # Of runs that ended well; fsc and latents of those that have any, which metrics.fsc and metrics.latents say.
+    clustering = _Key[ClusteringScores]()
+    fsc = _Key[FscScores]()
+    latents = _Key[Latents]()
+    labels = _Key[list[int]]()
+    true_classes = _Key[list[int]]()
+    class_names = _Key[list[str]]()
+    n_particles = _Key[int]()
+    box_px = _Key[int]()
+    pixel_size_A = _Key[float]()
 
     @property
     def ok(self) -> bool:
@@ -58,44 +60,6 @@ class EvaluatedRun:
     def reason(self) -> str:
         """Why it is not ok; without the state, where a program says that too."""
         return self.metrics.reason.removeprefix(f"{self.state}: ")
-
-    # Of runs that ended well; fsc and latents of those that have any, which metrics.fsc and metrics.latents say.
-
-    @property
-    def clustering(self) -> ClusteringScores:
-        return _known(self.metrics.clustering)
-
-    @property
-    def fsc(self) -> FscScores:
-        return _known(self.metrics.fsc)
-
-    @property
-    def latents(self) -> Latents:
-        return _known(self.metrics.latents)
-
-    @property
-    def labels(self) -> list[int]:
-        return _known(self.metrics.labels)
-
-    @property
-    def true_classes(self) -> list[int]:
-        return _known(self.metrics.true_classes)
-
-    @property
-    def class_names(self) -> list[str]:
-        return _known(self.metrics.class_names)
-
-    @property
-    def n_particles(self) -> int:
-        return _known(self.metrics.n_particles)
-
-    @property
-    def box_px(self) -> int:
-        return _known(self.metrics.box_px)
-
-    @property
-    def pixel_size_A(self) -> float:
-        return _known(self.metrics.pixel_size_A)
 
     @property
     def noun(self) -> str:
@@ -154,33 +118,13 @@ class EvaluatedRun:
         """The method whose poses it was given; "truth", or None for one that found its own."""
         return self.metrics.notes.get("poses_from")
 
-    @property
-    def is_bound(self) -> bool:
-        """A bound knows the truth: it is shown apart and not ranked."""
-        return self.metrics.reads_truth
-
-    def species_of(self, label: int) -> int | None:
-        """The class whose true map the map of a label (1-based) was aligned to; None if the label has no particle."""
-        matched = self.clustering.matched_class[label - 1]
-        return self.clustering.majority_class[label - 1] if matched is None else matched
-
     def aligned_map(self, label: int) -> Path:
         """Path of the map of a label (1-based), aligned to its truth; an empty label has none."""
         return self.places.aligned / f"label_{label}.mrc"
 
-    @property
-    def places(self) -> RunPlaces:
-        """Where the run's files lie."""
-        return Results.of_metrics(self.path).run(self.dataset, self.method, self.seed)
-
-    @property
-    def reconstruction(self) -> Path:
-        """The folder with what the method gave back."""
-        return self.places.reconstruction
-
     def shown_map(self, label: int) -> Path | None:
         """The map of a label (1-based) to draw: aligned, or as the method wrote it where there is no true map."""
-        written = self.reconstruction / "volumes" / f"class_{self.own_label(label)}.mrc"
+        written = self.places.reconstruction / "volumes" / f"class_{self.own_label(label)}.mrc"
         candidates = [self.aligned_map(label), *([written] if self.noun == "class" else [])]
         return next((path for path in candidates if path.is_file()), None)
 
@@ -198,7 +142,8 @@ class EvaluatedRun:
 
 def read_run(path: Path | str) -> EvaluatedRun:
     """Read a metrics file. Raises InputError: see read_metrics_file."""
-    return EvaluatedRun(Path(path), read_metrics_file(path))
+    metrics = read_metrics_file(path)
+    return EvaluatedRun(metrics, Results.of_metrics(Path(path)).run(metrics.dataset, metrics.method, metrics.seed))
 
 
 def read_all(paths: Iterable[Path | str]) -> list[EvaluatedRun]:
@@ -211,18 +156,14 @@ def read_all(paths: Iterable[Path | str]) -> list[EvaluatedRun]:
 
 def by_dataset(runs: list[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
     """Runs of each dataset, in order of appearance; bounds after the methods that compete."""
-    groups: dict[str, list[EvaluatedRun]] = {}
-    for run in runs:
-        groups.setdefault(run.dataset, []).append(run)
-    return {dataset: sorted(group, key=lambda run: run.is_bound) for dataset, group in groups.items()}
+    groups = {name: [run for run in runs if run.dataset == name] for name in dict.fromkeys(run.dataset for run in runs)}
+    return {name: sorted(group, key=lambda run: run.metrics.reads_truth) for name, group in groups.items()}
 
 
 def by_method(runs: list[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
     """Runs of each method of one dataset, the first seed first."""
-    groups: dict[str, list[EvaluatedRun]] = {}
-    for run in runs:
-        groups.setdefault(run.method, []).append(run)
-    return {method: sorted(group, key=lambda run: run.seed) for method, group in groups.items()}
+    groups = {name: [run for run in runs if run.method == name] for name in dict.fromkeys(run.method for run in runs)}
+    return {name: sorted(group, key=lambda run: run.seed) for name, group in groups.items()}
 
 
 def first_seeds(runs: list[EvaluatedRun]) -> list[EvaluatedRun]:
@@ -244,16 +185,12 @@ def truth_of(results: Path, dataset: str) -> Truth | None:
     return read_truth(folder) if (folder / TRUTH_NAME).is_file() else None
 
 
-def definition(results: Path, dataset: str) -> dict[str, Any] | None:
-    """How a simulated dataset was defined, from its provenance; None where there is none."""
-    path = Results(results).dataset(dataset).truth / PROVENANCE_NAME
-    return read_json(path).get("definition") if path.is_file() else None
-
-
 def settings(results: Path, runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
     """What the numbers of one dataset depend on, as (name, value), from whatever is known."""
     facts: list[tuple[str, str]] = []
-    simulation = (definition(results, runs[0].dataset) or {}).get("simulation", {})
+    provenance = Results(results).dataset(runs[0].dataset).truth / PROVENANCE_NAME
+    definition = read_json(provenance).get("definition") if provenance.is_file() else None
+    simulation = (definition or {}).get("simulation", {})
     good = next((run for run in runs if run.ok), None)
     if good is not None:
         counts = [good.true_classes.count(k) for k in range(len(good.class_names))]

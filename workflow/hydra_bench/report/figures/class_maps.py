@@ -69,7 +69,7 @@ def row_panels(run: EvaluatedRun, n_species: int) -> list[Panel]:
     taken: set[int] = set()
     surplus = n_species
     for label in sorted(present, key=lambda j: (j in empty, clustering.matched_class[j - 1] is None)):
-        column = run.species_of(label) or 0
+        column = run.clustering.species_of(label) or 0
         if label in empty or column in taken:
             column, surplus = surplus, surplus + 1
             if column >= n_species + _MOST_SURPLUS:

@@ -25,7 +25,7 @@ def read_history(run: EvaluatedRun) -> pd.DataFrame | None:
 
     Where all particles are in one class all the time, sizes and entropy say nothing and are left out.
     """
-    path = run.reconstruction / HISTORY_NAME
+    path = run.places.reconstruction / HISTORY_NAME
     if not path.is_file():
         return None
     history = pd.read_csv(path)

@@ -68,7 +68,7 @@ class Line:
 
 def method_lines(runs: list[EvaluatedRun]) -> dict[str, Line]:
     """A line for each method of a report."""
-    bounds = {run.method for run in runs if run.is_bound}
+    bounds = {run.method for run in runs if run.metrics.reads_truth}
     competitors = {run.method for run in runs} - bounds
     return lines_of(competitors) | lines_of(bounds, bounds=True)
 

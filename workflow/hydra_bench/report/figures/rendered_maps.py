@@ -91,7 +91,7 @@ class RenderedMaps:
             self.of_truth(k)
         for run in runs:
             for label in run.labels_with_map():
-                if run.species_of(label) in self._scenes:
+                if run.clustering.species_of(label) in self._scenes:
                     self.of_label(run, label)
         self.window = Window.around(list(self._images.values()))
 
@@ -101,7 +101,7 @@ class RenderedMaps:
         largest = own
         for run in runs:
             for label in run.labels_with_map():
-                scene, path = self._scenes.get(run.species_of(label)), run.shown_map(label)
+                scene, path = self._scenes.get(run.clustering.species_of(label)), run.shown_map(label)
                 if scene is not None and path is not None:
                     volume = read_map(path)[0]
                     level = isosurface.level_enclosing(volume, scene.voxels // isosurface.UPSAMPLING**3)
@@ -152,7 +152,7 @@ class RenderedMaps:
     def of_label(self, run: EvaluatedRun, label: int) -> FloatArray | None:
         """A run's map of a label (1-based), in the scene of the species that it was aligned to; None without a map."""
         path = run.shown_map(label)
-        return None if path is None else self._image(path, run.species_of(label))
+        return None if path is None else self._image(path, run.clustering.species_of(label))
 
     def of_volume(self, volume: FloatArray, species: int | None) -> FloatArray:
         """A map (D, D, D) that is aligned to a species' true one."""
@@ -195,7 +195,9 @@ def largest_with_map(run: EvaluatedRun, most: int | None = None) -> list[int]:
 
 def _largest_of_species(runs: list[EvaluatedRun], species: int) -> Path | None:
     """The map of a species with most particles, of the first run that has one."""
-    ordered = ((run, label) for run in runs for label in largest_with_map(run) if run.species_of(label) == species)
+    ordered = (
+        (run, label) for run in runs for label in largest_with_map(run) if run.clustering.species_of(label) == species
+    )
     return next((run.shown_map(label) for run, label in ordered), None)
 
 

@@ -120,7 +120,7 @@ def classes(run: EvaluatedRun) -> list[dict[str, str]]:
     for j, size in enumerate(clustering.label_sizes):
         matched, majority = clustering.matched_class[j], clustering.majority_class[j]
         species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
-        target = run.species_of(j + 1)
+        target = run.clustering.species_of(j + 1)
         pair = (run.own_label(j + 1), None if target is None else names[target])
         entry = next((e for e in run.metrics.alignments or [] if (e.label, e.class_name) == pair), None)
         result.append(

@@ -70,7 +70,7 @@ def _true_levels(path: Path | None, detail: Detail) -> list[dict[str, Any]] | No
 
 def _map(run: EvaluatedRun, label: int, detail: Detail) -> dict[str, Any]:
     """One map of a method: at the volumes of its species' true map, or of its own where there is none."""
-    path, species = run.shown_map(label), run.species_of(label)
+    path, species = run.shown_map(label), run.clustering.species_of(label)
     assert path is not None, "only labels with a map are drawn"
     volume, pixel = read_map(path)
     truth = None if species is None else true_maps(run.places.results.folder, run)[species]

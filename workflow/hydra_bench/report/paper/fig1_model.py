@@ -51,7 +51,7 @@ def _manifolds(ax: Axes, run: EvaluatedRun, maps: RenderedMaps) -> None:
     width = 9.2 / len(labels)
     for column, label in enumerate(sorted(labels)):
         middle = 0.2 + width * (column + 0.5)
-        species = run.species_of(label)
+        species = run.clustering.species_of(label)
         colour = EXTRA_COLOUR if species is None else species_colour(species)
         ax.add_patch(Ellipse((middle, 4.65), width * 0.94, 2.0, facecolor=colour, alpha=0.13, edgecolor=colour))
         images = [maps.of_volume(marked.volume, species) for marked in marked_particles(run, label)]

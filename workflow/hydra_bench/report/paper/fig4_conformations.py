@@ -117,7 +117,7 @@ def _draw_marked_maps(
     axes: list[Axes], run: EvaluatedRun, column: Column, maps: RenderedMaps, coordinate: FloatArray | None
 ) -> None:
     for ax, letter, marked in zip(axes, _LETTERS, column.marked, strict=False):
-        maps.draw(ax, maps.of_volume(marked.volume, run.species_of(column.label)))
+        maps.draw(ax, maps.of_volume(marked.volume, run.clustering.species_of(column.label)))
         text = wrapped(f"{letter}: particle {marked.particle + 1:,}", _SIDE / MOST_MARKED, 7)
         if coordinate is not None and not np.isnan(coordinate[marked.particle]):
             text += f"\n{run.judge_adjective} {coordinate[marked.particle]:.1f}"

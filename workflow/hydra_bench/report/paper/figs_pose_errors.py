@@ -52,7 +52,7 @@ def draw(shown: ShownRuns) -> list[Picture]:
 def _pose_errors(run: EvaluatedRun, truth: Truth) -> PoseErrors | None:
     """Of the particles in matched classes; None where no class has an alignment, or there are no poses."""
     try:
-        assignments = read_assignments(run.reconstruction, len(truth))
+        assignments = read_assignments(run.places.reconstruction, len(truth))
     except InputError:
         return None
     assert truth.rotations is not None

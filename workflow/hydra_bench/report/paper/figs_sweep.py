@@ -61,7 +61,7 @@ def draw(shown: ShownRuns) -> list[Picture]:
 
 def find_sweeps(runs: list[EvaluatedRun]) -> list[Sweep]:
     """Each parameter of which some methods of a program have two values or more, where all others agree."""
-    good = [run for run in runs if run.ok and not run.is_bound]
+    good = [run for run in runs if run.ok and not run.metrics.reads_truth]
     alike: dict[tuple[str, str, str], list[EvaluatedRun]] = defaultdict(list)
     for parameter in sorted({name for run in good for name in run.metrics.parameters}):
         for run in good:

@@ -34,7 +34,7 @@ def marked_particles(run: EvaluatedRun, label: int, coordinate: FloatArray | Non
     aligned = alignment(run, label)
     members = members_of(run, label)
     evaluated = [p.particle for p in (run.fsc.per_particle if run.metrics.fsc else []) if p.label == label]
-    with_map = [i for i in evaluated if i in members and sample_path(run.reconstruction, i).is_file()]
+    with_map = [i for i in evaluated if i in members and sample_path(run.places.reconstruction, i).is_file()]
     if aligned is None or not with_map:
         return []
     points = np.array(run.latents.projection)
@@ -43,7 +43,7 @@ def marked_particles(run: EvaluatedRun, label: int, coordinate: FloatArray | Non
     ordered = sorted(with_map, key=lambda i: position[i])
     chosen = dict.fromkeys(ordered[round(share * (len(ordered) - 1))] for share in np.linspace(0, 1, MOST_MARKED))
     return [
-        MarkedParticle(i, tuple(points[i]), apply(read_map(sample_path(run.reconstruction, i))[0], aligned))
+        MarkedParticle(i, tuple(points[i]), apply(read_map(sample_path(run.places.reconstruction, i))[0], aligned))
         for i in chosen
     ]
 
@@ -65,7 +65,7 @@ def _along(points: FloatArray, coordinate: FloatArray | None) -> FloatArray:
 
 def alignment(run: EvaluatedRun, label: int, own_label: int | None = None) -> Alignment | None:
     """How the map of a label (1-based) moves onto its species'; of one that is joined to it, if that is named."""
-    species = run.species_of(label)
+    species = run.clustering.species_of(label)
     if species is None:
         return None
     pair = (own_label or run.own_label(label), run.class_names[species])

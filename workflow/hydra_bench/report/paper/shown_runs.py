@@ -61,4 +61,4 @@ def choose_runs(runs: list[EvaluatedRun], results: Path, dataset: str, main_meth
 
 
 def _competitors(runs: list[EvaluatedRun]) -> list[EvaluatedRun]:
-    return [run for run in runs if not run.is_bound] or runs
+    return [run for run in runs if not run.metrics.reads_truth] or runs

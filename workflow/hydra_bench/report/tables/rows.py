@@ -99,7 +99,7 @@ def _row(seeds: list[EvaluatedRun], n_wanted: int) -> Row:
         dataset=seeds[0].dataset,
         method=seeds[0].method,
         label=seeds[0].label,
-        is_bound=seeds[0].is_bound,
+        is_bound=seeds[0].metrics.reads_truth,
         n_seeds=len(good),
         n_wanted=n_wanted,
         state=_state(seeds, n_wanted),

@@ -14,8 +14,8 @@ from hydra_bench.config.identity import state_folder, write_configuration
 from hydra_bench.core.files import write_json
 from hydra_bench.jobs import attempts
 from hydra_bench.report.results import read_all
+from hydra_bench.report.summarise import summarise
 from hydra_bench.report.tables.cost import cost_table
-from hydra_bench.report.unfinished import summarise
 
 HYDRA = {"program": "hydra", "label": "Hydra"}
 CONFIGURATION = {
