@@ -62,7 +62,10 @@ def compare(before: Iterable[Path | str], after: Iterable[Path | str]) -> Compar
     differences: list[Difference] = []
     for key in (key for key in old if key in new):
         remarks += _what_else(key, old[key], new[key])
-        differences += _differences(key, old[key], new[key])
+        for measure in (measure for measure in MEASURES if "compare" in measure.shown):
+            a, b = _values(measure, old[key]), _values(measure, new[key])
+            if a and b:
+                differences.append(Difference(*key, new[key][0].label, measure, a, b, p=_welch(a, b)))
     return Comparison(_corrected(differences), remarks)
 
 
@@ -106,15 +109,6 @@ def _listed(values: list[Any]) -> str:
     return ", ".join(map(str, values)) or "none"
 
 
-def _differences(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> list[Difference]:
-    found = []
-    for measure in (measure for measure in MEASURES if "compare" in measure.shown):
-        before, after = _values(measure, old), _values(measure, new)
-        if before and after:
-            found.append(Difference(*key, new[0].label, measure, before, after, p=_welch(before, after)))
-    return found
-
-
 def _values(measure: Measure, runs: list[EvaluatedRun]) -> tuple[float, ...]:
     """What runs that ended well have of it."""
     values = (measure.of(run.metrics) for run in runs if run.ok)
@@ -142,25 +136,20 @@ def _corrected(differences: list[Difference]) -> list[Difference]:
 
 def table(comparison: Comparison) -> pd.DataFrame:
     """One row a difference."""
-    records = []
+    records: list[dict[str, object]] = []
     for difference in comparison.differences:
+        what = {"dataset": difference.dataset, "method": difference.method, "measure": difference.measure.name}
         records.append(
-            {
-                "dataset": difference.dataset,
-                "method": difference.method,
-                "measure": difference.measure.name,
-                "seeds_before": len(difference.before),
-                "mean_before": np.mean(difference.before),
-                "sd_before": _sd(difference.before),
-                "seeds_after": len(difference.after),
-                "mean_after": np.mean(difference.after),
-                "sd_after": _sd(difference.after),
-                "change": difference.change,
-                "p": difference.p,
-                "p_corrected": difference.p_corrected,
-            }
+            what
+            | _side("before", difference.before)
+            | _side("after", difference.after)
+            | {"change": difference.change, "p": difference.p, "p_corrected": difference.p_corrected}
         )
     return pd.DataFrame(records)
+
+
+def _side(name: str, values: tuple[float, ...]) -> dict[str, object]:
+    return {f"seeds_{name}": len(values), f"mean_{name}": np.mean(values), f"sd_{name}": _sd(values)}
 
 
 def _sd(values: tuple[float, ...]) -> float | None:
@@ -177,18 +166,10 @@ def markdown(comparison: Comparison, level: float) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---|---|---|--:|--:|--:|--:|---|"]
     for difference in comparison.differences:
         digits = difference.measure.digits
-        cells = [
-            difference.dataset,
-            difference.label,
-            difference.measure.name,
-            _spread(difference.before, digits),
-            _spread(difference.after, digits),
-        ]
-        cells += [
-            f"{round(difference.change, digits) + 0.0:+.{digits}f}",
-            _p(difference.p_corrected),
-            _verdict(difference, level),
-        ]
+        cells = [difference.dataset, difference.label, difference.measure.name]
+        cells += [_spread(difference.before, digits), _spread(difference.after, digits)]
+        cells += [f"{round(difference.change, digits) + 0.0:+.{digits}f}"]
+        cells += [_p(difference.p_corrected), _verdict(difference, level)]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = [
         f"Mean ± sd over seeds. better, worse: p below {level:g} by Welch's t-test over seeds, corrected for all rows "

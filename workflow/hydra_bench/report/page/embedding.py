@@ -12,12 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-_HERE = Path(__file__).parent
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".csv": "text/csv", ".md": "text/markdown"}
-SCRIPTS = ("unpack.js", "colours.js", "table.js", "costs.js", "charts.js", "latents.js", "viewer.js", "main.js")
-"""The page's own code in the order in which it is read."""
 
 
 def data_uri(path: Path) -> str:
@@ -35,20 +30,6 @@ def packed_json(content: Any) -> str:
     return packed(json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=False))
 
 
-def plotly() -> str:
-    """plotly.js, which draws the charts and the 3-D view, packed."""
-    return packed((resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
-
-
-def datatables() -> str:
-    """DataTables, which sorts and filters tables, packed, as the module that itables ships."""
-    return packed((resources.files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8"))
-
-
-def own_script() -> Markup:
-    """The page's own code."""
-    return Markup("\n".join((_HERE / "js" / name).read_text() for name in SCRIPTS))
-
-
-def own_style() -> Markup:
-    return Markup((_HERE / "page.css").read_text())
+def packed_library(package: str, path: str) -> str:
+    """Somebody else's script, as a Python package ships it, packed."""
+    return packed((resources.files(package) / path).read_text(encoding="utf-8"))

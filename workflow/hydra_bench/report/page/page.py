@@ -35,6 +35,8 @@ from hydra_bench.report.tables.rows import (
 )
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("unpack.js", "colours.js", "table.js", "costs.js", "charts.js", "latents.js", "viewer.js", "main.js")
+"""The page's own code in the order in which it is read."""
 _DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv", "cost.csv")
 _RUN_MEASURES = tuple(measure for measure in MEASURES if "runs" in measure.shown)
 _QUALITIES = tuple(measure for measure in PAGE_MEASURES if measure.quality)
@@ -60,10 +62,6 @@ class Method:
     figures: list[Figure]
     shown: EvaluatedRun | None
     data: str | None
-
-    @property
-    def label(self) -> str:
-        return self.row.label
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,10 @@ def write_page(
     downloads = [Path(tables_folder) / name for name in _DOWNLOADS]
     text = environment.get_template("page.html.jinja").render(
         version=__version__,
-        style=embedding.own_style(),
-        script=embedding.own_script(),
-        plotly=embedding.plotly(),
-        datatables=embedding.datatables(),
+        style=Markup((_HERE / "page.css").read_text()),
+        script=Markup("\n".join((_HERE / "js" / name).read_text() for name in _SCRIPTS)),
+        plotly=embedding.packed_library("plotly", "package_data/plotly.min.js"),
+        datatables=embedding.packed_library("itables", "html/dt_bundle.js"),
         datasets=_datasets(runs, Path(figures_folder)),
         terms=TERMS,
         places=places,

@@ -67,18 +67,10 @@ def per_class(runs: list[EvaluatedRun]) -> pd.DataFrame:
     records = []
     for run in (run for group in by_dataset(runs).values() for run in group if run.metrics.fsc):
         for entry in run.fsc.per_class:
-            records.append(
-                {
-                    "dataset": run.dataset,
-                    "method": run.method,
-                    "seed": run.seed,
-                    "species": entry.class_name,
-                    "fsc_auc_mean": entry.auc_mean,
-                    "fsc_auc_sd": entry.auc_sd,
-                    "resolution_0.5_A": entry.resolution_0_5_A,
-                    "resolution_0.143_A": entry.resolution_0_143_A,
-                }
-            )
+            record = {"dataset": run.dataset, "method": run.method, "seed": run.seed, "species": entry.class_name}
+            record |= {"fsc_auc_mean": entry.auc_mean, "fsc_auc_sd": entry.auc_sd}
+            resolutions = {"resolution_0.5_A": entry.resolution_0_5_A, "resolution_0.143_A": entry.resolution_0_143_A}
+            records.append(record | resolutions)
     return pd.DataFrame(records)
 
 
