@@ -53,10 +53,7 @@ class EvaluationSettings:
         mask is "none" or {"radius_A": ...}.
         """
         mask = evaluation.get("mask", "none")
-        return cls(
-            mask_radius_A=None if mask == "none" else mask["radius_A"],
-            merge_classes=evaluation.get("merge_classes"),
-        )
+        return cls(None if mask == "none" else mask["radius_A"], evaluation.get("merge_classes"))
 
     @property
     def mask_name(self) -> str:
@@ -127,9 +124,8 @@ def _measured(
     # Without a reference all particles are of one class, of which nothing is known.
     known = judged_by(files.truth) != "nothing"
     clustering = score(truth.classes, truth.class_names, predicted, known)
-    mask = None
-    if settings.mask_radius_A is not None:
-        mask = spherical_mask(stack.box_px, 2 * settings.mask_radius_A / stack.pixel_size_A)
+    radius_A = settings.mask_radius_A
+    mask = None if radius_A is None else spherical_mask(stack.box_px, 2 * radius_A / stack.pixel_size_A)
     run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated)
     maps = AlignedMaps(run, mask)
     for label in range(1, predicted.n_labels + 1):

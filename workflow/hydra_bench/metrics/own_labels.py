@@ -67,12 +67,7 @@ def conformation(run: JudgedRun, matches: dict[int, int]) -> Conformations | Non
             continue
         found = [recovery(run.assignments.latents[chosen], truth.conformations[chosen, c]) for c in coordinates]
         per_class.append(
-            LabelConformation(
-                class_name=truth.class_names[k],
-                label=j + 1,
-                n_particles=len(chosen),
-                coordinates=found,
-            )
+            LabelConformation(class_name=truth.class_names[k], label=j + 1, n_particles=len(chosen), coordinates=found)
         )
     return Conformations(per_class=per_class)
 

@@ -1,4 +1,4 @@
-"""The report of a run of the workflow that is not finished: what has no metrics is a row that says why."""
+"""The report of what is finished of a run of the workflow: what has no metrics yet is a row that says why."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def told(run: EvaluatedRun) -> list[Told]:
         Told("Commands run", list(map(str, notes.get("commands") or [])), code=True),
         Told("Departures from the program's defaults", list(map(str, notes.get("departures") or []))),
     ]
-    return [one for one in said if one.texts]
+    return [entry for entry in said if entry.texts]
 
 
 def log_tail(run: EvaluatedRun) -> str:

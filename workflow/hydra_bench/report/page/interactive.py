@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from hydra_bench.core.mrc import read_map
 from hydra_bench.report.figures.isosurface import broad_view
 from hydra_bench.report.figures.style import species_colour
-from hydra_bench.report.page.meshes import Detail, enclosed_volumes, encoded, surfaces
-from hydra_bench.report.page.thumbnails import sprite
+from hydra_bench.report.page.embedding import encoded, sprite
+from hydra_bench.report.page.meshes import Detail, enclosed_volumes, surfaces
 from hydra_bench.report.results import EvaluatedRun, true_maps, truth_of
 
 MOST_POINTS = 3000
@@ -96,12 +96,9 @@ def _fsc(run: EvaluatedRun) -> dict[str, Any] | None:
     fsc = run.metrics.fsc
     if not fsc:
         return None
+    names = run.class_names
     classes = [
-        {
-            "species": run.class_names.index(entry.class_name),
-            "mean": _short(entry.curve_mean),
-            "sd": _short(entry.curve_sd),
-        }
+        {"species": names.index(entry.class_name), "mean": _short(entry.curve_mean), "sd": _short(entry.curve_sd)}
         for entry in fsc.per_class
     ]
     return {"frequency": fsc.frequency_per_A, "mask": fsc.mask, "classes": classes}

@@ -7,7 +7,6 @@ a map and its truth, as in the figures.
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
 from hydra_bench.report.figures.isosurface import level_enclosing, level_holding, upsample
+from hydra_bench.report.page.embedding import encoded
 
 SHARES = (0.5, 0.65, 0.8, 0.9)
 """Of the positive density of a true map (of the map itself where there is no truth): the steps of the level slider."""
@@ -89,8 +89,3 @@ def _mesh(volume: np.ndarray, level: float, triangles: int) -> dict[str, Any] | 
     whole = np.clip(np.round(points * _FINEST), 0, _FINEST).astype("<u2")
     numbers = faces.astype("<u2" if len(whole) <= _FINEST else "<u4")
     return {"points": encoded(whole), "triangles": encoded(numbers), "wide": numbers.dtype.itemsize == 4}
-
-
-def encoded(values: np.ndarray) -> str:
-    """An array's bytes in base64."""
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

@@ -125,12 +125,15 @@ def markdown(rows: list[Row], footers: dict[str, str]) -> str:
         layout = Layout.of(group)
         header = [*layout.header, *(measure.name for measure in _COSTS), "State"]
         lines = [f"### {dataset}", "", "| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 2) + "---|"]
-        lines += [_markdown_line(row, layout) for row in group if not row.is_bound]
-        if any(row.is_bound for row in group):
-            lines += ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)]
-            lines += [_markdown_line(row, layout) for row in group if row.is_bound]
+        lines += _lines(group, layout, _markdown_line, ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)])
         parts.append("\n".join([*lines, "", note]))
     return "\n\n".join([*parts, _LEGEND]) + "\n"
+
+
+def _lines(rows: list[Row], layout: Layout, line: Callable[[Row, Layout], str], above_bounds: list[str]) -> list[str]:
+    """A line for each row: the competitors', then the bounds' with their head."""
+    bounds = [line(row, layout) for row in rows if row.is_bound]
+    return [line(row, layout) for row in rows if not row.is_bound] + (above_bounds + bounds if bounds else [])
 
 
 def _markdown_line(row: Row, layout: Layout) -> str:
@@ -168,11 +171,9 @@ def _latex_table(rows: list[Row], note: str) -> str:
         "\\toprule",
         " & ".join(_escaped(name) for name in layout.header) + " \\\\",
         "\\midrule",
-        *(_latex_line(row, layout) for row in rows if not row.is_bound),
     ]
-    if any(row.is_bound for row in rows):
-        lines += ["\\midrule", f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{Bounds (read the truth)}}}} \\\\"]
-        lines += [_latex_line(row, layout) for row in rows if row.is_bound]
+    bounds = f"\\multicolumn{{{columns}}}{{l}}{{\\emph{{Bounds (read the truth)}}}} \\\\"
+    lines += _lines(rows, layout, _latex_line, ["\\midrule", bounds])
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}"]) + "\n"
 
 
