@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import gemmi
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from structure_files import atoms_of, rod
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.motion import Hinge, Motion, hinge, moved, moving_atoms, widest_direction
 from hydra_bench.datasets.simulated.species import Species
-from hydra_bench.datasets.simulated.structures import Atoms
-
-
-def atoms_of(centre_A: np.ndarray | None = None, **chains: np.ndarray) -> Atoms:
-    """Carbon atoms at positions (n, 3) in Å, by chain."""
-    model = gemmi.Model(1)
-    for name, positions in chains.items():
-        chain, residue = gemmi.Chain(name), gemmi.Residue()
-        for position in positions:
-            atom = gemmi.Atom()
-            atom.element, atom.pos = gemmi.Element("C"), gemmi.Position(*position)
-            residue.add_atom(atom)
-        chain.add_residue(residue)
-        model.add_chain(chain)
-    positions = np.concatenate(list(chains.values())).astype(float)
-    return Atoms(model, positions, np.full(len(positions), 12.0), np.zeros(3) if centre_A is None else centre_A)
-
-
-def rod(length: float, start: np.ndarray, spread: float = 2.0, count: int = 60) -> np.ndarray:
-    """Atoms about a line along x."""
-    generator = np.random.default_rng(0)
-    along = np.linspace(0, length, count)[:, None] * [1.0, 0, 0]
-    return start + along + generator.normal(size=(count, 3)) * spread
 
 
 def test_a_quarter_turn_about_z_through_a_point() -> None:

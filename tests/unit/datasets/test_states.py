@@ -6,13 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gemmi
 import numpy as np
 import pytest
 import torch
 from definitions import dataset
 from scipy.spatial.transform import Rotation
-from test_motion import atoms_of, rod
+from structure_files import AWAY, PIVOT, atoms_of, domain, rod, write_cif, write_states
 
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError
@@ -27,46 +26,6 @@ from hydra_bench.datasets.simulated.structures import load_atoms, selected
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 SPIKE = Path(__file__).parents[4] / "shared" / "structures"
-
-
-PIVOT, AWAY = np.array([17.0, 0, 0]), np.array([50.0, 60, -9])
-
-
-def domain(n: int, seed: int, centre: tuple[float, float, float]) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(n, 3)) * 12 + centre
-
-
-def write_states(folder: Path, angle_deg: float = 60.0) -> tuple[np.ndarray, np.ndarray]:
-    """a.cif and b.cif: chains A and B of 40 residues; in b, B is turned, all is moved, and B lacks its last residue."""
-    body, arm = domain(40, 0, (0, 0, 0)), domain(40, 1, (35, 0, 0))
-    turn = Rotation.from_rotvec([0, 0, angle_deg], degrees=True)
-    turned = turn.apply(arm - PIVOT) + PIVOT
-    whole = Rotation.from_rotvec([0.4, -1.1, 0.3])
-    write_cif(folder / "a.cif", A=body, B=arm)
-    write_cif(folder / "b.cif", A=whole.apply(body) + AWAY, B=whole.apply(turned[:-1]) + AWAY)
-    return np.concatenate([body, arm[:-1]]), np.concatenate([body, turned[:-1]])
-
-
-def write_cif(path: Path, models: int = 1, **chains: np.ndarray) -> None:
-    structure = gemmi.Structure()
-    for number in range(models):
-        model = atoms_of(**chains).model.clone()
-        model.num = number + 1
-        for chain in model:
-            # One atom a residue, numbered, so that residues can be selected and matched.
-            positions = [atom.pos.tolist() for residue in chain for atom in residue]
-            while len(chain):
-                del chain[0]
-            for i, position in enumerate(positions):
-                residue, atom = gemmi.Residue(), gemmi.Atom()
-                residue.name, residue.seqid = "ALA", gemmi.SeqId(i + 1, " ")
-                atom.name, atom.element = "CA", gemmi.Element("C")
-                atom.pos = gemmi.Position(position[0] + number, *position[1:])
-                residue.add_atom(atom)
-                chain.add_residue(residue)
-        structure.add_model(model)
-    structure.setup_entities()
-    structure.make_mmcif_document().write_file(str(path))
 
 
 def definition(**more: Any) -> dict[str, Any]:
