@@ -1,10 +1,13 @@
 """The command line: one line and exit code 2 for what is wrong; a method's steps run by hand."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from definitions import dataset
+from hydra_cases import environment
 
 from hydra_bench.cli.main import main
 from hydra_bench.core.files import read_json
@@ -64,3 +67,11 @@ def test_steps_by_hand(tmp_path: Path) -> None:
     metrics = read_json(tmp_path / "m.json")
     assert metrics["state"] == "ok"
     assert len(metrics["fsc"]["per_particle"]) == 4
+
+
+def test_repeatable_kernels_are_had_without_loading_a_compiler() -> None:
+    """It would cost each job of the workflow a second and a half."""
+    said = "from hydra_bench.core.threads import set_threads; set_threads(1); import sys, torch; "
+    said += "print(torch.are_deterministic_algorithms_enabled(), 'torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout.split() == ["True", "False"]

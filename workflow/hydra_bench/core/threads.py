@@ -34,7 +34,8 @@ def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> 
     torch.set_num_threads(threads)
     if keep_memory:
         keep_freed_memory()
-    torch.use_deterministic_algorithms(mode=device == "cpu")
+    # As torch.use_deterministic_algorithms does, which in torch 2.13 first loads its compiler, in 1.7 s.
+    torch.set_deterministic_debug_mode("error" if device == "cpu" else "default")
     # 4 % of the time; nothing reads what it did not write. (torch makes this attribute as it is imported.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # The first call of MKL's vector functions on new threads may differ from all later ones in the last digits
