@@ -78,7 +78,8 @@ def relion_30_table(prefix: str = "") -> pd.DataFrame:
 def cs_rows(**fields: np.ndarray) -> np.ndarray:
     """Rows of a .cs file with the given fields ('/' written as two underscores)."""
     columns = {name.replace("__", "/"): np.asarray(values) for name, values in fields.items()}
-    rows = np.zeros(N, dtype=[(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
+    dtype = [(name, values.dtype, values.shape[1:]) for name, values in columns.items()]
+    rows = np.zeros(len(next(iter(columns.values()))), dtype)
     for name, values in columns.items():
         rows[name] = values
     return rows

@@ -24,7 +24,7 @@ from hydra_bench.jobs import attempts
 
 ROOT = Path(__file__).parents[2]
 DATASET = "tiny"
-TINY = yaml.safe_load((ROOT / "tests" / "workflow" / "tiny.yaml").read_text())
+TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
 PARAMETERS = {"classes": 2, "latent_dim": 1, "l_schedule": [4, 5], "decode_epochs": 24}
 EPOCH = re.compile(r"^(search|grow|refine|decode) epoch \d+,", re.MULTILINE)
 

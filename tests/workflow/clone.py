@@ -1,7 +1,10 @@
 """A fresh copy of the clone, in which Snakemake is run as a user does."""
 
+from __future__ import annotations
+
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from net_runs import OVERLAYS, ROOT
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,27 @@ class Clone:
     folder: Path
     commands: Path  # the folder that PATH begins with, where hydra-bench is found
 
+    @classmethod
+    def make(cls, folder: Path, commands: Path) -> Clone:
+        """Make one in a folder that is empty, or not there."""
+        folder.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "Snakefile", folder)
+        shutil.copy(ROOT / "slurm", folder, follow_symlinks=False)
+        for name in ("config", "envs", "profiles", "workflow", "resources"):
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        return cls(folder, commands)
+
     def snakemake(self, *arguments: str, offline: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `snakemake` at the root of the clone. Structures that are not embedded are missing, and not fetched."""
+        """Run `snakemake` at the root of the clone.
+
+        Structures that are not embedded are missing, and not fetched; no server of CryoSPARC is configured.
+        """
         path = os.pathsep.join([str(self.commands), str(Path(sys.executable).parent), os.environ["PATH"]])
         cache = str(self.folder / ".snakemake" / "cache")
-        environment = os.environ | {"PATH": path, "HYDRA_BENCH_OFFLINE": str(int(offline)), "XDG_CACHE_HOME": cache}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CRYOSPARC_")}
+        environment |= {"PATH": path, "XDG_CACHE_HOME": cache, "XDG_CONFIG_HOME": cache}
+        environment["HYDRA_BENCH_OFFLINE"] = str(int(offline))
         return subprocess.run(
             ["snakemake", *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -44,3 +64,9 @@ class Clone:
     def configure(self, content: dict[str, Any]) -> None:
         """Make this the clone's configuration."""
         (self.folder / "config" / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def add_net(self, data: Path | None = None) -> None:
+        """Put the overlays of the net, and what they read, where a user's own files would be."""
+        shutil.copytree(OVERLAYS, self.folder / "net")
+        if data is not None:
+            shutil.copytree(data, self.folder / "data")

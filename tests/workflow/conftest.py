@@ -1,24 +1,26 @@
-"""Fresh copies of the clone for the tests of the workflow."""
+"""Fresh copies of the clone for the tests of the workflow, and what the net reads and runs."""
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from clone import Clone
-
-ROOT = Path(__file__).parents[2]
+from net_data import write_net_data
+from warm_commands import warm_commands
 
 
 @pytest.fixture(scope="session")
 def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Clone]:
-    def make(commands: Path) -> Clone:
-        folder = tmp_path_factory.mktemp("clone")
-        shutil.copy(ROOT / "Snakefile", folder)
-        shutil.copy(ROOT / "slurm", folder, follow_symlinks=False)
-        for name in ("config", "envs", "profiles", "workflow", "resources"):
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-        return Clone(folder, commands)
+    return lambda commands: Clone.make(tmp_path_factory.mktemp("clone"), commands)
 
-    return make
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a `hydra-bench` that starts at once."""
+    with warm_commands(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def net_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_net_data(tmp_path_factory.mktemp("net") / "data")

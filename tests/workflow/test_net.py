@@ -1,0 +1,121 @@
+"""Every shipped configuration, made small, from its inputs to its page: nothing of a dry run, nothing replaced.
+
+config.yaml, by itself, is in test_workflow.py. What runs here, and which part of each configuration, is said in the
+overlays in net/.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from clone import Clone
+from net_runs import ROOT, RUNS, arguments, configuration
+
+EXPECTED = {
+    ("config", "too_many"): ("failed", "1000 classes"),
+    ("baselines-demo", "sparc"): ("not configured", "set CRYOSPARC_BASE_URL"),
+}
+"""State of the rows that do not end well, by run and method, and what the reason says; all others are ok."""
+OTHER_PROGRAMS = {"drgnai", "cryodrgn2", "cryodrgn_fixed", "relion"}
+LEAST_ORACLE_FSC_AUC = {"cryobench": 0.5, "tomotwin3": 0.4, "ribosplike": 0.3, "config": 0.4}
+
+
+def test_every_shipped_configuration_has_a_run() -> None:
+    shipped = {path.stem for path in (ROOT / "config").glob("*.yaml")}
+    assert shipped == {*RUNS, "bench"}
+
+
+def test_every_dataset_method_program_and_preset_has_a_run() -> None:
+    contents = {name: configuration(name) for name in RUNS}
+    shipped = {name: yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in RUNS}
+    run = {dataset for content in contents.values() for dataset in content["datasets"]}
+    assert {dataset for content in shipped.values() for dataset in content.get("dataset_definitions", {})} <= run
+    methods = {method: definition for name in RUNS for method, definition in methods_that_run(name).items()}
+    for name, content in shipped.items():
+        for method, definition in content.get("method_definitions", {}).items():
+            # Of the sweeps, their overlay says why. Other programs are in tests/real, with an overlay of their own.
+            assert method in methods or name == "sweeps" or definition["program"] in OTHER_PROGRAMS, method
+    programs = {method["program"] for method in methods.values()}
+    assert programs | OTHER_PROGRAMS == {
+        path.parent.name for path in (ROOT / "workflow" / "methods").glob("*/card.yaml")
+    }
+    assert {"fine", "many", "paper"} <= {method.get("parameters", {}).get("preset") for method in methods.values()}
+
+
+def test_every_way_of_being_given_poses_has_a_run() -> None:
+    methods = [method for method in methods_that_run("baselines-demo").values() if method["program"] == "hydra"]
+    given = {(method.get("poses_from"), method["parameters"].get("poses")) for method in methods}
+    assert {("truth", "fixed"), ("consensus", "refine"), ("consensus", "fixed"), (None, None)} <= given
+
+
+def methods_that_run(name: str) -> dict[str, dict[str, Any]]:
+    """Their definitions by their names."""
+    content = configuration(name)
+    return {method: content["method_definitions"][method] for method in content["methods"]}
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name != "config"])
+def test_a_shipped_configuration_runs_to_its_page(
+    name: str, make_clone: Callable[[Path], Clone], warm: Path, net_data: Path
+) -> None:
+    clone = make_clone(warm)
+    clone.add_net(net_data)
+    said = clone.run(*arguments(name))
+    assert "FAILED" not in said
+    check_results(clone.folder / "results", name)
+    if name == "sweeps":
+        assert len(list((clone.folder / "results" / "paper" / "demo" / "supplement").glob("*.svg"))) >= 3
+
+
+def check_results(results: Path, name: str) -> None:
+    """A row in the table, as expected, for every method on every dataset, and every dataset on the page."""
+    content = configuration(name)
+    rows = list(csv.DictReader((results / "tables" / "table1.csv").read_text().splitlines()))
+    states = {(row["dataset"], row["method"]): row["state"] for row in rows}
+    expected = {
+        (dataset, method): EXPECTED.get((name, method), ("ok", ""))[0]
+        for dataset in content["datasets"]
+        for method in content["methods"]
+    }
+    assert states == expected, reasons(results)
+    for (run, method), (_, words) in EXPECTED.items():
+        if run == name:
+            assert words in reasons(results)[method]
+    for row in rows:
+        if row["method"] == "oracle":
+            assert float(row["ari_mean"]) == 1
+            assert float(row["fsc_auc_mean"]) > LEAST_ORACLE_FSC_AUC[name]
+    page = (results / "report" / "index.html").read_text()
+    assert re.findall(r"<section[^>]*>\s*<h2 [^>]*>([^<]*)</h2>", page) == content["datasets"]
+
+
+def reasons(results: Path) -> dict[str, str]:
+    """Why rows are not ok, by method."""
+    runs = [json.loads(path.read_text()) for path in (results / "metrics").glob("*/*/*.json")]
+    return {run["method"]: run["reason"] for run in runs if run["state"] != "ok"}
+
+
+def test_the_benchmark_of_speed_measures_a_case_of_its_file(tmp_path: Path, warm: Path) -> None:
+    command = [
+        str(warm / "hydra-bench"),
+        "bench",
+        "--quick",
+        "--cases",
+        "pose_search",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
+    folders = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *folders], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "CPU per image" in (tmp_path / "out" / "bench.md").read_text()

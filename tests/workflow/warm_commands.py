@@ -1,0 +1,130 @@
+"""`hydra-bench` for Snakemake, in processes that have their libraries loaded already.
+
+A job of the net computes for a second and would load PyTorch, scikit-learn and Matplotlib for four. Here a server loads
+them once, and forks a process for each command, which then imports the package and runs it as the console script does.
+Everything else is as a user has it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+
+LIBRARIES = (
+    "astropy_healpix",
+    "gemmi",
+    "itables",
+    "jinja2",
+    "jsonschema",
+    "matplotlib.pyplot",
+    "mrcfile",
+    "pandas",
+    "plotly.graph_objects",
+    "scipy.optimize",
+    "scipy.sparse",
+    "scipy.spatial.transform",
+    "skimage.measure",
+    "sklearn.cluster",
+    "sklearn.decomposition",
+    "sklearn.metrics",
+    "starfile",
+    "torch",
+)
+CLIENT = """#!{python} -ISs
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    asked = json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(asked).to_bytes(4)], [0, 1, 2])
+    server.sendall(asked)
+    code = server.recv(1)
+os._exit(code[0] if code else 1)
+"""
+
+
+@contextmanager
+def warm_commands(folder: Path) -> Iterator[Path]:
+    """A folder for PATH whose `hydra-bench` asks a server; the server ends with the block."""
+    address = folder / "socket"
+    server = subprocess.Popen([sys.executable, __file__, str(address)])
+    try:
+        command = folder / "hydra-bench"
+        command.write_text(CLIENT.format(python=sys.executable, address=str(address)))
+        command.chmod(0o755)
+        while not address.exists():
+            assert server.poll() is None
+            time.sleep(0.05)
+        yield folder
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def serve(address: str) -> None:
+    """Fork a process for each command that is asked for; returns in that one alone, its command in sys.argv."""
+    for name in LIBRARIES:
+        import_module(name)
+    gc.freeze()  # the collector of a child leaves them alone, or it would write to each page that it shares
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{address}.new")
+        server.listen(64)
+        Path(f"{address}.new").rename(address)
+        while True:
+            client, _ = server.accept()
+            if os.fork() == 0:
+                server.close()
+                _become(client)
+                return
+            client.close()
+
+
+def _become(client: socket.socket) -> None:
+    """Run on as what the client asks for, in a child of this process, which stays to say how that ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    size, files, _, _ = socket.recv_fds(client, 4, 3)
+    content = client.recv(int.from_bytes(size), socket.MSG_WAITALL)
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        with suppress(OSError):
+            client.sendall(bytes([os.waitstatus_to_exitcode(status) % 256]))
+        os._exit(0)
+    client.close()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv, folder, environment = json.loads(content)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def console_script() -> int | None:
+    """What the installed `hydra-bench` calls, as pyproject.toml says."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["hydra-bench"].partition(":")
+    result: int | None = getattr(import_module(module), function)()
+    return result
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
+    code = console_script()
+    # Taking the libraries apart at the end would take longer than most commands.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
