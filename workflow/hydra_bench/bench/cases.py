@@ -7,7 +7,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from hydra_bench.bench.training import (
     wall_to_ari_s,
 )
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.chunks import find_poses_and_classes
@@ -47,7 +47,7 @@ def training(bench: Bench, case: Case) -> Iterator[Measurement]:
 
 
 def measured(
-    bench: Bench, case: Case, dataset: Dataset, settings: Settings, run: dict[str, Any], prefix: str = ""
+    bench: Bench, case: Case, dataset: Dataset, settings: Settings, run: JsonObject, prefix: str = ""
 ) -> Iterator[Measurement]:
     """The figures of one training; `run` holds its seed, and `prefix` begins the names of the figures.
 

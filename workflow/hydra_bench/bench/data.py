@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from hydra_bench.contracts.places import EVALUATION_NAME, PARTICLES_NAME
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.simulate import simulate
 
@@ -40,7 +40,7 @@ class Dataset:
         return self.folder / "truth"
 
 
-def dataset_folder(work: Path, definition: dict[str, Any]) -> Path:
+def dataset_folder(work: Path, definition: JsonObject) -> Path:
     """Where a dataset lies: its name, and a checksum of all that its bytes depend on."""
     text = json.dumps([__version__, {k: v for k, v in definition.items() if k != "name"}], sort_keys=True)
     return work / f"{definition['name']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -67,7 +67,7 @@ class Bench:
     threads: int
     repeats: int
 
-    def dataset(self, definition: dict[str, Any]) -> Dataset:
+    def dataset(self, definition: JsonObject) -> Dataset:
         """A case's data, simulated on first use. Raises InputError."""
         folder = dataset_folder(self.work, definition)
         if not folder.is_dir():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.bench.summary import Bar
 from hydra_bench.config import configuration as config
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.schema import KeyPathError, filled, nearest
 from hydra_bench.core.yaml_files import read_yaml
 from hydra_bench.methods.hydra.settings import Settings
@@ -26,20 +26,20 @@ class Case:
     name: str
     kind: str
     about: str
-    dataset: dict[str, Any]
-    parameters: dict[str, Any]
+    dataset: JsonObject
+    parameters: JsonObject
     seeds: tuple[int, ...]
     ari: float
     quality: bool
     images: int
     particles: int
-    variants: dict[str, dict[str, Any]]
+    variants: dict[str, JsonObject]
     base: dict[str, int]
     axes: dict[str, list[int]]
     bars: dict[str, Bar]
-    forced: dict[str, Any] = field(default_factory=dict)  # parameters that win over all others: a quick run's
+    forced: JsonObject = field(default_factory=dict)  # parameters that win over all others: a quick run's
 
-    def settings(self, **differing: Any) -> Settings:
+    def settings(self, **differing: Json) -> Settings:
         """The case's parameters with some that differ. Raises InputError that names the case."""
         parameters = {**self.parameters, **differing, **self.forced}
         try:
@@ -53,7 +53,7 @@ class Case:
         for differing in self.variants.values():
             self.settings(**differing)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """What a reader of the results should know of the case, for JSON."""
         return {"kind": self.kind, "about": self.about, "parameters": {**self.parameters, **self.forced}}
 
@@ -93,15 +93,15 @@ def load_cases(path: Path, names: Sequence[str], seeds: Sequence[int] | None, qu
     return cases
 
 
-def _datasets(path: Path) -> dict[str, dict[str, Any]]:
+def _datasets(path: Path) -> dict[str, JsonObject]:
     """All datasets that cases may name, with the defaults of the configuration's schema."""
     merged = config.load([DEMO_PATH, path])
     merged = {key: value for key, value in merged.items() if key not in ("cases", "quick")}
-    datasets: dict[str, dict[str, Any]] = config.validate(merged, [path, DEMO_PATH])["dataset_definitions"]
+    datasets: dict[str, JsonObject] = config.validate(merged, [path, DEMO_PATH])["dataset_definitions"]
     return datasets
 
 
-def _case(name: str, definition: dict[str, Any], datasets: dict[str, dict[str, Any]], path: Path) -> Case:
+def _case(name: str, definition: JsonObject, datasets: dict[str, JsonObject], path: Path) -> Case:
     dataset = definition["dataset"]
     if dataset not in datasets:
         known = f"{', '.join(datasets)} are allowed{nearest(dataset, datasets)}"
@@ -111,7 +111,7 @@ def _case(name: str, definition: dict[str, Any], datasets: dict[str, dict[str, A
     return Case(name=name, **{**definition, **changed})
 
 
-def shrunk(case: Case, quick: dict[str, Any]) -> Case:
+def shrunk(case: Case, quick: JsonObject) -> Case:
     """The same case on a few small images, with small fields and short schedules; its bars stay and mean nothing."""
     dataset, images = case.dataset, quick["images"]
     small = {
@@ -133,7 +133,7 @@ def shrunk(case: Case, quick: dict[str, Any]) -> Case:
     )
 
 
-def with_delivered_box(dataset: dict[str, Any], box_px: int) -> dict[str, Any]:
+def with_delivered_box(dataset: JsonObject, box_px: int) -> JsonObject:
     """A dataset's definition, delivered at another box; nothing is delivered larger than it is simulated."""
     simulation = dataset["simulation"]
     return {**dataset, "simulation": {**simulation, "delivered_box_px": min(box_px, simulation["box_px"])}}

@@ -10,10 +10,10 @@ import json
 import resource
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Progress, Run
@@ -37,7 +37,7 @@ def peak_GB() -> float:
     return round(peak / 1e9, 3)
 
 
-def main(task: dict[str, Any]) -> dict[str, Any]:
+def main(task: JsonObject) -> JsonObject:
     """Read the stack, train on `images` images of it in every phase, and say what that took."""
     device = torch.device(task["device"])
     set_threads(task["threads"], device.type)

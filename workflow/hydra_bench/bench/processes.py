@@ -10,12 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from hydra_bench.bench.data import Bench, Dataset
 from hydra_bench.bench.definitions import Case
 from hydra_bench.contracts.reconstruction import HISTORY_NAME
 from hydra_bench.core.errors import RunFailedError
+from hydra_bench.core.json_values import JsonObject
 
 
 def walls_of_epochs(bench: Bench, case: Case, dataset: Dataset, processes: int) -> dict[str, float]:
@@ -33,7 +33,7 @@ def walls_of_epochs(bench: Bench, case: Case, dataset: Dataset, processes: int) 
             return phase_medians(list(csv.DictReader(file)))
 
 
-def phase_medians(rows: list[dict[str, Any]]) -> dict[str, float]:
+def phase_medians(rows: list[JsonObject]) -> dict[str, float]:
     """Phase -> median wall seconds of an epoch, from a history whose wall_s runs on.
 
     The history's first epoch is left out where there are others: it holds all that comes before it.

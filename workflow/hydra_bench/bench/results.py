@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from hydra_bench.bench.definitions import Case
 from hydra_bench.bench.summary import Measurement, markdown_table, summarise
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json, write_text
+from hydra_bench.core.json_values import Json, JsonObject
 
 JSON_NAME, TABLE_NAME = "bench.json", "bench.md"
 
@@ -46,7 +46,7 @@ class Results:
     folder: Path
     machine: Machine
     quick: bool
-    cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cases: dict[str, JsonObject] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, machine: Machine, quick: bool) -> Results:
@@ -62,12 +62,12 @@ class Results:
             results.cases = found["cases"]
         return results
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """What all cases of one file have in common."""
         return {**asdict(self.machine), "quick": self.quick}
 
     def record(
-        self, case: Case, begun: dict[str, Any], measurements: Sequence[Measurement], state: str, reason: str = ""
+        self, case: Case, begun: JsonObject, measurements: Sequence[Measurement], state: str, reason: str = ""
     ) -> None:
         """Put down what a case has so far, in place of what an earlier run had.
 
@@ -97,14 +97,14 @@ class Results:
         return "\n".join(lines) + "\n"
 
 
-def _case_line(name: str, case: dict[str, Any]) -> str:
+def _case_line(name: str, case: JsonObject) -> str:
     load = case["load_average"][0]
     state = "" if case["state"] == "ok" else case["state"] + (f": {case['reason']}" if case["reason"] else "")
     said = [f"{case['date']}, commit {case['commit'] or 'unknown'}, load {load:g} before", case["warning"], state]
     return f"- **{name}**: {case['about']} ({'; '.join(part for part in said if part)})"
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Json) -> Json:
     """Floats to six digits after the point, so that the file can be read."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
@@ -121,7 +121,7 @@ def describe_machine(device: torch.device, threads: int) -> Machine:
     return Machine(_cpu_model(), cores, round(memory, 1), name, threads, *versions)
 
 
-def circumstances() -> dict[str, Any]:
+def circumstances() -> JsonObject:
     """When and from which sources: commit is None outside a git checkout, and ends in "-dirty" with changes.
 
     load_average : over one, five and fifteen minutes, when the measurement began.

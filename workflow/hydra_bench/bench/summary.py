@@ -6,7 +6,8 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from hydra_bench.core.json_values import JsonObject
 
 Value = float | None
 """None is a goal that was never reached: it counts as infinitely late."""
@@ -19,7 +20,7 @@ class Measurement:
     figure: str
     unit: str
     value: Value
-    run: dict[str, Any] = field(default_factory=dict)
+    run: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def ratio(first: Value, second: Value) -> Value:
     return None if first is None or second is None else first / second
 
 
-def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list[dict[str, Any]]:
+def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list[JsonObject]:
     """One row a figure, for JSON, in the order of their first measurement; `met` is None where there is no bar.
 
     A bar that nothing was measured for has a row too.
@@ -71,7 +72,7 @@ def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list
     for figure in dict.fromkeys([*(measurement.figure for measurement in measurements), *bars]):
         own = [measurement for measurement in measurements if measurement.figure == figure]
         values, bar = [measurement.value for measurement in own], bars.get(figure)
-        row: dict[str, Any] = {"figure": figure, "unit": own[0].unit if own else "", "runs": len(values)}
+        row: JsonObject = {"figure": figure, "unit": own[0].unit if own else "", "runs": len(values)}
         row |= {"median": median(values), "min": _finite(min(_late(values))), "max": _finite(max(_late(values)))}
         row |= {"bar": str(bar), "met": bar.met(values)} if bar else {"bar": None, "met": None}
         rows.append(row)
@@ -81,7 +82,7 @@ def summarise(measurements: Sequence[Measurement], bars: dict[str, Bar]) -> list
 _COLUMNS = ("case", "figure", "unit", "bar", "median", "min", "max", "runs", "met")
 
 
-def markdown_table(rows: dict[str, list[dict[str, Any]]]) -> str:
+def markdown_table(rows: dict[str, list[JsonObject]]) -> str:
     """A table of all cases: case -> its summaries as plain values."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|---|---|---|---|--:|--:|--:|--:|---|"]
     for case, summaries in rows.items():

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from sklearn.metrics import adjusted_rand_score
@@ -18,6 +17,7 @@ from hydra_bench.contracts.metrics_file import FSC_AUC, read_metrics_file
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import RunFailedError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.bounds.backprojection import run_backprojection
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
@@ -59,7 +59,7 @@ class EpochRecord:
     used: Clock
     ari: float | None
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> JsonObject:
         """For JSON."""
         used = {"wall_s": round(self.used.wall_s, 3), "cpu_s": round(self.used.cpu_s, 3)}
         return {"phase": self.phase, "epoch": self.number, "l": self.l, **used, "ari": self.ari}
@@ -112,7 +112,7 @@ class Watch:
     def used(self) -> Clock:
         return Clock.now(self.device) - self.began
 
-    def report(self, row: dict[str, Any], tables: ParticleTables) -> None:
+    def report(self, row: JsonObject, tables: ParticleTables) -> None:
         used = self.used()
         ari = None if self.truth is None else true_ari(tables, self.truth)
         self.epochs.append(EpochRecord(row["phase"], row["epoch"], row["l"], used, ari))

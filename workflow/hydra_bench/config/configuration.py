@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.config.method_definitions import TRUTH, check_method, pose_sources
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.schema import KeyPath, KeyPathError, Schema, at_key, check_name, filled
 from hydra_bench.core.yaml_files import read_schema, read_yaml
 from hydra_bench.datasets import kinds
@@ -24,7 +24,7 @@ from hydra_bench.datasets.simulated.fetching import Source, ensure
 from hydra_bench.methods.cards import named_files
 
 # Keys in their order, with values of as many types as the schema says.
-Config = dict[str, Any]
+Config = JsonObject
 
 # It lies beside the package, in the clone from which that was installed.
 SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
@@ -101,7 +101,7 @@ def _located(problem: KeyPathError, config: Config, sources: Iterable[Path | str
     return str(problem)
 
 
-def _value(content: Any, path: KeyPath) -> Any:
+def _value(content: Json, path: KeyPath) -> Json:
     """The value at a path, None if there is none."""
     for key in path:
         try:

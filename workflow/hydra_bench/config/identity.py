@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.config.method_definitions import TRUTH, pose_sources, reads_truth
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.files import write_text
+from hydra_bench.core.json_values import JsonObject
 
-Config = dict[str, Any]
+Config = JsonObject
 
 
 def write_configuration(path: Path, settings: Config) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.schema import KeyPath, KeyPathError, check_name
 from hydra_bench.methods.cards import card, filled_parameters, has_rule, programs
 
@@ -11,7 +10,7 @@ TRUTH = "truth"
 """What `poses_from` says for true poses; no method may have that name."""
 
 
-def check_method(definitions: dict[str, Any], name: str) -> None:
+def check_method(definitions: JsonObject, name: str) -> None:
     """Check one of the definitions and fill in its parameters, in place. Raises KeyPathError."""
     method, at = definitions[name], ("method_definitions", name)
     check_name(method["program"], programs(), (*at, "program"), "a folder of workflow/methods")
@@ -33,7 +32,7 @@ def _check_merging(merged: dict[str, list[int]], at: KeyPath) -> None:
             names[number] = name
 
 
-def _check_poses(definitions: dict[str, Any], name: str) -> None:
+def _check_poses(definitions: JsonObject, name: str) -> None:
     """Given poses: only for a program that takes them, and not from a method that waits for this one."""
     at, chain = ("method_definitions", name, "poses_from"), [name]
     source = definitions[name]["poses_from"]
@@ -55,7 +54,7 @@ def _check_poses(definitions: dict[str, Any], name: str) -> None:
         source = definitions[source].get("poses_from")
 
 
-def pose_sources(definitions: dict[str, Any], method: str) -> list[str]:
+def pose_sources(definitions: JsonObject, method: str) -> list[str]:
     """Whose poses a method is given, and whose that one is given, and so on; the last may be TRUTH."""
     sources: list[str] = []
     source = definitions[method]["poses_from"]
@@ -65,7 +64,7 @@ def pose_sources(definitions: dict[str, Any], method: str) -> list[str]:
     return sources
 
 
-def reads_truth(definitions: dict[str, Any], method: str) -> bool:
+def reads_truth(definitions: JsonObject, method: str) -> bool:
     """Whether a method is a bound: its program reads the truth, or its poses come from there, however indirectly."""
     sources = pose_sources(definitions, method)
     return any(name == TRUTH or card(definitions[name]["program"])["reads_truth"] for name in (method, *sources))

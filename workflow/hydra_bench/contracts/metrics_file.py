@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from hydra_bench.contracts.reconstruction import OK, STATES
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
+from hydra_bench.core.json_values import Json, JsonObject
 
 VERSION = 1
 """Of the file. It rises when a key changes its name or its meaning, or goes."""
@@ -332,9 +333,9 @@ class MetricsFile(Part):
     """The program that ran."""
     program_version: str = ""
     """Its version."""
-    parameters: dict[str, Any] = {}  # as each program's own schema says
+    parameters: JsonObject = {}  # as each program's own schema says
     """All that the method was given."""
-    notes: dict[str, Any] = {}  # whatever a program has to say
+    notes: JsonObject = {}  # whatever a program has to say
     """What the program says of the run: versions, commands, departures from defaults, whose poses it took."""
     device: str = ""
     """Where it ran."""
@@ -420,7 +421,7 @@ def _refusal(key: str, kind: str, message: str) -> str:
     )
 
 
-def _rounded(value: Any) -> Any:  # any JSON
+def _rounded(value: Json) -> Json:
     """Floats to six digits after the point and without a negative zero."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
@@ -438,7 +439,8 @@ def keys(part: type[Part] = MetricsFile, prefix: str = "") -> Iterator[tuple[str
 
 
 def _parts_of(
-    annotation: Any, is_list: bool = False
+    annotation: Any,
+    is_list: bool = False,  # a type of any form
 ) -> Iterator[tuple[type[Part], bool]]:  # any type, or union of types
     if isinstance(annotation, type) and issubclass(annotation, Part):
         yield annotation, is_list

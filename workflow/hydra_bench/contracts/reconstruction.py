@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, class_volume_
 from hydra_bench.contracts.poses import pose_table, poses_from_table
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.core.files import read_json, write_json
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import write_map
 from hydra_bench.core.star import columns_named, read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
@@ -71,14 +72,14 @@ class Run:
     program: str
     version: str
     seed: int
-    parameters: dict[str, Any]
+    parameters: JsonObject
     device: str
     state: str  # one of STATES
     reason: str
     images_seen: int
     cost: Cost
     reads_truth: bool = False
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

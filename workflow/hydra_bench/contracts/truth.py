@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ from hydra_bench.contracts.places import TRUTH_NAME, class_volume_path
 from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table, poses_from_table
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.star import columns_named, read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
@@ -92,7 +92,7 @@ def state_volume_path(folder: Path, k: int, state: int) -> Path:
     return class_volume_path(folder, k).with_suffix("") / f"state_{state + 1}.mrc"
 
 
-def write_provenance(folder: Path, definition: dict[str, Any], facts: dict[str, Any]) -> None:
+def write_provenance(folder: Path, definition: JsonObject, facts: JsonObject) -> None:
     """Write what a dataset was made from, and what is to be told of its making."""
     write_json(folder / PROVENANCE_NAME, {"definition": definition, "hydra_bench_version": __version__, **facts})
 

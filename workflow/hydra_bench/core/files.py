@@ -13,9 +13,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import Json
 
 
 @contextmanager
@@ -52,12 +52,12 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json(path: Path | str, content: Any) -> None:
+def write_json(path: Path | str, content: Json) -> None:
     """Write sorted, indented JSON; NaN is refused because no other JSON reader takes it."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str) -> Json:
     """Raises InputError if the file is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text())

@@ -39,7 +39,7 @@ class MrcFile:
     n_images: int
     height_px: int
     width_px: int
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # of whatever type the file has
     data_offset: int
     size_bytes: int
     pixel_size_A: float
@@ -231,7 +231,7 @@ class ImageFiles:
                 raise InputError(f"{path}: image {frame} {what}; remove it from the particles (particle {i + 1})")
 
 
-def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> npt.NDArray[Any]:
+def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> npt.NDArray[Any]:  # the type is the file's
     """Frames first..last of an open file, (n, D, D) in the file's own type."""
     data = memoryview(bytearray((last - first + 1) * file.image_bytes))
     offset, done = file.data_offset + first * file.image_bytes, 0

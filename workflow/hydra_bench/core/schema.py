@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any
 
 import jsonschema
 import yaml
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import Json, JsonObject
 
-Schema = dict[str, Any]
+Schema = JsonObject
 KeyPath = tuple[str | int, ...]
 
 
@@ -40,7 +40,7 @@ def at_key(path: KeyPath) -> Iterator[None]:
         raise KeyPathError(path, " ".join(str(error).split())) from None
 
 
-def filled(schema: Schema, content: Any, at: KeyPath = ()) -> Any:
+def filled(schema: Schema, content: Json, at: KeyPath = ()) -> Json:
     """A copy of the content with the schema's defaults, checked. Raises KeyPathError for the first thing wrong."""
     content = _with_defaults(schema, content, at)
     # Misspelt keys come first, since they are also why a required one is missing.
@@ -51,7 +51,7 @@ def filled(schema: Schema, content: Any, at: KeyPath = ()) -> Any:
     return content
 
 
-def _with_defaults(schema: Schema, content: Any, at: KeyPath) -> Any:
+def _with_defaults(schema: Schema, content: Json, at: KeyPath) -> Json:
     if isinstance(content, float):
         if not math.isfinite(content):
             raise KeyPathError(at, f"{content} is not allowed; {allowed_text(schema)} is expected")
@@ -78,10 +78,9 @@ def _inner(schema: Schema, key: str) -> Schema:
 
 def _explained(error: jsonschema.ValidationError, at: KeyPath) -> KeyPathError:
     path = (*at, *error.path)
-    # Any: values of every type, and a schema that is a mapping, since none here says just true or false.
-    schema: Any = error.schema
-    value: Any = error.instance
-    required: Any = error.validator_value
+    schema: Json = error.schema
+    value: Json = error.instance
+    required: Json = error.validator_value
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = next(key for key in value if key not in known)
@@ -121,7 +120,7 @@ def allowed_text(schema: Schema) -> str:
     return " or ".join(_KINDS[kind](schema) for kind in kinds)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Json) -> str:
     """A value as YAML writes it, on one line."""
     return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
 

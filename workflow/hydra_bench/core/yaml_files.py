@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.schema import Schema
 
 
 class _Loader(yaml.SafeLoader):
     """YAML without repeated keys, of which PyYAML would silently keep the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Json, Json]:
         keys = [key.value for key, _ in node.value]
         repeated = next((key for key in keys if keys.count(key) > 1), None)
         if repeated is not None:
@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path | str) -> Any:
+def read_yaml(path: Path | str) -> Json:
     """Read one YAML file. Raises InputError if it is missing, is not YAML or repeats a key."""
     try:
         return yaml.load(Path(path).read_text(), Loader=_Loader)
@@ -43,10 +43,10 @@ def read_schema(path: Path) -> Schema:
     return schema
 
 
-class Definition(dict[str, Any]):
+class Definition(JsonObject):
     """A mapping of a definition; a key that is asked for and not there is the user's mistake."""
 
-    def __missing__(self, key: str) -> Any:
+    def __missing__(self, key: str) -> Json:
         raise InputError(f"--definition: lacks the key {key!r}; there are {', '.join(self) or 'none'}")
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.schema import KeyPath, KeyPathError
 from hydra_bench.datasets.simulated.entries import Folders
 
 # A checked block of the configuration, whose values are of as many types as its schema says.
-Definition = dict[str, Any]
+Definition = JsonObject
 
 
 class Kind(ABC):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from hydra_bench.core.json_values import JsonObject
 
 NAME = "attempts.jsonl"
 
@@ -54,7 +55,7 @@ def read(folder: Path) -> list[Attempt]:
     attempts: list[Attempt] = []
     for line in path.read_text().splitlines() if path.is_file() else []:
         try:
-            event: dict[str, Any] = json.loads(line)
+            event: JsonObject = json.loads(line)
             if "start" in event:
                 attempts.append(Attempt(Start(**event["start"]), None))
             elif attempts:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -19,6 +18,7 @@ from hydra_bench import __version__
 from hydra_bench.config import configuration as config
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import disk_text
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.datasets.kinds import kind_of
 from hydra_bench.jobs import cuda, slurm
 from hydra_bench.methods import cards as method_cards
@@ -123,7 +123,7 @@ def check_gpus(wanted: int) -> Iterator[Finding]:
         yield Finding(OK, f"GPU: {facts.count} x {facts.name}, torch {facts.torch}, driver {facts.driver}")
 
 
-def check_slurm(jobs: list[dict[str, Any]]) -> Iterator[Finding]:
+def check_slurm(jobs: list[JsonObject]) -> Iterator[Finding]:
     """Partitions that can take the jobs: SLURM lets some that cannot ever start wait for ever."""
     if not jobs:
         return
@@ -147,7 +147,7 @@ def check_slurm(jobs: list[dict[str, Any]]) -> Iterator[Finding]:
         yield Finding(OK, f"SLURM: partitions {', '.join(names)} can take all jobs")
 
 
-def why_never(job: dict[str, Any], known: dict[str, slurm.Partition]) -> str | None:
+def why_never(job: JsonObject, known: dict[str, slurm.Partition]) -> str | None:
     """Why a job could never start; None if nothing speaks against it."""
     name = job.get("partition")
     if not name:
@@ -171,7 +171,7 @@ def why_never(job: dict[str, Any], known: dict[str, slurm.Partition]) -> str | N
     return None
 
 
-def doctor(settings: config.Config, results: Path, gpus: int, jobs: list[dict[str, Any]] | None) -> Iterable[Finding]:
+def doctor(settings: config.Config, results: Path, gpus: int, jobs: list[JsonObject] | None) -> Iterable[Finding]:
     """All findings, in the order in which they are to be read."""
     yield from check_environment()
     yield from check_disk(settings, results)

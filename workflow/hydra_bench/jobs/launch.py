@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from hydra_bench.contracts.places import RUN_NAME
 from hydra_bench.core.errors import InputError
@@ -170,7 +170,7 @@ def processes(job: Job, command: list[str]) -> list[str]:
 
 
 @contextmanager
-def _passing_on(process: subprocess.Popen[Any], terminate: bool) -> Iterator[None]:
+def _passing_on(process: subprocess.Popen[bytes], terminate: bool) -> Iterator[None]:
     """While the command runs: SIGTERM goes on to it if it has not got one itself, Ctrl-C reaches it by itself."""
 
     def pass_on(number: int, _: object) -> None:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.schema import KeyPath, Schema, filled
 from hydra_bench.core.yaml_files import read_schema, read_yaml
 
@@ -24,13 +25,13 @@ def programs() -> list[str]:
     return sorted(path.parent.name for path in METHODS_FOLDER.glob("*/card.yaml"))
 
 
-def card(program: str) -> dict[str, Any]:
+def card(program: str) -> JsonObject:
     """A program's card: what the report says of it, what it may read and what it needs (docs/adding-a-method.md)."""
-    content: dict[str, Any] = read_yaml(METHODS_FOLDER / program / "card.yaml")
+    content: JsonObject = read_yaml(METHODS_FOLDER / program / "card.yaml")
     return content
 
 
-def environment_folder(card: dict[str, Any], environments: Path | str | None) -> Path | None:
+def environment_folder(card: JsonObject, environments: Path | str | None) -> Path | None:
     """Where `make envs` puts the environment that a card names, None if it names none."""
     name = card.get("environment")
     return None if name is None or environments is None else Path(environments) / name
@@ -46,7 +47,7 @@ def environment_name(program: str) -> str:
     return card(program).get("environment") or "hydra-bench"
 
 
-def named_files(definition: dict[str, Any]) -> list[str]:
+def named_files(definition: JsonObject) -> list[str]:
     """Files that a method's parameters name.
 
     They are those that its card lists under `file_parameters`, one each, or a list; or what the function of the
@@ -63,7 +64,7 @@ def named_files(definition: dict[str, Any]) -> list[str]:
     return paths
 
 
-def named_function(program: str, key: str) -> Callable[..., Any]:
+def named_function(program: str, key: str) -> Callable[..., Any]:  # the key says what it takes and gives
     """The function that a program's card names: <file>.py:<function>, seen from its folder, or <module>:<function>.
 
     Raises InputError if there is none.
@@ -75,7 +76,7 @@ def named_function(program: str, key: str) -> Callable[..., Any]:
         raise InputError(f"{where}; <module>:<function> or <file>.py:<function> is expected")
     try:
         found = method_module(f"{program}/{module}") if module.endswith(".py") else import_module(module)
-        named: Callable[..., Any] = getattr(found, function)
+        named: Callable[..., Any] = getattr(found, function)  # as above
     except (ImportError, AttributeError) as error:
         raise InputError(f"{where}; not found ({error})") from None
     return named
@@ -95,7 +96,7 @@ def parameter_schema(program: str) -> Schema:
     return read_schema(METHODS_FOLDER / program / "params.schema.yaml")
 
 
-def filled_parameters(program: str, parameters: dict[str, Any], path: KeyPath = ("parameters",)) -> dict[str, Any]:
+def filled_parameters(program: str, parameters: JsonObject, path: KeyPath = ("parameters",)) -> JsonObject:
     """A program's parameters, checked, with its defaults. Raises KeyPathError for what is wrong."""
-    complete: dict[str, Any] = filled(parameter_schema(program), parameters, path)
+    complete: JsonObject = filled(parameter_schema(program), parameters, path)
     return complete

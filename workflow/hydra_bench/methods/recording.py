@@ -11,20 +11,20 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from hydra_bench import __version__
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED, OK, Cost, Run, write_run
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
+from hydra_bench.core.json_values import JsonObject
 
 
 @dataclass(frozen=True)
 class Request:
     """Who runs: a method definition, its seed and device, and whether its card says that it reads the truth."""
 
-    definition: dict[str, Any]
+    definition: JsonObject
     seed: int
     device: str
     reads_truth: bool = False
@@ -35,7 +35,7 @@ class Outcome:
     """What a method says of its own run, beside the files that it wrote."""
 
     images_seen: int
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: JsonObject = field(default_factory=dict)
     gpu_memory_mb: float = 0.0
     """Peak of the programs that it ran; this process's own is measured."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -28,6 +27,7 @@ from hydra_bench.contracts.reconstruction import OK, read_assignments, read_hist
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import write_map
 from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
 from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
@@ -47,7 +47,7 @@ class EvaluationSettings:
     merge_classes: dict[str, list[int]] | None = None
 
     @classmethod
-    def from_definition(cls, evaluation: dict[str, Any]) -> EvaluationSettings:  # as the configuration's schema says
+    def from_definition(cls, evaluation: JsonObject) -> EvaluationSettings:  # as the configuration's schema says
         """From the configuration's `evaluation` block, and the method's merge_classes.
 
         mask is "none" or {"radius_A": ...}.
@@ -114,7 +114,7 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
 
 def _measured(
     stack: Stack, truth: Truth, files: RunFiles, aligned_folder: Path, settings: EvaluationSettings
-) -> dict[str, Any]:  # keys of MetricsFile, whose types it holds them to
+) -> JsonObject:  # keys of MetricsFile, whose types it holds them to
     """What only a run that ended well has."""
     assignments = read_assignments(files.reconstruction, len(stack))
     evaluated = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))

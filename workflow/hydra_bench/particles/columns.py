@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.ctf import Defocus, Optics
 
@@ -70,7 +71,7 @@ def limited(values: Any, where: str, limits: Limits, label: Callable[[int], str]
 
 
 def optics_from_columns(
-    columns: dict[str, Any], row_of: IntArray | None = None, label: Callable[[int], str] = row_label
+    columns: JsonObject, row_of: IntArray | None = None, label: Callable[[int], str] = row_label
 ) -> Optics:
     """Optics of N particles from the columns of voltage in kV, spherical aberration in mm and amplitude contrast.
 

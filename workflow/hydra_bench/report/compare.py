@@ -105,7 +105,7 @@ def _what_else(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> l
     return found
 
 
-def _listed(values: list[Any]) -> str:
+def _listed(values: list[object]) -> str:
     return ", ".join(map(str, values)) or "none"
 
 

@@ -16,12 +16,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.reconstruction import HISTORY_NAME, Assignments, sample_path, write_assignments
+from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.mrc import write_map
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.task import Task
@@ -108,13 +108,13 @@ class _Settings:
     def __init__(self, program: str, command: str, task: Task) -> None:
         self.command = command
         properties = method_cards.parameter_schema(program)["properties"]
-        self._defaults: dict[str, Any] = {name: schema["default"] for name, schema in properties.items()}
+        self._defaults: JsonObject = {name: schema["default"] for name, schema in properties.items()}
         self._values = self._defaults | task.parameters
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Json:
         return self._values[name]
 
-    def impose(self, **values: Any) -> None:
+    def impose(self, **values: object) -> None:
         self._values |= values
 
     def changed(self) -> Iterator[tuple[list[str], str]]:
@@ -151,13 +151,13 @@ def _resumed(task: Task, epochs: Sequence[int] = ()) -> list[str]:
     return []
 
 
-def _train(task: Task, chosen: _Settings, more: list[Any]) -> None:
+def _train(task: Task, chosen: _Settings, more: list[object]) -> None:
     """Run the training to its end. Raises RunFailedError."""
     _note_versions(task)
     files.write_ctf(task.work / _CTF, task.stack)
     # Paths from the folder that it runs in, so that the command says nothing of this machine.
     images = os.path.relpath(task.stack.images.paths[0], task.work)
-    words: list[Any] = [images, "--ctf", _CTF, "--outdir", _OUTPUT, "--zdim", chosen["zdim"], "--seed", task.seed]
+    words: list[object] = [images, "--ctf", _CTF, "--outdir", _OUTPUT, "--zdim", chosen["zdim"], "--seed", task.seed]
     for option, default in chosen.changed():
         words += option
         task.departures.append(f"{' '.join(option)} (the program's default: {default})")
@@ -169,7 +169,7 @@ def _train(task: Task, chosen: _Settings, more: list[Any]) -> None:
         task.departures.append("on the CPU: the PyTorch of its environment has no GPU")
 
 
-def _run(task: Task, *command: Any) -> None:
+def _run(task: Task, *command: object) -> None:
     environment = {"CUDA_VISIBLE_DEVICES": ""} if task.device == "cpu" else {}
     task.programs.run(_PROGRAM, *map(str, command), cwd=task.work, environment=environment)
 

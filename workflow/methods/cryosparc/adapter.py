@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.core.errors import NotConfiguredError, RunFailedError
 from hydra_bench.core.files import read_json, write_json
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
@@ -66,7 +66,7 @@ def login_file() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "cryosparc-tools" / "auth.json"
 
 
-def job_settings(task: Task, project: str) -> dict[str, Any]:
+def job_settings(task: Task, project: str) -> JsonObject:
     """What the script is told."""
     names = ("classes", "refine", "upload", "import_params", "abinit_params", "refine_params")
     return {
@@ -79,7 +79,7 @@ def job_settings(task: Task, project: str) -> dict[str, Any]:
     }
 
 
-def departures(account: dict[str, Any], task: Task) -> list[str]:
+def departures(account: JsonObject, task: Task) -> list[str]:
     """What a reader must know of how the jobs were run."""
     found = [COST_NOTE]
     for step in ("abinit", "refine"):

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any  # what cryosparc-tools gives has no types
 
 _ITERATION = re.compile(r"_(final|\d{3,5})_(?=particles|volume)")
 

@@ -18,6 +18,7 @@ from hydra_bench.contracts.poses import most_probable_class
 from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.files import read_json
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.datasets.simulated.density import load_volume
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
@@ -37,7 +38,7 @@ def run(task: Task, folder: Path) -> Outcome:
     return Outcome(0, {"images_seen": "not known", **notes})
 
 
-def import_job(task: Task, folder: Path, files: JobFiles, job_type: JobType | None) -> dict[str, Any]:
+def import_job(task: Task, folder: Path, files: JobFiles, job_type: JobType | None) -> JsonObject:
     """Write the reconstruction of a job's files, and return what is to be noted of it.
 
     Raises RunFailedError that names the file, if one is not usable.
@@ -85,7 +86,7 @@ def _assignments(found: ClassAlignments, rows: np.ndarray) -> Assignments:
     return Assignments(most_probable_class(posteriors), posteriors, rotations, shifts, np.zeros((n, 0)))
 
 
-def _of_job_json(path: Path | None, task: Task) -> dict[str, Any]:
+def _of_job_json(path: Path | None, task: Task) -> JsonObject:
     """What job.json says, as far as it does: the program's version, the kind of job, how long it ran."""
     content = None
     with suppress(InputError):
@@ -98,7 +99,7 @@ def _of_job_json(path: Path | None, task: Task) -> dict[str, Any]:
     spec = content.get("spec")
     kind = content.get("job_type") or content.get("type") or (spec.get("type") if isinstance(spec, dict) else None)
     started, completed = (_time(content.get(key)) for key in ("started_at", "completed_at"))
-    notes: dict[str, Any] = {"job_type": kind} if isinstance(kind, str) else {}
+    notes: JsonObject = {"job_type": kind} if isinstance(kind, str) else {}
     if started is not None and completed is not None:
         notes["job_wall_s"] = round((completed - started).total_seconds(), 1)
     return notes

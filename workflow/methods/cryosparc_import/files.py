@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 
 _ITERATION = re.compile(r"(?:^|_)(final|\d{3,5})_(?:particles|volume)")
 _CLASS = re.compile(r"_class_(\d+)_")
@@ -34,7 +34,7 @@ class JobFiles:
     job_json: Path | None
 
 
-def job_files(parameters: dict[str, Any]) -> JobFiles:
+def job_files(parameters: JsonObject) -> JobFiles:
     """The files that parameters name, or that the folder `job` holds where they name none. Raises InputError."""
     job = _folder(parameters)
     named = {key: parameters[key] for key in ("particles", "passthrough", "volumes") if parameters.get(key) is not None}
@@ -46,14 +46,14 @@ def job_files(parameters: dict[str, Any]) -> JobFiles:
     return JobFiles(particles, passthrough, volumes, json_path if json_path.is_file() else None)
 
 
-def used_files(parameters: dict[str, Any]) -> list[Path]:
+def used_files(parameters: JsonObject) -> list[Path]:
     """Every file that the import reads; a change of one reruns it. Raises InputError."""
     files = job_files(parameters)
     read = (files.particles, *files.volumes, files.passthrough, files.job_json)
     return [path for path in read if path is not None]
 
 
-def _folder(parameters: dict[str, Any]) -> Path | None:
+def _folder(parameters: JsonObject) -> Path | None:
     if parameters.get("job") is None:
         for key in ("particles", "volumes"):
             if parameters.get(key) is None:

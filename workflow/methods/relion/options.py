@@ -6,9 +6,9 @@ Options are those of version 3.1; since version 4 the stochastic gradient descen
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from hydra_bench.contracts.places import PARTICLES_NAME
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.programs.task import Task
 
 BOTH = ("particle_diameter", "sym", "offset", "pad")
@@ -64,7 +64,7 @@ def shared_options(task: Task) -> list[str]:
     return options + [f"--{name}" for name in SWITCHES if parameters[name]]
 
 
-def descent_options(parameters: dict[str, Any], n_particles: int, major: int) -> list[str]:
+def descent_options(parameters: JsonObject, n_particles: int, major: int) -> list[str]:
     """Options of the first step; the names of version 3's --sgd, or of --grad since version 4."""
     parts = [parameters[f"sgd_{part}_iter"] for part in ("ini", "inbetween", "fin")]
     total = sum(parts)
@@ -82,12 +82,12 @@ def descent_options(parameters: dict[str, Any], n_particles: int, major: int) ->
     return [*options, "--iter", str(total), *shares]
 
 
-def classification_options(parameters: dict[str, Any]) -> list[str]:
+def classification_options(parameters: JsonObject) -> list[str]:
     options = _valued(parameters, {name: name for name in CLASSIFICATION})
     return options + (["--firstiter_cc"] if parameters["firstiter_cc"] else [])
 
 
-def _valued(parameters: dict[str, Any], names: dict[str, str]) -> list[str]:
+def _valued(parameters: JsonObject, names: dict[str, str]) -> list[str]:
     """--<option> value, for each parameter -> option that has a value."""
     given = {option: parameters[name] for name, option in names.items() if name in parameters}
     return [word for option, value in given.items() for word in (f"--{option}", _text(value))]
@@ -97,7 +97,7 @@ def _text(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def batch_sizes(parameters: dict[str, Any], n_particles: int) -> list[int]:
+def batch_sizes(parameters: JsonObject, n_particles: int) -> list[int]:
     """The size of each iteration's mini-batch: the initial one, then rising linearly, then the final one."""
     first, last = (min(parameters[f"sgd_{part}_subset"], n_particles) for part in ("ini", "fin"))
     between = parameters["sgd_inbetween_iter"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 
 SUFFIXES = (".cif.gz", ".cif", ".pdb.gz", ".pdb")
 MAP_SUFFIXES = (".mrc", ".map")
@@ -80,7 +80,7 @@ def entry_name(entry: str) -> str:
     return name
 
 
-def entries_of(definition: dict[str, Any]) -> list[str]:
+def entries_of(definition: JsonObject) -> list[str]:
     """Every entry that a species is made of, each once."""
     states = definition.get("states")
     others = [] if states is None or states == "models" else states

@@ -16,11 +16,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra_bench import __version__
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, sha256, write_json
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.datasets.simulated.entries import Folders, as_folders, entry_path, is_fetchable, is_file_name
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Source:
     wait_s: float = 1.0
 
     @classmethod
-    def from_definition(cls, fetching: dict[str, Any]) -> Source:
+    def from_definition(cls, fetching: JsonObject) -> Source:
         """From the configuration; the environment variable HYDRA_BENCH_OFFLINE, if set and not 0, is the switch too."""
         offline = fetching["offline"] or os.environ.get("HYDRA_BENCH_OFFLINE", "0") not in ("", "0")
         return cls(**{**fetching, "cache": Path(fetching["cache"]), "offline": offline})

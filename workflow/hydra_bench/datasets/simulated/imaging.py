@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
 
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.datasets.simulated.species import Species
 from hydra_bench.particles.particle_files import read_ctf
 from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer
@@ -45,7 +45,7 @@ class Imaging:
         return self.box_px * self.pixel_size_A / self.delivered_box_px
 
     @classmethod
-    def from_definition(cls, simulation: dict[str, Any]) -> Imaging:
+    def from_definition(cls, simulation: JsonObject) -> Imaging:
         """From a dataset definition's `simulation` block, as the configuration schema describes it.
 
         Raises InputError if the file that CTF parameters are drawn from is not usable.

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import RigidTransform, Rotation
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import FloatArray
 from hydra_bench.datasets.simulated.structures import Atoms, blaming
 
@@ -48,9 +49,9 @@ class Motion:
     against: tuple[str, ...] | None = None
 
     @classmethod
-    def from_definition(cls, definition: dict[str, Any]) -> Motion:
+    def from_definition(cls, definition: JsonObject) -> Motion:
         """From a species' `motion` block, as the configuration schema describes it."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items()}
+        values: JsonObject = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items()}
         return cls(**values)
 
     @property

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from hydra_bench.contracts import stack, truth
 from hydra_bench.contracts.places import IMAGES_NAME, class_volume_path
 from hydra_bench.core.files import atomic, sha256
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import ImageStackWriter, write_map
 from hydra_bench.datasets.simulated.density import VolumeSource, density_map
 from hydra_bench.datasets.simulated.entries import Folders, entries_of, find_entry
@@ -78,7 +78,7 @@ class Mixture:
         return self._kept[k, state] if (k, state) in self._kept else self.state_map(k, state)
 
 
-def simulate(definition: dict[str, Any], structures: Folders, stack_folder: Path, truth_folder: Path) -> None:
+def simulate(definition: JsonObject, structures: Folders, stack_folder: Path, truth_folder: Path) -> None:
     """Make the stack and the truth of a dataset definition (see the configuration schema for its keys).
 
     Peak memory does not grow with the number of images or, beyond _KEPT_BYTES, of states: one map is projected at a
@@ -106,7 +106,7 @@ def simulate(definition: dict[str, Any], structures: Folders, stack_folder: Path
     truth.write_provenance(truth_folder, definition, {"image_scale": scale, "species": facts})
 
 
-def _checksums(structures: Folders, definition: dict[str, Any]) -> dict[str, Any]:
+def _checksums(structures: Folders, definition: JsonObject) -> JsonObject:
     """What a species' files were: of its entry, and of those of its other states if there are any."""
     sums = {entry: sha256(find_entry(structures, entry)) for entry in entries_of(definition)}
     more = {entry: digest for entry, digest in sums.items() if entry != definition["entry"]}

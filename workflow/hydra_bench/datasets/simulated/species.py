@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import FloatArray
 from hydra_bench.datasets.simulated.density import VolumeSource, load_volume
 from hydra_bench.datasets.simulated.entries import Folders, find_entry, is_map
@@ -92,9 +92,9 @@ class Species:
             return 0.0
         return float(self.atoms.masses_Da[self.hinge.moving].sum() / 1e3)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """What the provenance says of it; points are in Å in the frame of the entry."""
-        found: dict[str, Any] = {"diameter_A": round(self.diameter_A, 1)}
+        found: JsonObject = {"diameter_A": round(self.diameter_A, 1)}
         if isinstance(self.atoms, Atoms):
             found |= {"atoms": len(self.atoms.positions_A), "mass_kDa": round(self.atoms.mass_kDa, 1)}
             if self.hinge is not None:
@@ -113,12 +113,12 @@ class Species:
         return found
 
 
-def selection(definition: dict[str, Any]) -> dict[str, Any]:
+def selection(definition: JsonObject) -> JsonObject:
     """The part of a species' definition that chooses its atoms, as `load_atoms` takes it."""
     return {key: definition[key] for key in SELECTION}
 
 
-def state_definitions(definition: dict[str, Any], folders: Folders) -> list[dict[str, Any]]:
+def state_definitions(definition: JsonObject, folders: Folders) -> list[JsonObject]:
     """The selections of the given states in turn: the species' own, then those of its key `states`.
 
     A state takes from the species what it does not say itself; "models" are the other models of the entry.
@@ -138,7 +138,7 @@ def state_definitions(definition: dict[str, Any], folders: Folders) -> list[dict
     return [first, *({**first, "model": 1, **state} for state in given)]
 
 
-def load_species(folders: Folders, definition: dict[str, Any]) -> Species:
+def load_species(folders: Folders, definition: JsonObject) -> Species:
     """Read a species of a dataset definition.
 
     Raises SpeciesError: see load_atoms, load_volume, moving_atoms, hinge, common_atoms and probabilities.
@@ -162,12 +162,12 @@ def load_species(folders: Folders, definition: dict[str, Any]) -> Species:
         return replace(species, likely=probabilities(species.coordinates[:, 0], definition["wells"]))
 
 
-def _load_map(folders: Folders, definition: dict[str, Any]) -> VolumeSource:
+def _load_map(folders: Folders, definition: JsonObject) -> VolumeSource:
     with blaming("entry"):
         return load_volume(folders, definition["entry"], definition.get("mass_kDa"))
 
 
-def _of_states(folders: Folders, definition: dict[str, Any], resting: Source) -> Species:
+def _of_states(folders: Folders, definition: JsonObject, resting: Source) -> Species:
     """A species with several given states, and those between them if it is to be interpolated."""
     with blaming("states"):
         definitions, steps = state_definitions(definition, folders), definition.get("interpolate")
@@ -184,14 +184,14 @@ def _of_states(folders: Folders, definition: dict[str, Any], resting: Source) ->
         return Species(first, np.linspace(0, len(ways), steps)[:, None], ways=ways)
 
 
-def _on_first(first: Atoms, other: Atoms, definition: dict[str, Any]) -> Atoms:
+def _on_first(first: Atoms, other: Atoms, definition: JsonObject) -> Atoms:
     """A state with all of its own atoms, superposed on the first one."""
     of_first, of_other = _common(first, other, definition)
     transform, _ = superposed(first.positions_A[of_first], other.positions_A[of_other])
     return replace(other, positions_A=transform.apply(other.positions_A))
 
 
-def _shared(given: list[Atoms], definitions: list[dict[str, Any]]) -> tuple[Atoms, list[np.ndarray]]:
+def _shared(given: list[Atoms], definitions: list[JsonObject]) -> tuple[Atoms, list[np.ndarray]]:
     """The first state with the atoms that all have, and their positions (N, 3) in each, superposed on the first's.
 
     What one state lacks is left out of all: else composition would change along the way, at once.
@@ -209,14 +209,14 @@ def _shared(given: list[Atoms], definitions: list[dict[str, Any]]) -> tuple[Atom
     return first, knots
 
 
-def _common(first: Atoms, other: Atoms, definition: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _common(first: Atoms, other: Atoms, definition: JsonObject) -> tuple[np.ndarray, np.ndarray]:
     try:
         return common_atoms(first, other)
     except InputError as error:
         raise InputError(f"state {definition['entry']}, model {definition['model']}: {error}") from None
 
 
-def probabilities(coordinate: FloatArray, wells: list[dict[str, Any]] | None) -> FloatArray:
+def probabilities(coordinate: FloatArray, wells: list[JsonObject] | None) -> FloatArray:
     """Probability (S,) of each state, given its coordinate (S,).
 
     Wells are normal distributions: `at` and `width` (standard deviation) in units of the coordinate, `share` the

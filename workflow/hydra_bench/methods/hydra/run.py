@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from hydra_bench.core.errors import RunFailedError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 from hydra_bench.methods.hydra.fit.parallel import Parallel, prepare_device
@@ -34,7 +34,7 @@ def run_hydra(
     quiet = None if parallel.rank == 0 else True  # None: quiet unless on a terminal
     with tqdm(total=total, desc=f"Hydra K={settings.classes}", unit="image", disable=quiet) as bar:
 
-        def report(row: dict[str, Any], _: object) -> None:
+        def report(row: JsonObject, _: object) -> None:
             sizes = "/".join(str(value) for name, value in row.items() if name.startswith("size_"))
             state = f"{row['phase']} epoch {row['epoch'] + 1}, l={row['l']}, loss {row['loss']:.4f}, classes {sizes}"
             bar.set_postfix_str(state)

@@ -11,7 +11,7 @@ from dataclasses import dataclass as plain_dataclass
 from dataclasses import fields
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
@@ -29,6 +29,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import Json, JsonObject
 
 
 def _no_truth_value(value: object) -> object:
@@ -230,7 +231,7 @@ class Settings:
         return found
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> Settings:
+    def from_parameters(cls, parameters: Mapping[str, Json]) -> Settings:
         """From a method definition's parameters: a preset's name, and what differs from it. Raises InputError."""
         chosen = dict(parameters)
         preset = chosen.pop("preset", None)
@@ -270,9 +271,9 @@ class Settings:
 
 
 @cache
-def described() -> dict[str, dict[str, Any]]:
+def described() -> dict[str, JsonObject]:
     """Setting -> what pydantic says of it as a JSON schema: type, bounds, default, description."""
-    properties: dict[str, dict[str, Any]] = TypeAdapter(Settings).json_schema()["properties"]
+    properties: dict[str, JsonObject] = TypeAdapter(Settings).json_schema()["properties"]
     return properties
 
 
@@ -302,7 +303,7 @@ def _in_words(error: ValidationError, values: object) -> str:
     return f"{name}: {value!r}; {', or '.join(map(_kind_in_words, kinds))} is expected"
 
 
-def _kind_in_words(kind: Mapping[str, Any]) -> str:
+def _kind_in_words(kind: Mapping[str, Json]) -> str:
     if kind["type"] == "array":
         return "two numbers in brackets" if "prefixItems" in kind else "whole numbers in brackets"
     return _KINDS[kind["type"]]
@@ -313,7 +314,7 @@ def default_preset(classes: object) -> str:
     return "many" if isinstance(classes, int) and classes > 5 else "fast"
 
 
-PRESETS: dict[str, dict[str, Any]] = yaml.safe_load(
+PRESETS: dict[str, JsonObject] = yaml.safe_load(
     (files("hydra_bench.methods.hydra") / "presets.yaml").read_text("utf-8")
 )
 """Named sets of settings, in presets.yaml. A run that names none takes `fast`, or `many` for more than five classes."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from hydra_bench.core.files import write_text
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.schema import Schema, allowed_text
 from hydra_bench.methods.hydra.settings import PRESETS, described
 
@@ -52,7 +52,7 @@ def parameter_schema() -> Schema:
     }
 
 
-def _property(name: str, content: dict[str, Any]) -> Schema:
+def _property(name: str, content: JsonObject) -> Schema:
     """One setting in the forms that core.schema puts into words."""
     kinds, defaults = _kinds(content), {"default": content["default"]}
     if name not in _IDENTIFYING:
@@ -63,11 +63,11 @@ def _property(name: str, content: dict[str, Any]) -> Schema:
     return {"description": " ".join(content["description"].split()), **allowed, **defaults}
 
 
-def _kinds(content: dict[str, Any]) -> list[Schema]:
+def _kinds(content: JsonObject) -> list[Schema]:
     return [_kind(kind) for kind in content.get("anyOf", [content]) if kind.get("type") != "null"]
 
 
-def _kind(content: dict[str, Any]) -> Schema:
+def _kind(content: JsonObject) -> Schema:
     if "enum" in content:
         return {"enum": content["enum"]}
     known = ("type", "minimum", "exclusiveMinimum", "maximum", "items", "minItems", "maxItems")
@@ -107,7 +107,7 @@ def listing() -> str:
     return "\n".join([presets, "", *(_listed(name, content) for name, content in described().items())])
 
 
-def _listed(name: str, content: dict[str, Any]) -> str:
+def _listed(name: str, content: JsonObject) -> str:
     allowed = " or ".join(map(allowed_text, _kinds(content)))
     about = f"{' '.join(content['description'].split())} Allowed: {allowed}."
     return f"{name}: {default_text(name)}\n{textwrap.fill(about, 100, initial_indent='    ', subsequent_indent='    ')}"

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
 from subprocess import PIPE, STDOUT
-from typing import Any
 
 from hydra_bench.core.errors import InputError, RunFailedError
 
@@ -201,7 +200,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it started."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

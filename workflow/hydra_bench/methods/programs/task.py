@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hydra_bench.contracts.reconstruction import GivenPoses
 from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.programs.programs import Programs
 from hydra_bench.methods.recording import Outcome
 
@@ -31,7 +31,7 @@ class Task:
 
     stack: Stack
     evaluation: np.ndarray
-    parameters: dict[str, Any]
+    parameters: JsonObject
     seed: int
     threads: int
     device: str
@@ -40,7 +40,7 @@ class Task:
     poses: GivenPoses | None = None
     departures: list[str] = field(default_factory=list)
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> JsonObject:
         """What the report tells of how this run was made."""
         found = {"versions": self.programs.versions, "commands": self.programs.commands, "departures": self.departures}
         return {key: value for key, value in found.items() if value}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from hydra_bench.config.method_definitions import TRUTH
 from hydra_bench.contracts.places import Results
 from hydra_bench.contracts.reconstruction import EMPTY_TEXT
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import Json
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
@@ -27,7 +27,7 @@ class Told:
     code: bool = False
 
 
-def plain(value: Any) -> str:
+def plain(value: Json) -> str:
     """A parameter or note as one line of text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

@@ -12,12 +12,13 @@ import json
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import mrcfile
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+
+from hydra_bench.core.json_values import Json, JsonObject
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".csv": "text/csv", ".md": "text/markdown"}
 SIDE_PX = 32
@@ -39,7 +40,7 @@ def packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
 
 
-def packed_json(content: Any) -> str:
+def packed_json(content: Json) -> str:
     return packed(json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=False))
 
 
@@ -53,7 +54,7 @@ def encoded(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
-def sprite(stack: Path, particles: np.ndarray, pixel_size_A: float) -> dict[str, Any] | None:
+def sprite(stack: Path, particles: np.ndarray, pixel_size_A: float) -> JsonObject | None:
     """The images of some particles (0-based numbers), smoothed, side by side in one JPEG; None without a stack."""
     if not stack.is_file() or not len(particles):
         return None

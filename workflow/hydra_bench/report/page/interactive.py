@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex
 
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import read_map
 from hydra_bench.report.figures.isosurface import broad_view
 from hydra_bench.report.figures.style import species_colour
@@ -18,7 +18,7 @@ from hydra_bench.report.results import EvaluatedRun, true_maps, truth_of
 MOST_POINTS = 3000
 
 
-def dataset_data(runs: list[EvaluatedRun]) -> dict[str, Any]:
+def dataset_data(runs: list[EvaluatedRun]) -> JsonObject:
     """What all methods of a dataset share: species, their maps, thumbnails. `runs` ended well; at least one."""
     first = runs[0]
     results, names = first.places.results.folder, first.class_names
@@ -38,7 +38,7 @@ def dataset_data(runs: list[EvaluatedRun]) -> dict[str, Any]:
     }
 
 
-def method_data(run: EvaluatedRun, runs: list[EvaluatedRun]) -> dict[str, Any]:
+def method_data(run: EvaluatedRun, runs: list[EvaluatedRun]) -> JsonObject:
     """What the views of one run draw; `runs` are all that share the page's dataset, which set the detail of meshes."""
     detail = _detail(runs)
     return {
@@ -61,14 +61,14 @@ def _detail(runs: list[EvaluatedRun]) -> Detail:
     return Detail.for_maps(len(runs[0].class_names) + sum(len(run.labels_with_map()) for run in runs))
 
 
-def _true_levels(path: Path | None, detail: Detail) -> list[dict[str, Any]] | None:
+def _true_levels(path: Path | None, detail: Detail) -> list[JsonObject] | None:
     if path is None:
         return None
     volume, pixel = read_map(path)
     return surfaces(volume, pixel, enclosed_volumes(volume, pixel, detail), detail)
 
 
-def _map(run: EvaluatedRun, label: int, detail: Detail) -> dict[str, Any]:
+def _map(run: EvaluatedRun, label: int, detail: Detail) -> JsonObject:
     """One map of a method: at the volumes of its species' true map, or of its own where there is none."""
     path, species = run.shown_map(label), run.clustering.species_of(label)
     assert path is not None, "only labels with a map are drawn"
@@ -87,12 +87,12 @@ def _map(run: EvaluatedRun, label: int, detail: Detail) -> dict[str, Any]:
     }
 
 
-def _confusion(run: EvaluatedRun) -> dict[str, Any]:
+def _confusion(run: EvaluatedRun) -> JsonObject:
     counts, order = np.array(run.clustering.confusion), run.label_order()
     return {"labels": [run.label_name(j + 1) for j in order], "counts": counts[:, order].tolist()}
 
 
-def _fsc(run: EvaluatedRun) -> dict[str, Any] | None:
+def _fsc(run: EvaluatedRun) -> JsonObject | None:
     fsc = run.metrics.fsc
     if not fsc:
         return None
@@ -108,7 +108,7 @@ def _short(values: list[float]) -> list[float]:
     return [round(value, 4) for value in values]
 
 
-def _latents(run: EvaluatedRun) -> dict[str, Any] | None:
+def _latents(run: EvaluatedRun) -> JsonObject | None:
     latents = run.metrics.latents
     if not latents:
         return None

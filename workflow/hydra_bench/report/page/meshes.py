@@ -8,13 +8,13 @@ a map and its truth, as in the figures.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import fast_simplification
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from skimage.measure import marching_cubes
 
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.report.figures.isosurface import level_enclosing, level_holding, upsample
 from hydra_bench.report.page.embedding import encoded
 
@@ -41,7 +41,7 @@ class Detail:
         return cls(int(np.clip(_ALL_TRIANGLES // (count * len(shares)), 400, 6000)), shares, not many)
 
 
-def surfaces(volume: np.ndarray, pixel_size_A: float, volumes_A3: list[float], detail: Detail) -> list[dict[str, Any]]:
+def surfaces(volume: np.ndarray, pixel_size_A: float, volumes_A3: list[float], detail: Detail) -> list[JsonObject]:
     """One entry a level of a map (D, D, D): level in sd of the map above its mean, the volume enclosed in nm³, mesh.
 
     `mesh` is None where the map crosses no level (an empty map). Vertices are (x, y, z), 0…65535 across the box, and
@@ -72,7 +72,7 @@ def _sampled(volume: np.ndarray, pixel_size_A: float, detail: Detail) -> tuple[n
     return (upsample(volume), pixel_size_A / 2) if detail.upsampled else (volume, pixel_size_A)
 
 
-def _mesh(volume: np.ndarray, level: float, triangles: int) -> dict[str, Any] | None:
+def _mesh(volume: np.ndarray, level: float, triangles: int) -> JsonObject | None:
     # A surface that leaves the box is closed at its faces by the border of low values.
     volume = gaussian_filter(volume, _SMOOTHING_VOXELS)
     low = float(min(volume.min(), level - abs(level)))

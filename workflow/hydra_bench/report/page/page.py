@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,6 +12,7 @@ from markupsafe import Markup
 from hydra_bench import __version__
 from hydra_bench.contracts.metrics_file import MEASURES, WALL_TIME, Measure
 from hydra_bench.core.files import read_json, write_text
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.report.figures.index import INDEX_NAME
 from hydra_bench.report.figures.method_lines import MARKERS, Line, method_lines
 from hydra_bench.report.page import embedding
@@ -75,7 +75,7 @@ class Dataset:
     figures: list[Figure]
     methods: list[Method]
     data: str | None
-    costs: dict[str, Any]
+    costs: JsonObject
 
 
 def write_page(
@@ -143,7 +143,7 @@ def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
     return result
 
 
-def _jobs(runs: list[EvaluatedRun]) -> tuple[list[str], list[dict[str, Any]]]:
+def _jobs(runs: list[EvaluatedRun]) -> tuple[list[str], list[JsonObject]]:
     """The table of costs: of the columns that few machines fill, those that some job fills; and its rows."""
     table, labels = cost_table(runs), {run.method: run.label for run in runs}
     table = table.astype(object).where(table.notna(), None)
@@ -180,7 +180,7 @@ def _methods(
     return result
 
 
-def _cost(row: Row, line: Line) -> dict[str, Any]:
+def _cost(row: Row, line: Line) -> JsonObject:
     symbol = MARKERS[line.marker] + ("-open" if row.is_bound else "")
     entry = {"label": row.label, "wall_s": row.measured[WALL_TIME].mean, "colour": line.colour, "symbol": symbol}
     for measure in _QUALITIES:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.report.results import EvaluatedRun, by_dataset
 
 COLUMNS = (
@@ -20,7 +20,7 @@ def cost_table(runs: list[EvaluatedRun]) -> pd.DataFrame:
 
     Of a reconstruction, all attempts count. A step that left no benchmark file has no row.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     for dataset, group in by_dataset(runs).items():
         made = runs[0].places.results.dataset(dataset)
         rows += _measured(made.benchmark("simulate"), step="simulate", dataset=dataset)
@@ -34,11 +34,11 @@ def cost_table(runs: list[EvaluatedRun]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("seed", "attempts", "attempts_lost", "images_seen"), "Int64"))
 
 
-def _identity(step: str, run: EvaluatedRun) -> dict[str, Any]:
+def _identity(step: str, run: EvaluatedRun) -> JsonObject:
     return {"step": step, "dataset": run.dataset, "method": run.method, "seed": run.seed}
 
 
-def _measured(path: Path, **identity: Any) -> list[dict[str, Any]]:
+def _measured(path: Path, **identity: Json) -> list[JsonObject]:
     """A row from a benchmark file of Snakemake: s, max_rss in MB, cpu_time; none without one that can be read."""
     try:
         measured = pd.read_csv(path, sep="\t").iloc[0]

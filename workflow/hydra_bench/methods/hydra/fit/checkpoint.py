@@ -17,6 +17,7 @@ import torch
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic, disk_text
+from hydra_bench.core.json_values import Json, JsonObject
 
 VERSION = 1
 
@@ -33,7 +34,7 @@ class Checkpointer:
     """
 
     path: Path | None
-    identity: dict[str, Any] = field(default_factory=dict)
+    identity: JsonObject = field(default_factory=dict)
     every_s: float = 180.0
     asked_to_stop: bool = False
     _last: float = field(default_factory=time.monotonic)
@@ -50,7 +51,7 @@ class Checkpointer:
     def due(self) -> bool:
         return self.path is not None and (self.asked_to_stop or time.monotonic() - self._last >= self.every_s)
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: dict[str, Any]) -> None:  # tensors, too
         """Write by a temporary name and a rename: a write that fails leaves the state before it whole."""
         assert self.path is not None
         try:
@@ -64,7 +65,7 @@ class Checkpointer:
             ) from None
         self._last = time.monotonic()
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> dict[str, Any] | None:  # tensors, too
         """The saved state, or None if there is none. Raises InputError for another run's, naming what differs."""
         if self.path is None or not self.path.is_file():
             return None
@@ -82,7 +83,7 @@ class Checkpointer:
         return state
 
 
-def first_difference(saved: Any, now: Any, name: str = "") -> str | None:
+def first_difference(saved: Json, now: Json, name: str = "") -> str | None:
     """Where two nested mappings differ first, in words; None if they are equal."""
     if isinstance(saved, dict) and isinstance(now, dict):
         for key in sorted(saved.keys() | now.keys()):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import BoolArray, IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource
 from hydra_bench.methods.hydra.fit.parallel import Parallel
@@ -29,7 +30,7 @@ class History:
     an epoch of 100,000 particles takes 0.1 MB of a checkpoint. None with one class.
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[JsonObject] = field(default_factory=list)
     images_seen: int = 0
     labels: list[torch.Tensor] = field(default_factory=list)
 
@@ -148,7 +149,7 @@ class Run:
             for name in ("exp_avg", "exp_avg_sq"):
                 self.parallel.gather_rows(optimiser.state[p][name], of_rows)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:  # tensors, too
         """What a checkpoint keeps: tensors and plain values only."""
         model = self.model
         return {
@@ -164,7 +165,7 @@ class Run:
             "wall_s": self.wall_s(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:  # tensors, too
         """Take up a state of the same settings and stack."""
         if state["classes"] != self.model.tables.classes:  # spare fields had gone
             self.model = self.model.of_classes(list(range(state["classes"])), self.settings)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, largest_l
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
@@ -25,7 +25,7 @@ from hydra_bench.methods.hydra.fit.training_input import Epoch, TrainingInput
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 
-Report = Callable[[dict[str, Any], ParticleTables], None]
+Report = Callable[[JsonObject, ParticleTables], None]
 Advance = Callable[[int], object]
 
 

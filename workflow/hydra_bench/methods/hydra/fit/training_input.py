@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hydra_bench.contracts.reconstruction import GivenPoses
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.hydra.data.images import largest_l
 from hydra_bench.methods.hydra.settings import Settings
 
@@ -55,7 +56,7 @@ class TrainingInput:
         """Raises InputError for a resolution that the box cannot hold."""
         return make_schedule(self.settings, len(self.stack), largest_l(self.box_px))
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """What must be the same for a checkpoint to be taken up again, as plain values."""
         settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.settings).items()}
         poses = "none"
