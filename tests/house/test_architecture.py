@@ -51,3 +51,18 @@ def test_every_room_says_what_lives_there_and_what_may_not() -> None:
         text = ast.get_docstring(ast.parse((WORKFLOW / "hydra_bench" / room / "__init__.py").read_text())) or ""
         assert len(text.splitlines()) >= 3, f"{room}: its docstring has fewer than three lines"
         assert re.search(r"\b(Nothing|nothing|never|No|no|not)\b", text), f"{room}: what may not live there is not said"
+
+
+def test_what_stays_any_has_its_reason_beside_it() -> None:
+    """A comment on the line, or where the file imports it; readers of other programs' files need none."""
+    bare = []
+    for path in sorted(WORKFLOW.rglob("*.py")):
+        lines = path.read_text().splitlines()
+        if "particles" in path.parts or any(re.match(r"from typing import .*\bAny\b.*#", line) for line in lines):
+            continue
+        tree = ast.parse("\n".join(lines))
+        used = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "Any"}
+        bare += [
+            f"{path.name}:{number}: {lines[number - 1].strip()}" for number in used if "#" not in lines[number - 1]
+        ]
+    assert not bare, bare

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-Json: TypeAlias = Any
-"""Any value of them. It stays `Any`, since a schema or a contract says what it is, which a checker cannot read."""
+Json: TypeAlias = Any  # what is in it, a schema or a contract says, which no checker of types can read
+"""Any value of them."""
 JsonObject: TypeAlias = dict[str, Json]
 """A mapping of them, or a record on its way into one."""
