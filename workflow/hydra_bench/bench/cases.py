@@ -1,7 +1,5 @@
 """What is measured in each kind of case, and measuring a case of any kind; each measurement is kept at once."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """The stacks that cases work on: simulated once into a folder named after their definition, then reused."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The cases of config/bench.yaml, checked, and shrunk for a quick try."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

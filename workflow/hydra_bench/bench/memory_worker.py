@@ -4,8 +4,6 @@ The tables, their optimisers' state and the cache of coefficients are those of a
 zeros included, so that some of the images show the memory that all of them take.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys

@@ -1,7 +1,5 @@
 """Measuring in processes of their own, since memory and what processes cost each other cannot be told apart in one."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """From single measurements to medians, ratios, bars and a table; nothing here measures anything."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ That the files are there which it names is checked whenever a workflow is read. 
 of a run, since it takes half a second for an entry, and what reads atoms and images takes longer to import.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

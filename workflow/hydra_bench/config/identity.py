@@ -1,7 +1,5 @@
 """What a run depends on, written as text, and the folder of its state that is named after a hash of that."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tables of keys that config/README.md ends with, made from the schemas: `make generated`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Definitions of methods: parameters filled in, relations between keys, and whose poses a method is given."""
 
-from __future__ import annotations
-
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.schema import KeyPath, KeyPathError, check_name
 from hydra_bench.methods.cards import card, filled_parameters, has_rule, programs

@@ -438,10 +438,7 @@ def keys(part: type[Part] = MetricsFile, prefix: str = "") -> Iterator[tuple[str
             yield from keys(inner, f"{prefix}{name}{'[]' if is_list else ''}.")
 
 
-def _parts_of(
-    annotation: Any,
-    is_list: bool = False,  # a type of any form
-) -> Iterator[tuple[type[Part], bool]]:  # any type, or union of types
+def _parts_of(annotation: Any, is_list: bool = False) -> Iterator[tuple[type[Part], bool]]:  # Any: a type, or a union
     if isinstance(annotation, type) and issubclass(annotation, Part):
         yield annotation, is_list
     for argument in get_args(annotation):

@@ -4,8 +4,6 @@ Rotations (N, 3, 3) take the map to the view. A shift (x, y) in Å is the displa
 RELION's rlnOrigin, which moves the image back, is its negative.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -13,8 +13,6 @@ program has no licence or host here, which is no failure: its state is "not conf
 Its particles.star, or a truth's, can give another method the poses that it need not find.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self

@@ -13,8 +13,6 @@ program found. It may lack poses, and maps of some classes (rlnReferenceImage is
 the file that it comes from, from 0, is in the column hydraBenchSource.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

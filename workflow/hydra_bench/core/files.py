@@ -4,8 +4,6 @@ Every writer fills a temporary name beside its target and renames it, and none w
 the same content gives the same bytes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -5,8 +5,6 @@ digits differ from run to run, and a training that was resumed from one that was
 One thread is enough for thousands of latents.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """JSON schemas with defaults: checking, filling in, and saying in words what is allowed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

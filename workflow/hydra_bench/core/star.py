@@ -1,7 +1,5 @@
 """STAR files: tables of particles, optics groups and classes, as RELION reads and writes them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

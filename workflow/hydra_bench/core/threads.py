@@ -1,7 +1,5 @@
 """CPU threads, so that results can be repeated, and the memory that they free."""
 
-from __future__ import annotations
-
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h

@@ -1,7 +1,5 @@
 """Names for the arrays that are passed around; docstrings give their shapes and units."""
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias
 
 import numpy as np

@@ -1,7 +1,5 @@
 """YAML files, of which none may repeat a key: the clone's schemas, and definitions as sub-commands are given them."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

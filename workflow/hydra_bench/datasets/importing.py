@@ -1,7 +1,5 @@
 """Images that others made as the stack of the contract: what is done to each, and how they are written."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

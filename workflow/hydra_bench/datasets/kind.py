@@ -4,8 +4,6 @@ Reading a workflow asks for keys, files and cost, so the module of a kind import
 description or the making takes is imported in the method that takes it.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path

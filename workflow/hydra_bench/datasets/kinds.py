@@ -1,7 +1,5 @@
 """The kinds of dataset that there are, and which of them a definition is of."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 An attempt that was killed outright, or whose node was lost, has no second line: it counts, its cost is not known.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether a GPU can be used, and if not, why, in words that name what to change."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ A job holds a lock on a file for each of its GPUs. The lock is the operating sys
 process ends, however it ends, so no GPU stays taken.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import sys

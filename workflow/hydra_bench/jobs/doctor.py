@@ -3,8 +3,6 @@
 Each check is a function that yields findings; `doctor` runs them all, so that one look shows everything.
 """
 
-from __future__ import annotations
-
 import platform
 import shutil
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@ Everything that depends on where a job runs is here, so that methods need to kno
 own, several processes by `torchrun` within a SLURM allocation, the log, the signal to stop, attempts and their cost.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import resource

@@ -1,7 +1,5 @@
 """What SLURM says of its partitions, and of jobs that an earlier Snakemake left behind."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The programs that methods are made of: a folder of workflow/methods each, with a card and a schema of parameters."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from importlib import import_module

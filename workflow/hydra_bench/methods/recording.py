@@ -1,7 +1,5 @@
 """Running a method so that its result, or its failure, and its cost are always recorded."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil

@@ -9,8 +9,6 @@ hand, it to 0.2-0.5° in 10-17 s, this module to 0.1-0.7° in 2-4 s. It is not u
 little for full size, and for a dozen packages, one of which imports torch-ctf without declaring it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

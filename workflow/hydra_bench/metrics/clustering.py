@@ -1,7 +1,5 @@
 """How well predicted labels tell the species apart."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -11,8 +11,6 @@ The first says whether the coordinate is in the latents, the second whether it i
 coordinate that runs along a curve that turns back on itself is in neither, and one direction misses it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 from sklearn.isotonic import IsotonicRegression

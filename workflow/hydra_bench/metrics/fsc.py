@@ -6,8 +6,6 @@ frequencies 0 … 0.5-1/D in 1/px, with FSC[0] = 1 and shell i = {i-1 <= |k| < i
 voxel alone and two equal maps get 0.49 at D=128.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

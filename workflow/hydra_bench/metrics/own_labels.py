@@ -4,8 +4,6 @@ Where labels are joined for the scores, these stay apart; `matches` says of each
 to, is matched to. Labels in the results are 1-based.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from hydra_bench.contracts.metrics_file import Conformations, LabelConformation, LabelPose, Latents, PoseErrors

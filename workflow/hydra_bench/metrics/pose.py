@@ -10,8 +10,6 @@ M x_view, so R' = M R M Qᵀ, a rotation, explains the same image; M leaves x an
 s' = s - (R' t)_xy.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

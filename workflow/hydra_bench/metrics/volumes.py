@@ -1,7 +1,5 @@
 """The maps that are compared: a method's, a particle's and the truth's, each aligned once and reused."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Units cannot be read from a file, but wrong ones usually show: a defocus of 1.5 
 volts, an amplitude contrast of 10 in per cent. Such values are refused, since a wrong CTF fails silently.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -8,8 +8,6 @@ view. A translation, in boxes, is that which centres the image: the particle's d
 A pickle can run anything when it is loaded. Here it can make NumPy arrays and plain values, and nothing else.
 """
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any

@@ -8,8 +8,6 @@ same particles; rows are joined by uid.
 Source: CryoSPARC guide, "Manipulating .cs files created by CryoSPARC".
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

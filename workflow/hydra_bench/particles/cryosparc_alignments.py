@@ -16,8 +16,6 @@ alignments3D/pose, shift, psize_A: homogeneous refinement, one class; with class
 Version 4.5's layout was taken from how pyem reads it (asarnow/pyem, metadata.py).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

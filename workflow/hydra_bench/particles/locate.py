@@ -1,7 +1,5 @@
 """Where image files lie that a particle file names by relative or moved paths."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 An image is named by its file, without folders, and its number in it, from 0: what stays when files are moved.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 

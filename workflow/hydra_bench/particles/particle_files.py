@@ -1,7 +1,5 @@
 """Any particle file in: which reader takes it is told by its suffix, or by its first bytes if that tells nothing."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -10,8 +10,6 @@ Higher aberrations and anisotropic magnification are ignored; images already mul
 since they would be corrected twice.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

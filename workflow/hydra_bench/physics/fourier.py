@@ -9,8 +9,6 @@ A shift moves the content of an image by t = (x, y) px. With φ = 2π k·t / D i
 Hartley form is H'(k) = cos φ H(k) + sin φ H(-k)  (Bracewell, The Hartley Transform, 1986).
 """
 
-from __future__ import annotations
-
 import torch
 
 

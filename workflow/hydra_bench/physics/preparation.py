@@ -3,8 +3,6 @@
 Radii are shares of half the box, measured from the pixel D//2.
 """
 
-from __future__ import annotations
-
 import torch
 
 

@@ -1,7 +1,5 @@
 """Projections of a map by Fourier slices, and the real-space side of interpolating in Fourier space."""
 
-from __future__ import annotations
-
 import torch
 
 from hydra_bench.physics.fourier import centre_crop, centre_pad, fft_centred, ifft_centred, slice_volume

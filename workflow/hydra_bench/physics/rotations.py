@@ -8,8 +8,6 @@ Angles are RELION's: rot, tilt, psi in degrees, intrinsic ZYZ. RELION's matrix t
 view too, which makes its angles SciPy's ``as_euler('ZYZ')`` of Rᵀ.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from astropy_healpix import HEALPix

@@ -5,8 +5,6 @@ two or more seeds on both sides Welch's t-test is made, and all p-values of a co
 (Benjamini and Hochberg: the share of false ones among those marked). With one seed there is no test.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace

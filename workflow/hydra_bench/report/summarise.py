@@ -1,7 +1,5 @@
 """The report of what is finished of a run of the workflow: what has no metrics yet is a row that says why."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -9,8 +9,6 @@ Sources: Zhong et al., Nature Methods 18 (2021) 176; Zhong et al., ICCV 2021 (cr
 22 (2025) 1486 (DRGN-AI); https://github.com/ml-struct-bio/cryodrgn, GPL-3, which is run and never imported.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator, Sequence

@@ -13,8 +13,6 @@ Conventions, checked against the program in tests/real/test_cryodrgn.py:
 Checkpoints (`weights.*.pkl`) are read by the program alone: loading one runs what it holds.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 import zipfile

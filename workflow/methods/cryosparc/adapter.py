@@ -4,8 +4,6 @@ Host and login are taken from the environment variables that cryosparc-tools rea
 they are in no file of this project, and in no log. Where they are not set, the method is not configured.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -6,8 +6,6 @@ environment variables or its login. FOLDER gets jobs.json, by which a later call
 and files/, the last job's particles and maps. Exit status 0, or 1 and a line that says what went wrong.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

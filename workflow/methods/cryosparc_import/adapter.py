@@ -5,8 +5,6 @@ leaves particles out (those it calls unused); so that nobody is thought to have 
 class of their own, the last, whose map is empty and compares with nothing.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path

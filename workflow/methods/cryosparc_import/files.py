@@ -6,8 +6,6 @@ J42_007_volume_map.mrc of a homogeneous refinement, J42_passthrough_particles_al
 here: this runs whenever a configuration is checked.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

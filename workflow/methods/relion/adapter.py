@@ -8,8 +8,6 @@ origins are this project's, and so are its maps. It keeps no posteriors: a parti
 Source of the method: Scheres, J. Struct. Biol. 180 (2012) 519.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Options are those of version 3.1; since version 4 the stochastic gradient descent is `--grad`, with other options.
 """
 
-from __future__ import annotations
-
 import re
 
 from hydra_bench.contracts.places import PARTICLES_NAME

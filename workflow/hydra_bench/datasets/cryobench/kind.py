@@ -1,7 +1,5 @@
 """The kind of dataset that CryoBench publishes, with its images and its truth."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The kind of dataset whose particles are an experiment's, or anybody's, judged by what another program found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

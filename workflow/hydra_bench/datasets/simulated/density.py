@@ -5,8 +5,6 @@ itself, unless its mass is given: then it is scaled so that its density above th
 protein.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where the file of a structure lies: an entry by id in one of several folders, or a file named by its path."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

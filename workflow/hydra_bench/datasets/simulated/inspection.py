@@ -1,7 +1,5 @@
 """What a mixture's files hold: whether they bear out its definition, which key is at fault, and what it would be."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

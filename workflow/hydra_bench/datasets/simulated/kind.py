@@ -1,7 +1,5 @@
 """The kind of dataset that is simulated: a mixture of species, each of atoms or of a map, seen by one microscope."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path

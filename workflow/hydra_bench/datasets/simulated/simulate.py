@@ -10,8 +10,6 @@ the same images as cropping each one, for less work. SNR = variance of the CTF-a
 noise, over the full image (CryoBench's definition).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

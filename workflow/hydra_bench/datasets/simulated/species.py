@@ -5,8 +5,6 @@ but the number of states, their coordinates, how likely they are and what they a
 heterogeneity can be added here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise

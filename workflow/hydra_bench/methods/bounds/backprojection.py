@@ -5,8 +5,6 @@ with trilinear weights in the padded transform. τ is the noise-to-signal ratio 
 the FSC of two half-sets as RELION does (Scheres, J. Mol. Biol. 415 (2012) 406, equations 5 and 6).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -12,8 +12,6 @@ kept, since images are real. The grid (G, G, G), z, y, x, has its origin at G//2
 axes round is k -> -k.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Hydra as a method: a stack in, a reconstruction out."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

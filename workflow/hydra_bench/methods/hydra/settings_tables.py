@@ -4,8 +4,6 @@
 not import pydantic) and the table of the presets in docs/how-hydra-works.md; a test fails where those differ.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Programs of others, run as programs: found, timed, ended when their time is up, and asked why they failed."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shlex

@@ -4,8 +4,6 @@ An adapter is a function of a Task and a folder. It writes what its program read
 `task.programs`, translates what comes out into the reconstruction contract in the folder, and returns an Outcome.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

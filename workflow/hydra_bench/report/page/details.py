@@ -1,7 +1,5 @@
 """What the page says of one run in words: facts, classes, and what was not as by default."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Text is packed, gzip in base64, which browsers unpack by themselves (DecompressionStream): a third of the size.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import io

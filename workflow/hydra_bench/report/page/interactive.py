@@ -1,7 +1,5 @@
 """What the page's charts and 3-D views draw, as plain data: one entry a dataset, one a method."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What each word on the page means, in a sentence or two: the measures, as registered, and some more."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What each job of the workflow cost: from run.json for methods, from Snakemake's benchmark files for the rest."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

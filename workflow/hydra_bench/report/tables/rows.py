@@ -1,7 +1,5 @@
 """The rows of Table 1: measures over seeds and images, ranks, states."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

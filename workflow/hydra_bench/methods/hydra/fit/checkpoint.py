@@ -4,8 +4,6 @@ Nothing random is carried from one chunk to the next: every chunk draws from gen
 its place in the schedule. What must be kept is the model, its optimisers, the history and that place.
 """
 
-from __future__ import annotations
-
 import signal
 import time
 from dataclasses import dataclass, field

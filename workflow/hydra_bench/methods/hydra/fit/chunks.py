@@ -1,7 +1,5 @@
 """What is done to one chunk of particles in each phase, and where auto-decoding starts."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -1,7 +1,5 @@
 """Conformations of the particles: inferred by Newton steps, scaled to their prior, and a few to search poses in."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

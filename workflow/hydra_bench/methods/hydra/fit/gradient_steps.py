@@ -1,7 +1,5 @@
 """Gradient steps: fields, latents and, in auto-decoding, poses and class scores."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

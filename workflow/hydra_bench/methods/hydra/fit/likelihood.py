@@ -1,7 +1,5 @@
 """The likelihood of the mixture: errors of the classes in, posteriors and loss out."""
 
-from __future__ import annotations
-
 import torch
 
 from hydra_bench.methods.hydra.fit.parallel import Parallel

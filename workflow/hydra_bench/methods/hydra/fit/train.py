@@ -3,8 +3,6 @@
 Read `train` from top to bottom; the other modules are its words.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

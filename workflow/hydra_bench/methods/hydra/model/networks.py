@@ -1,7 +1,5 @@
 """The networks: a field, which is a map in the Hartley domain with conformations, and the encoder of images."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Fields on grids: what the pose search slices, and the maps that are written."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

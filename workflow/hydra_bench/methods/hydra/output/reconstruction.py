@@ -1,7 +1,5 @@
 """From a trained mixture to the reconstruction contract, and to the fields that maps can be rendered from later."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

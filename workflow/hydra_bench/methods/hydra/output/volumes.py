@@ -1,7 +1,5 @@
 """Maps of a finished run: at any latent, along principal components, at or between k-means centres."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 
