@@ -9,7 +9,7 @@ import pytest
 from definitions import dataset
 from hydra_cases import environment
 
-from hydra_bench.cli.main import main
+from hydra_bench.cli.main import COMMANDS, main
 from hydra_bench.core.files import read_json
 
 ROOT = Path(__file__).parents[3]
@@ -43,6 +43,20 @@ def test_one_line_and_exit_code_2(
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_file_a_command() -> None:
+    """A file of the room that main does not list could not be called."""
+    room = ROOT / "workflow" / "hydra_bench" / "cli"
+    shared = {"__init__", "__main__", "main", "options"}
+    assert {name.replace("-", "_") for name in COMMANDS} == {path.stem for path in room.glob("*.py")} - shared
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert f"usage: hydra-bench {name} " in capsys.readouterr().out
 
 
 def test_the_demo_configuration_is_right(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,18 @@
 """`hydra-bench bench`: one case after the other, every measurement written down at once."""
 
-from __future__ import annotations
-
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hydra_bench.cli.hydra import numbers
-from hydra_bench.cli.options import Add, add_threads
+from hydra_bench.cli.options import add_threads, numbers
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
 
+HELP = "measure how fast hydra is"
 
-def add_commands(add: Add) -> None:
-    parser = add("bench", "measure how fast hydra is", run)
+
+def add_options(parser: ArgumentParser) -> None:
     option = parser.add_argument
     option("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
     option("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")

@@ -1,19 +1,13 @@
-"""`hydra-bench hydra`: Hydra on anybody's particles, or as a method of the benchmark by a definition.
-
-`hydra-bench hydra-volume` renders maps of what it made.
-"""
-
-from __future__ import annotations
+"""`hydra-bench hydra`: Hydra on anybody's particles, or as a method of the benchmark by a definition."""
 
 import sys
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from hydra_bench.cli.options import Add
+from hydra_bench.cli.options import numbers
 from hydra_bench.contracts.places import RUN_NAME
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.threads import set_threads
@@ -26,10 +20,9 @@ if TYPE_CHECKING:
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.recording import Outcome, Request
 
+HELP = "reconstruct particles by a mixture of neural fields"
 STOPPED = 143
 """The exit status of a run that SIGTERM ended: 128 + 15, as shells count."""
-
-Number = TypeVar("Number", int, float)
 
 
 class ListSettings(Action):
@@ -45,12 +38,7 @@ class ListSettings(Action):
         parser.exit()
 
 
-def add_commands(add: Add) -> None:
-    add_hydra_options(add("hydra", "reconstruct particles by a mixture of neural fields", run_on_particles))
-    add_volume_options(add("hydra-volume", "render maps of a finished run of hydra", render_volumes))
-
-
-def add_hydra_options(parser: ArgumentParser) -> None:
+def add_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("particles").add_argument
     add("--particles", type=Path, required=True, metavar="FILE", help="RELION .star, cryoSPARC .cs, or .mrcs")
     add("--datadir", type=Path, metavar="DIR", help="where the image files that it names lie")
@@ -86,7 +74,7 @@ def add_hydra_options(parser: ArgumentParser) -> None:
     add("--evaluation-list", type=Path, metavar="FILE", help="particles (from 0) to write own maps of")
 
 
-def run_on_particles(args: Namespace) -> int:
+def run(args: Namespace) -> int:
     import numpy as np
 
     from hydra_bench.contracts.stack import read_evaluation_list
@@ -111,7 +99,7 @@ def run_on_particles(args: Namespace) -> int:
     parallel = Parallel.from_environment(device)
     checkpointer = open_checkpoint(args, start_from)
 
-    def work(folder: Path) -> Outcome:
+    def work(folder: Path) -> "Outcome":
         try:
             start_from.check()
         except InputError as error:
@@ -129,7 +117,7 @@ def run_on_particles(args: Namespace) -> int:
         parallel.leave()
 
 
-def waits_in_vain(poses: Path, out: Path, request: Request) -> bool:
+def waits_in_vain(poses: Path, out: Path, request: "Request") -> bool:
     """Whether the run whose poses are given has none to give; this one then is recorded as that one ended."""
     from hydra_bench.contracts.reconstruction import check_pose_source
     from hydra_bench.methods.recording import record_run
@@ -139,7 +127,7 @@ def waits_in_vain(poses: Path, out: Path, request: Request) -> bool:
     except RunFailedError as error:
         why = error
 
-        def work(_: Path) -> Outcome:
+        def work(_: Path) -> NoReturn:
             raise why
 
         record_run(out, request, work)
@@ -148,7 +136,11 @@ def waits_in_vain(poses: Path, out: Path, request: Request) -> bool:
 
 
 def recorded(
-    args: Namespace, request: Request, parallel: Parallel, checkpointer: Checkpointer, work: Callable[[Path], Outcome]
+    args: Namespace,
+    request: "Request",
+    parallel: "Parallel",
+    checkpointer: "Checkpointer",
+    work: "Callable[[Path], Outcome]",
 ) -> int:
     """Run; the first process records what came of it. A finished run's checkpoint goes unless it is kept."""
     from hydra_bench.methods.recording import record_run
@@ -199,18 +191,7 @@ def method_definition(args: Namespace) -> dict[str, Any]:
     return definition
 
 
-def numbers(text: str, kind: Callable[[str], Number], option: str) -> list[Number]:
-    """Numbers with commas between them. Raises InputError."""
-    try:
-        found = [kind(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(map(isfinite, found)):
-        raise InputError(f"{option}: {text!r}; numbers with commas between them are expected")
-    return found
-
-
-def read_input(args: Namespace, parameters: dict[str, Any]) -> TrainingInput:
+def read_input(args: Namespace, parameters: dict[str, Any]) -> "TrainingInput":
     """The settings, the particles, and their poses if they are given. Raises InputError."""
     from hydra_bench.contracts.reconstruction import GivenPoses
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
@@ -240,7 +221,7 @@ def check_out(out: Path) -> None:
         raise InputError(f"--out: {out}; a folder with a name is expected")
 
 
-def open_checkpoint(args: Namespace, start_from: TrainingInput) -> Checkpointer:
+def open_checkpoint(args: Namespace, start_from: "TrainingInput") -> "Checkpointer":
     """Raises InputError if a checkpoint is there and it was not asked to go on from it."""
     from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 
@@ -250,41 +231,3 @@ def open_checkpoint(args: Namespace, start_from: TrainingInput) -> Checkpointer:
     checkpointer = Checkpointer(path, start_from.identity(), 60 * args.checkpoint_minutes)
     checkpointer.listen()
     return checkpointer
-
-
-def add_volume_options(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--run", dest="folder", type=Path, required=True, metavar="DIR", help="folder of a finished run")
-    add("--class", dest="class_number", type=int, required=True, metavar="K", help="class, from 1")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument(
-        "--latent",
-        action="append",
-        metavar="Z",
-        help="a latent as 0.5,-1 (one that starts with a minus as --latent=-1,0.5); repeat for more maps",
-    )
-    where.add_argument("--principal-component", type=int, metavar="J", help="along a component, from 1")
-    where.add_argument("--kmeans", type=int, metavar="M", help="at the centres of M clusters of the latents")
-    add("--points", type=int, default=10, help="maps along a component (default 10), from its 5th to 95th percentile")
-    add("--between", type=int, default=0, help="maps between each two k-means centres (default 0)")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder for the maps and latents.csv")
-
-
-def render_volumes(args: Namespace) -> None:
-    import numpy as np
-
-    from hydra_bench.methods.hydra.output.reconstruction import read_fields
-    from hydra_bench.methods.hydra.output.volumes import centres_path, class_latents, principal_path, write_volumes
-
-    saved, k = read_fields(args.folder), args.class_number - 1
-    latents = class_latents(args.folder, saved, k)
-    if args.latent:
-        wanted = [numbers(text, float, "--latent") for text in args.latent]
-        if len({len(z) for z in wanted}) > 1:
-            raise InputError("--latent: all need the same number of dimensions")
-        chosen = np.array(wanted)
-    elif args.kmeans is not None:
-        chosen = centres_path(latents, args.kmeans, args.between)
-    else:
-        chosen = principal_path(latents, args.principal_component, args.points)
-    write_volumes(saved, k, chosen, args.out)

@@ -1,32 +1,56 @@
-"""The command line: the sub-commands of the workflow and of its users, in files beside this one.
-
-A command's file has its help text, its options, and what it runs, which imports what is heavy when it is called, so
-that help and errors are quick.
-"""
-
-from __future__ import annotations
+"""The command line: the sub-commands of the workflow and of its users, each in the file of its name beside this one."""
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, cast
 
 from hydra_bench import __version__
-from hydra_bench.cli import bench, configuration, hydra, jobs, report, steps
 from hydra_bench.core.errors import InputError
+
+COMMANDS = (
+    "check-config",
+    "dataset",
+    "simulate",
+    "gallery",
+    "backproject",
+    "reconstruct",
+    "evaluate",
+    "hydra",
+    "hydra-volume",
+    "bench",
+    "launch",
+    "doctor",
+    "summarise",
+    "tables",
+    "figures",
+    "page",
+    "figure",
+    "compare",
+)
+"""In the order of the help."""
+
+
+class Command(Protocol):
+    """What a command's file says. It imports what is heavy in `run`, so that help and errors are quick."""
+
+    HELP: str
+
+    def add_options(self, parser: ArgumentParser) -> None: ...
+
+    def run(self, args: Namespace) -> int | None:
+        """The exit status, None for 0. May raise InputError."""
 
 
 def build_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="hydra-bench", description="Benchmarks of heterogeneous cryo-EM.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, text: str, run: Callable[[Namespace], int | None]) -> ArgumentParser:
-        options = commands.add_parser(name, help=text, description=text)
-        options.set_defaults(run=run)
-        return options
-
-    for group in (configuration, steps, hydra, bench, jobs, report):
-        group.add_commands(add)
+    for name in COMMANDS:
+        command = cast("Command", import_module(f"hydra_bench.cli.{name.replace('-', '_')}"))
+        options = commands.add_parser(name, help=command.HELP, description=command.HELP)
+        command.add_options(options)
+        options.set_defaults(run=command.run)
     return parser
 
 

@@ -1,14 +1,14 @@
-"""What several commands share: how one is added to the command line, and some of the options."""
+"""The options that several commands share."""
 
-from __future__ import annotations
-
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
+from typing import TypeVar
 
-Add = Callable[[str, str, Callable[[Namespace], int | None]], ArgumentParser]
-"""Adds a command: its name, its help, and what it runs, which returns the exit status, None for 0, and may raise
-InputError. Gives the parser that its options are added to."""
+from hydra_bench.core.errors import InputError
+
+Number = TypeVar("Number", int, float)
 
 
 def add_paths(parser: ArgumentParser, **texts: str) -> None:
@@ -19,3 +19,32 @@ def add_paths(parser: ArgumentParser, **texts: str) -> None:
 
 def add_threads(parser: ArgumentParser, default: int = 2) -> None:
     parser.add_argument("--threads", type=int, default=default, help=f"CPU threads (default {default})")
+
+
+def add_configuration(parser: ArgumentParser) -> None:
+    text = "configuration files, merged in the order given"
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=text)
+
+
+def add_metrics(parser: ArgumentParser) -> None:
+    parser.add_argument("--metrics", nargs="+", type=Path, required=True, metavar="JSON")
+
+
+def add_run_of_method(parser: ArgumentParser) -> None:
+    """What every method of the workflow is given, and where its reconstruction goes."""
+    parser.add_argument("--definition", required=True, help="method definition: JSON text, or a file")
+    add_paths(parser, particles="STAR file of the stack", evaluation_list="particles to write volumes of")
+    parser.add_argument("--seed", type=int, default=0)
+    add_threads(parser)
+    add_paths(parser, out="folder for the reconstruction")
+
+
+def numbers(text: str, kind: Callable[[str], Number], option: str) -> list[Number]:
+    """The numbers of an option, with commas between them. Raises InputError."""
+    try:
+        found = [kind(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(map(isfinite, found)):
+        raise InputError(f"{option}: {text!r}; numbers with commas between them are expected")
+    return found

@@ -1,45 +1,18 @@
-"""`hydra-bench launch` and `doctor`: running a method on the devices of its job, and whether a machine can."""
-
-from __future__ import annotations
+"""`hydra-bench doctor`: whether a machine can run a configuration."""
 
 import json
 import sys
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from hydra_bench.cli.options import Add, add_paths
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.errors import InputError
 
-
-def add_commands(add: Add) -> None:
-    add_launch_options(add("launch", "run a method's command on its job's devices, and keep account of it", run_launch))
-    add_doctor_options(add("doctor", "check that this machine can run a configuration, and say what to do", run_doctor))
+HELP = "check that this machine can run a configuration, and say what to do"
 
 
-def add_launch_options(parser: ArgumentParser) -> None:
-    option = parser.add_argument
-    add_paths(
-        parser, state="folder of the run's state", out="folder of the reconstruction", log="file for what it says"
-    )
-    option("--gpus", type=int, default=0, help="GPUs of the job, one process each (default 0)")
-    option("--nodes", type=int, default=1, help="nodes of the job (default 1)")
-    option("--device", default="auto", help="auto (default) insists on the GPUs asked for; cpu does without")
-    option("--cpus", type=int, default=1, help="CPUs of the job on each node (default 1)")
-    option("run_command", nargs=REMAINDER, metavar="-- COMMAND", help="the command to run")
-
-
-def run_launch(args: Namespace) -> int:
-    from hydra_bench.jobs.launch import Job, launch
-
-    command = args.run_command[1:] if args.run_command[:1] == ["--"] else args.run_command
-    if not command:
-        raise InputError("launch: no command; `hydra-bench launch ... -- COMMAND` is expected")
-    return launch(Job(args.state, args.out, args.log, args.gpus, args.nodes, args.device, args.cpus), command)
-
-
-def add_doctor_options(parser: ArgumentParser) -> None:
+def add_options(parser: ArgumentParser) -> None:
     option = parser.add_argument
     option(
         "--configuration",
@@ -59,7 +32,7 @@ def add_doctor_options(parser: ArgumentParser) -> None:
     )
 
 
-def run_doctor(args: Namespace) -> int:
+def run(args: Namespace) -> int:
     """Print the findings; 2 if one of them is a failure."""
     from hydra_bench.config import configuration as config
     from hydra_bench.jobs.doctor import FAILED, doctor

@@ -1,0 +1,18 @@
+"""`hydra-bench figures`: the figures of the report."""
+
+from argparse import ArgumentParser, Namespace
+
+from hydra_bench.cli.options import add_metrics, add_paths
+
+HELP = "draw the figures from all results"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    add_metrics(parser)
+    add_paths(parser, results="folder of the results", out="folder to write")
+
+
+def run(args: Namespace) -> None:
+    from hydra_bench.report.figures.index import write_figures
+
+    write_figures(args.metrics, args.results, args.out)

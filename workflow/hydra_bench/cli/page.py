@@ -1,0 +1,18 @@
+"""`hydra-bench page`: the page of the report."""
+
+from argparse import ArgumentParser, Namespace
+
+from hydra_bench.cli.options import add_metrics, add_paths
+
+HELP = "make the report page"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    add_metrics(parser)
+    add_paths(parser, tables="folder of the tables", figures="folder of the figures", out="file to write")
+
+
+def run(args: Namespace) -> None:
+    from hydra_bench.report.page.page import write_page
+
+    write_page(args.metrics, args.tables, args.figures, args.out)

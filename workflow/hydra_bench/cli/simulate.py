@@ -1,0 +1,25 @@
+"""`hydra-bench simulate`: the step that makes a dataset."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from hydra_bench.cli.options import add_paths, add_threads
+from hydra_bench.core.threads import set_threads
+from hydra_bench.core.yaml_files import read_definition
+from hydra_bench.datasets.kinds import kind_of
+
+HELP = "make a dataset's particle stack and truth, from PDB entries or others' particles"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--definition", required=True, help="dataset definition: JSON text, or a file")
+    parser.add_argument("--structures", type=Path, nargs="+", required=True, help="folders of PDB entries")
+    add_paths(parser, stack="folder for the stack", truth="folder for the truth")
+    add_threads(parser)
+
+
+def run(args: Namespace) -> None:
+    definition = read_definition(args.definition)
+    # A few very large blocks, which would stay beside each other if they were kept.
+    set_threads(args.threads, keep_memory=False)
+    kind_of(definition).make(definition, args.structures, args.stack, args.truth)
