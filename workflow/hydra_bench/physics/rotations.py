@@ -10,7 +10,6 @@ view too, which makes its angles SciPy's ``as_euler('ZYZ')`` of Rᵀ.
 
 import numpy as np
 import torch
-from astropy_healpix import HEALPix
 from scipy.spatial.transform import Rotation
 
 from hydra_bench.core.types import FloatArray
@@ -42,6 +41,8 @@ def hopf_grid(order: int) -> FloatArray:
     Source: Yershova, Jain, LaValle, Mitchell, Int. J. Robotics Research 29 (2010) 801; Górski et al.,
     ApJ 622 (2005) 759.
     """
+    from astropy_healpix import HEALPix  # brings astropy.coordinates, 1.3 s that only a search of poses needs
+
     nside = 2**order
     healpix = HEALPix(nside=nside, order="nested")
     longitude, latitude = healpix.healpix_to_lonlat(np.arange(healpix.npix))
