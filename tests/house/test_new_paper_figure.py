@@ -51,7 +51,7 @@ from hydra_bench.report.results import read_all
 
 def test_every_class_has_a_bar(tmp_path: Path) -> None:
     metrics = make_results(tmp_path)
-    picture = draw(choose_runs(read_all(metrics), tmp_path, "demo"))
+    picture = draw(choose_runs(read_all(metrics), "demo"))
     assert [bar.get_height() for bar in picture.figure.axes[0].patches] == [PER_CLASS] * 3
     assert main(["figure", "fig5", "--dataset", "demo", "--results", str(tmp_path), "--out", str(tmp_path / "f")]) == 0
     assert (tmp_path / "f.svg").stat().st_size > 5000

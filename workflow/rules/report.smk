@@ -56,11 +56,8 @@ rule figures:
     resources:
         mem_mb=growing(2000),
         runtime=growing(60),
-    params:
-        results=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "hydra-bench figures --metrics {input.metrics:q} --results {params.results:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        "hydra-bench figures --metrics {input.metrics:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule page:
@@ -123,14 +120,13 @@ rule paper_figure:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        results=lambda wildcards, output: Path(output[0]).parents[2],
         main_method=f"--main-method {MAIN_METHOD}" if MAIN_METHOD else "",
         about=lambda wildcards: " ".join(FIGURES[wildcards.figure].values()),
         name=lambda wildcards: wildcards.figure,
         out=lambda wildcards, output: Path(output.svg).with_suffix(""),
     shell:
-        "hydra-bench figure {params.name} --dataset {wildcards.dataset:q} --results {params.results:q}"
-        " --metrics {input.metrics:q} {params.main_method} --out {params.out:q} > {log:q} 2>&1"
+        "hydra-bench figure {params.name} --dataset {wildcards.dataset:q} --metrics {input.metrics:q}"
+        " {params.main_method} --out {params.out:q} > {log:q} 2>&1"
 
 
 # The supplement's figures, with names of their own, in one folder a dataset.

@@ -16,7 +16,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from hydra_bench.core.files import read_json
 from hydra_bench.core.yaml_files import read_yaml
-from hydra_bench.report.figures import isosurface
+from hydra_bench.report.figures import isosurface, rendered_maps
 from hydra_bench.report.figures.class_maps import row_panels
 from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.figures.method_lines import COLOURS, KNOWN, KNOWN_BOUNDS, lines_of, method_lines
@@ -32,11 +32,12 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_every_figure_is_written_indexed_and_the_same_twice(tmp_path: Path) -> None:
+def test_every_figure_is_written_indexed_and_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendered_maps, "PICTURE_PX", 60)  # coarse ones are drawn the same way, and soon
     before = {key: value for key, value in rcParams.items() if key != "backend"}
     paths = [path for path in make_results(tmp_path) if "hydra" in str(path)]
-    write_figures(paths, tmp_path, tmp_path / "a")
-    write_figures(paths, tmp_path, tmp_path / "b")
+    write_figures(paths, tmp_path / "a")
+    write_figures(paths, tmp_path / "b")
     index = read_json(tmp_path / "a" / "index.json")
     assert {Path(entry["file"]).stem for entry in index} == COMMON | LATENTS
     for entry in index:
@@ -57,21 +58,21 @@ def test_figures_do_with_the_metrics_alone(tmp_path: Path) -> None:
     content = finished("lone", "Lone", 0.0, 0.5, n_labels=1, labels=labels, labels_from="one class", latents=False)
     path = tmp_path / "metrics" / "demo" / "lone" / "1.json"
     write_run(tmp_path, content)
-    write_figures([path], tmp_path, tmp_path / "figures")
+    write_figures([path], tmp_path / "figures")
     stems = {Path(entry["file"]).stem for entry in read_json(tmp_path / "figures" / "index.json")}
     assert stems == {"class_maps", "confusion", "fsc", "fsc_auc"}  # maps beside the metrics, without true ones
 
 
 def test_without_evaluated_particles_there_is_no_fsc(tmp_path: Path) -> None:
     path = write_run(tmp_path, finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None})
-    write_figures([path], tmp_path, tmp_path / "figures")
+    write_figures([path], tmp_path / "figures")
     index = read_json(tmp_path / "figures" / "index.json")
     assert [Path(entry["file"]).stem for entry in index] == ["class_maps", "confusion"]
 
 
 def test_only_failures_give_an_empty_index(tmp_path: Path) -> None:
     failed = [path for path in make_results(tmp_path) if "other_program" in str(path)]
-    write_figures(failed, tmp_path, tmp_path / "figures")
+    write_figures(failed, tmp_path / "figures")
     assert read_json(tmp_path / "figures" / "index.json") == []
 
 

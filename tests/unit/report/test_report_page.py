@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
 def make_page(folder: Path, paths: list[Path]) -> str:
     write_tables(paths, folder / "tables")
-    write_figures(paths, folder, folder / "figures")
+    write_figures(paths, folder / "figures")
     write_page(paths, folder / "tables", folder / "figures", folder / "index.html")
     return (folder / "index.html").read_text()
 

@@ -18,6 +18,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import write_map
 from hydra_bench.metrics.alignment import align_map, apply
 from hydra_bench.physics.rotations import euler_from_matrices
+from hydra_bench.report.figures import rendered_maps
 from hydra_bench.report.figures.class_maps import class_maps
 from hydra_bench.report.figures.fsc import fsc_curves
 from hydra_bench.report.figures.method_lines import method_lines
@@ -72,24 +73,24 @@ def test_docs_and_help_say_what_every_figure_shows(capsys: pytest.CaptureFixture
 
 def test_the_main_method_is_the_best_with_classes_or_the_one_named(tmp_path: Path) -> None:
     runs = read_all(make_results(tmp_path))
-    chosen = choose_runs(runs, tmp_path, "demo")
+    chosen = choose_runs(runs, "demo")
     assert chosen.main.method == "hydra_k3"
     assert chosen.clustered is not None
     assert chosen.clustered.method == "hydra_k1"
     assert [run.metrics.reads_truth for run in chosen.competitors] == [False] * 3
-    assert choose_runs(runs, tmp_path, "demo", "hydra_k5").main.method == "hydra_k5"
+    assert choose_runs(runs, "demo", "hydra_k5").main.method == "hydra_k5"
     with pytest.raises(InputError, match="other_program: no run of this method ended well on demo"):
-        choose_runs(runs, tmp_path, "demo", "other_program")
+        choose_runs(runs, "demo", "other_program")
     with pytest.raises(InputError, match="nowhere: no such dataset"):
-        choose_runs(runs, tmp_path, "nowhere")
+        choose_runs(runs, "nowhere")
 
 
 def test_a_reference_class_without_a_map_says_so_and_is_in_no_fsc(tmp_path: Path) -> None:
     (path,) = ODD["partly_mapped"](tmp_path)
     runs = read_all([path])
     with report_style():
-        pictures = [class_maps(runs, tmp_path), fig2_classes.draw(choose_runs(runs, tmp_path, "demo"))]
-        pictures += [fig3_references.draw(choose_runs(runs, tmp_path, "demo"))]
+        pictures = [class_maps(runs), fig2_classes.draw(choose_runs(runs, "demo"))]
+        pictures += [fig3_references.draw(choose_runs(runs, "demo"))]
         curves = fsc_curves(runs, method_lines(runs))
         for picture in pictures:
             texts = [text.get_text() for text in picture.figure.findobj(Text)]
@@ -102,7 +103,8 @@ def test_a_reference_class_without_a_map_says_so_and_is_in_no_fsc(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["one_class", "no_truth", "hundred_classes"])
-def test_odd_results_give_figures_two_and_three(tmp_path: Path, name: str) -> None:
+def test_odd_results_give_figures_two_and_three(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendered_maps, "PICTURE_PX", 40)  # many maps, whose pictures are tested elsewhere
     ODD[name](tmp_path)
     for figure in ("fig2", "fig3"):
         assert draw(figure, tmp_path).with_suffix(".svg").is_file()
@@ -145,7 +147,7 @@ def test_marked_maps_are_the_particles_own_aligned_by_the_metrics(tmp_path: Path
 
 def test_the_ari_of_every_epoch_stands_beside_loss_and_resolution(tmp_path: Path) -> None:
     runs = read_all(make_results(tmp_path))
-    (picture,) = figs_convergence.draw(choose_runs(runs, tmp_path, "demo"))
+    (picture,) = figs_convergence.draw(choose_runs(runs, "demo"))
     panels = {ax.get_ylabel().replace("\n", " "): ax for ax in picture.figure.axes}
     assert list(panels) == ["loss", "ARI", "resolution used (Å)", "classes that are not empty"]
     seeds = [run for run in runs if run.method == "hydra_k3"]
@@ -166,10 +168,10 @@ def test_held_poses_stand_beside_the_consensus_that_gave_them(tmp_path: Path, no
     paths += [write_run(tmp_path, held | {"notes": {"poses_from": "consensus"}})]
     true = finished("bound", "True poses", 1.0, 0.9, reads_truth=True) | {"notes": {"poses_from": "truth"}}
     paths += [write_run(tmp_path, true)]
-    without_consensus = choose_runs(read_all(paths), tmp_path, "demo")
+    without_consensus = choose_runs(read_all(paths), "demo")
     assert figs_fixed_poses.draw(without_consensus) == []
     with report_style():
-        shown = choose_runs(read_all([*paths, tmp_path / "metrics/demo/consensus/1.json"]), tmp_path, "demo")
+        shown = choose_runs(read_all([*paths, tmp_path / "metrics/demo/consensus/1.json"]), "demo")
         (picture,) = figs_fixed_poses.draw(shown)
     texts = {text.get_text() for text in picture.figure.findobj(Text)}
     assert {"a", "b", "c", "d", "Consensus", "Held poses", "all: 120 particles"} <= texts
@@ -183,18 +185,18 @@ def test_a_sweep_is_of_methods_that_differ_in_one_parameter_only(tmp_path: Path)
     for k, dim in ((2, 2), (3, 2), (4, 2), (3, 8)):
         content = finished(f"k{k}_d{dim}", f"K={k}, d={dim}", 0.2 * k, 0.7)
         made.append(write_run(tmp_path, content | {"parameters": {"classes": k, "latent_dim": dim}}))
-    names = [picture.name for picture in drawn_sweeps(made, tmp_path)]
+    names = [picture.name for picture in drawn_sweeps(made)]
     assert names == ["sweep_1_classes", "sweep_2_latent_dim"]
-    assert drawn_sweeps([write_run(tmp_path, contents()[1])], tmp_path) == []
+    assert drawn_sweeps([write_run(tmp_path, contents()[1])]) == []
     # With the poses of another run it is another method, whatever its parameters.
     given = finished("given", "Given", 0.5, 0.7) | {"parameters": {"classes": 7, "latent_dim": 2}}
     given["notes"] = {"poses_from": "k3_d2"}
     write_run(tmp_path, given)
-    assert len(values_of(drawn_sweeps([*made, tmp_path / "metrics/demo/given/1.json"], tmp_path)[0])) == 3
+    assert len(values_of(drawn_sweeps([*made, tmp_path / "metrics/demo/given/1.json"])[0])) == 3
 
 
-def drawn_sweeps(metrics: list[Path], results: Path) -> list[Picture]:
-    return figs_sweep.draw(choose_runs(read_all(metrics), results, "demo"))
+def drawn_sweeps(metrics: list[Path]) -> list[Picture]:
+    return figs_sweep.draw(choose_runs(read_all(metrics), "demo"))
 
 
 def values_of(picture: Picture) -> list[str]:
@@ -210,7 +212,7 @@ def test_the_preset_of_sweeps_is_of_k_d_and_sharpness_alone(tmp_path: Path) -> N
         for seed in settings["seeds"]:
             content = finished(method, settings["method_definitions"][method]["label"], 0.9, 0.7, seed=seed)
             made.append(write_run(tmp_path, content | {"parameters": parameters, "program": "hydra"}))
-    pictures = {picture.name: picture for picture in drawn_sweeps(made, tmp_path)}
+    pictures = {picture.name: picture for picture in drawn_sweeps(made)}
     assert {name: values_of(picture) for name, picture in pictures.items()} == {
         "sweep_1_classes": ["2", "3", "4", "5"],
         "sweep_2_latent_dim": ["0", "1", "2", "4", "8"],

@@ -23,7 +23,7 @@ def test_bounds_come_after_competitors_and_figures_take_the_first_seed(tmp_path:
 
 def test_settings_state_snr_and_mask(tmp_path: Path) -> None:
     runs = read_all(make_results(tmp_path))
-    facts = dict(settings(runs[0].places.results.folder, runs))
+    facts = dict(settings(runs))
     assert facts["SNR"] == "0.1 at the full box of 32 px"
     assert facts["FSC mask"] == "none"
     assert facts["Species (particles)"] == "spliceosome (40), large subunit (40), small subunit (40)"
@@ -31,7 +31,7 @@ def test_settings_state_snr_and_mask(tmp_path: Path) -> None:
 
 def test_settings_without_provenance_or_results(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path, identity("m", "M")))
-    assert settings(tmp_path, [run]) == []
+    assert settings([run]) == []
 
 
 def test_a_file_that_lacks_a_field_is_refused(tmp_path: Path) -> None:

@@ -31,5 +31,5 @@ def run(args: Namespace) -> None:
     found = args.metrics or sorted(folder.glob("*/*.json"))
     if not found:
         raise InputError(f"{folder}: no metrics of any run; is --results right?")
-    shown = choose_runs(read_all(found), args.results, args.dataset, args.main_method)
+    shown = choose_runs(read_all(found), args.dataset, args.main_method)
     write_figure(args.name, shown, args.out)

@@ -9,10 +9,10 @@ HELP = "draw the figures from all results"
 
 def add_options(parser: ArgumentParser) -> None:
     add_metrics(parser)
-    add_paths(parser, results="folder of the results", out="folder to write")
+    add_paths(parser, out="folder to write")
 
 
 def run(args: Namespace) -> None:
     from hydra_bench.report.figures.index import write_figures
 
-    write_figures(args.metrics, args.results, args.out)
+    write_figures(args.metrics, args.out)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from hydra_bench.contracts.metrics_file import ClusteringScores, FscScores, Latents, MetricsFile, read_metrics_file
-from hydra_bench.contracts.places import TRUTH_NAME, Results, RunPlaces, class_volume_path
+from hydra_bench.contracts.places import TRUTH_NAME, DatasetPlaces, Results, RunPlaces, class_volume_path
 from hydra_bench.contracts.reconstruction import OK
 from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
+from hydra_bench.core.types import FloatArray
 
 T = TypeVar("T")
 
@@ -172,23 +175,37 @@ def first_seeds(runs: list[EvaluatedRun]) -> list[EvaluatedRun]:
     return [group[0] for group in good if group]
 
 
-def true_maps(results: Path, run: EvaluatedRun) -> list[Path | None]:
-    """The true (or reference) map of each class, None where there is none."""
-    folder = Results(results).dataset(run.dataset).truth
-    paths = [class_volume_path(folder, k) for k in range(len(run.class_names))]
+def dataset_places(run: EvaluatedRun) -> DatasetPlaces:
+    """Where the files of a run's dataset lie."""
+    return run.places.results.dataset(run.metrics.dataset)
+
+
+def true_maps(run: EvaluatedRun) -> list[Path | None]:
+    """The true (or reference) map of each class of a run's dataset, None where there is none."""
+    paths = [class_volume_path(dataset_places(run).truth, k) for k in range(len(run.class_names))]
     return [path if path.is_file() else None for path in paths]
 
 
-def truth_of(results: Path, dataset: str) -> Truth | None:
-    """A dataset's truth; None where it is not there."""
-    folder = Results(results).dataset(dataset).truth
+def truth_of(run: EvaluatedRun) -> Truth | None:
+    """The truth of a run's dataset; None where it is not there."""
+    folder = dataset_places(run).truth
     return read_truth(folder) if (folder / TRUTH_NAME).is_file() else None
 
 
-def settings(results: Path, runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
+def true_coordinate(run: EvaluatedRun) -> FloatArray | None:
+    """The first true coordinate (N,) of each particle, NaN where its species has none; None where no species moves."""
+    truth = truth_of(run) if run.metrics.conformation else None
+    known = None if truth is None else ~np.isnan(truth.conformations)
+    if truth is None or known is None or not known.any():
+        return None
+    first: FloatArray = truth.conformations[np.arange(len(known)), known.argmax(1)]
+    return first
+
+
+def settings(runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
     """What the numbers of one dataset depend on, as (name, value), from whatever is known."""
     facts: list[tuple[str, str]] = []
-    provenance = Results(results).dataset(runs[0].dataset).truth / PROVENANCE_NAME
+    provenance = dataset_places(runs[0]).truth / PROVENANCE_NAME
     definition = read_json(provenance).get("definition") if provenance.is_file() else None
     simulation = (definition or {}).get("simulation", {})
     good = next((run for run in runs if run.ok), None)

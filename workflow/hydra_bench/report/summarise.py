@@ -36,7 +36,7 @@ def summarise(configuration: Path | str, folder: Path | str) -> None:
     ]
     write_tables(paths, results.tables)
     shutil.rmtree(results.figures, ignore_errors=True)
-    write_figures(paths, results.folder, results.figures)
+    write_figures(paths, results.figures)
     write_page(paths, results.tables, results.figures, results.page)
     for path in (results.tables, results.figures, results.page):
         for made in [path, *path.rglob("*")]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,12 +27,12 @@ class Panel:
     text: str
 
 
-def class_maps(runs: list[EvaluatedRun], results: Path) -> Picture | None:
+def class_maps(runs: list[EvaluatedRun]) -> Picture | None:
     """One row a method, one column a species, the truth below. None where there are no maps at all."""
-    maps = RenderedMaps(runs, results)
+    maps = RenderedMaps(runs)
     n_species = len(maps.species)
     rows = [(run, panels) for run in runs if (panels := row_panels(run, n_species))]
-    if not rows or not maps.drawable:
+    if not rows or not maps.scenes:
         return None
     n_rows, n_columns = len(rows) + 1, max(n_species, 1 + max(panel.column for _, panels in rows for panel in panels))
     side = 1.75 if n_columns <= 6 else max(1.1, 11 / n_columns)
@@ -41,7 +40,7 @@ def class_maps(runs: list[EvaluatedRun], results: Path) -> Picture | None:
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
-        maps.window.crop(ax)
+        maps.crop(ax)
     for row, (run, panels) in zip(axes, rows, strict=False):
         draw_row(row, run, panels, maps)
     draw_truth_row(axes[-1], runs[0], maps)
@@ -96,7 +95,7 @@ def draw_row(axes: Sequence[Axes], run: EvaluatedRun, panels: list[Panel], maps:
 
 def draw_truth_row(axes: Sequence[Axes], run: EvaluatedRun, maps: RenderedMaps) -> None:
     """The true maps, each with its species and their number of particles, in axes side by side."""
-    _name_row(axes[0], maps.judge.capitalize())
+    _name_row(axes[0], run.judge.capitalize())
     for k, name in enumerate(maps.species):
         maps.draw_truth(axes[k], k)
         text = f"{wrapped(name, _width_inches(axes[k]), 8.5)}\n{run.true_classes.count(k):,} particles"

@@ -20,18 +20,18 @@ from hydra_bench.report.results import EvaluatedRun, by_dataset, first_seeds, re
 INDEX_NAME = "index.json"
 
 
-def write_figures(metric_paths: Iterable[Path | str], results_folder: Path | str, out_folder: Path | str) -> None:
+def write_figures(metric_paths: Iterable[Path | str], out_folder: Path | str) -> None:
     """Write <dataset>/<name>.svg and .png for every figure that the files allow, and index.json.
 
-    Figures show each method's first seed that ended well. What a figure needs beside the metrics (maps, stack,
-    history) is looked up in `results_folder`; where it is missing the figure is left out.
+    Figures show each method's first seed that ended well. Where what a figure needs
+    beside the metrics (maps, stack, history) is missing the figure is left out.
     """
-    runs, results, out = read_all(metric_paths), Path(results_folder), Path(out_folder)
+    runs, out = read_all(metric_paths), Path(out_folder)
     lines = method_lines(runs)
     index: list[dict[str, Any]] = []
     with report_style():
         for dataset, group in by_dataset(runs).items():
-            for picture in _pictures(first_seeds(group), results, lines):
+            for picture in _pictures(first_seeds(group), lines):
                 save(picture.figure, out / dataset / picture.name)
                 index.append(
                     {
@@ -46,14 +46,14 @@ def write_figures(metric_paths: Iterable[Path | str], results_folder: Path | str
     write_json(out / INDEX_NAME, index)
 
 
-def _pictures(runs: list[EvaluatedRun], results: Path, lines: dict[str, Line]) -> Iterator[Picture]:
+def _pictures(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Iterator[Picture]:
     """The figures of one dataset, in the page's order; `runs` ended well."""
     if not runs:
         return
-    pictures = [class_maps(runs, results), confusion_matrices(runs)]
+    pictures = [class_maps(runs), confusion_matrices(runs)]
     if compared := [run for run in runs if run.metrics.fsc]:
         pictures += [fsc_curves(compared, lines), auc_strips(compared)]
-    pictures.append(particle_images(runs[0], results))
+    pictures.append(particle_images(runs[0]))
     pictures += [latent_plot(run) for run in runs]
     pictures += [convergence(run) for run in runs]
     yield from (picture for picture in pictures if picture is not None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
+from skimage.transform import downscale_local_mean
 
 from hydra_bench.core.types import FloatArray
 from hydra_bench.physics.fourier import centre_pad, fft_centred, ifft_centred, slice_volume
@@ -22,7 +23,6 @@ _LIGHTS = ((np.array([-0.45, 0.55, 0.70]), 0.72), (np.array([0.80, 0.10, 0.45]),
 _AMBIENT, _GLOSS, _GLOSS_POWER = 0.24, 0.20, 24
 _COARSENING = 4
 _MARGIN_VOXELS = 2.0
-_STRIDE = 4
 
 
 def upsample(volume: np.ndarray) -> np.ndarray:
@@ -97,28 +97,23 @@ class _Surface:
     def first_crossing(self, x: torch.Tensor, y: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
         """Depth (M,) along the view's z at which rays, coming from `start`, first meet it; NaN if they don't.
 
-        Rays advance a few voxels at a time and leave once they have met it.
+        Rays advance voxel by voxel and leave once they have met it.
         """
-        result, top = torch.full_like(x, torch.nan), start.clone()
-        active = torch.isfinite(start).nonzero()[:, 0]
-        steps = -torch.arange(_STRIDE + 1, dtype=torch.float32)
+        result, active = torch.full_like(x, torch.nan), torch.isfinite(start).nonzero()[:, 0]
+        depth, before = start[active], torch.full((len(active),), -torch.inf)
         while len(active):
-            depths = top[active, None] + steps
-            values = self.values(torch.stack(torch.broadcast_tensors(x[active, None], y[active, None], depths), -1))
-            above = values >= self.level
-            rows, index, met = torch.arange(len(active)), above.int().argmax(1), above.any(1)
-            before, after = values[rows, (index - 1).clamp(min=0)], values[rows, index]
-            back = ((after - self.level) / (after - before).clamp(min=1e-12)).clamp(0, 1) * (index > 0)
-            result[active[met]] = (depths[rows, index] + back)[met]
-            top[active] -= _STRIDE
-            active = active[~met & (top[active] > -self.radius)]
+            values = self.values(torch.stack([x[active], y[active], depth], -1))
+            met = values >= self.level
+            result[active[met]] = (depth + (values - self.level) / (values - before))[met]
+            going = ~met & (depth > -self.radius)
+            active, depth, before = active[going], depth[going] - 1, values[going]
         return result
 
     def normals(self, points: torch.Tensor) -> FloatArray:
         """Unit normals (M, 3) at points (M, 3)."""
-        offsets = torch.eye(3)
-        falling = (self.values(points[:, None] - offsets) - self.values(points[:, None] + offsets)).numpy()
-        normals: FloatArray = falling / np.maximum(np.linalg.norm(falling, axis=1, keepdims=True), 1e-12)
+        steps = torch.eye(3)
+        falling = self.values(points[:, None] - steps) - self.values(points[:, None] + steps)
+        normals: FloatArray = torch.nn.functional.normalize(falling).numpy()
         return normals
 
 
@@ -195,8 +190,7 @@ def _openness(depth: np.ndarray, mask: np.ndarray, radius: float) -> np.ndarray:
 
 def _antialiased(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Average blocks of the fine picture, colours weighted by coverage."""
-    n = len(mask) // _SUPERSAMPLING
-    blocks = (n, _SUPERSAMPLING, n, _SUPERSAMPLING)
-    cover = mask.reshape(blocks).mean((1, 3))
-    colour = (rgb * mask[..., None]).reshape(*blocks, 3).mean((1, 3)) / np.maximum(cover, 1e-6)[..., None]
-    return np.concatenate([colour, cover[..., None]], -1).astype(np.float32)
+    blocks = (_SUPERSAMPLING, _SUPERSAMPLING)
+    cover = downscale_local_mean(mask, blocks)[..., None]
+    colour = downscale_local_mean(rgb * mask[..., None], (*blocks, 1)) / np.maximum(cover, 1e-6)
+    return np.concatenate([colour, cover], -1).astype(np.float32)

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.ndimage import gaussian_filter
 
-from hydra_bench.contracts.places import Results
 from hydra_bench.contracts.stack import Stack, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.files import atomic
@@ -21,9 +20,8 @@ from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.fourier import fft_centred, frequency_radius, ifft_centred
 from hydra_bench.physics.projection import project
 from hydra_bench.physics.rotations import random_rotations
-from hydra_bench.report.figures import style
-from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, without_frame
-from hydra_bench.report.results import EvaluatedRun
+from hydra_bench.report.figures.style import MOST_SPECIES, Look, Picture, report_style, species_colour, without_frame
+from hydra_bench.report.results import EvaluatedRun, dataset_places
 
 _EXAMPLES = 6
 _SMOOTHING_A = 10.0
@@ -34,9 +32,9 @@ _SMOOTH_TO_A = 25.0
 _SIDE_INCHES, _TITLES_INCHES = 0.85, 0.25
 
 
-def particle_images(run: EvaluatedRun, results: Path) -> Picture | None:
+def particle_images(run: EvaluatedRun) -> Picture | None:
     """A few images of each species, raw and smoothed. None where the stack is missing."""
-    path = Results(results).dataset(run.dataset).images
+    path = dataset_places(run).images
     if not path.is_file():
         return None
     pixel, names = run.pixel_size_A, run.class_names[:MOST_SPECIES]
@@ -84,7 +82,7 @@ def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Pat
     stack, truth = read_stack(stack_star), read_truth(truth_folder)
     names = truth.class_names[:MOST_SPECIES]
     columns = 3 * _SHOWN
-    with style.report_style():
+    with report_style():
         height = 0.45 + _SIDE_INCHES * len(names)
         figure = Figure(figsize=(1.2 + _SIDE_INCHES * columns, height), layout="constrained")
         # Titles are wider than their column, which the layout would widen for them: they get a strip of their own.
@@ -98,11 +96,11 @@ def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Pat
             row[0].set_ylabel(text, color=species_colour(k), rotation=0, ha="right", va="center")
         views = "true map in the particles' views" if truth.rotations is not None else "reference map, views at random"
         titles = (views, "particles, as methods get them", f"the same, smoothed to {_SMOOTH_TO_A:g} Å")
-        above: style.Look = {"xycoords": "axes fraction", "xytext": (0, 4), "textcoords": "offset points"}
+        above: Look = {"xycoords": "axes fraction", "xytext": (0, 4), "textcoords": "offset points"}
         for ax, title in zip(axes[0, ::_SHOWN], titles, strict=True):
             ax.annotate(title, (0, 1), **above, fontsize=8, in_layout=False)
         with atomic(out_png) as temporary:
-            figure.savefig(temporary, dpi=style.PNG_DPI, metadata={"Software": None})
+            figure.savefig(temporary, metadata={"Software": None})
 
 
 def _draw_row(row: np.ndarray, stack: Stack, truth: Truth, k: int, chosen: IntArray) -> None:

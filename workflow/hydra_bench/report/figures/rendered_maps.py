@@ -38,93 +38,51 @@ class Scene:
         return cls(voxels, isosurface.broad_view(fine), isosurface.extent(fine, level))
 
 
-@dataclass(frozen=True)
-class Window:
-    """The part of pictures that is shown, in px; y is down."""
-
-    left: float
-    right: float
-    top: float
-    bottom: float
-
-    @classmethod
-    def around(cls, images: list[FloatArray]) -> Window:
-        """What holds the surfaces of all pictures, with room for a scale bar."""
-        covered = [image[..., 3] for image in images if image[..., 3].any()]
-        if not covered:
-            return cls(-0.5, PICTURE_PX - 0.5, -0.5, PICTURE_PX - 0.5)
-        rows, columns = np.nonzero(np.max(covered, axis=0))
-        return cls(
-            left=max(float(columns.min()) - _MARGIN_PX, -0.5),
-            right=min(float(columns.max()) + _MARGIN_PX, PICTURE_PX - 0.5),
-            top=max(float(rows.min()) - _MARGIN_PX, -0.5),
-            bottom=min(float(rows.max()) + _MARGIN_PX, PICTURE_PX - 0.5) + _SCALE_BAR_PX,
-        )
-
-    def crop(self, ax: Axes) -> None:
-        """Make axes show this part of a picture."""
-        ax.set(xticks=[], yticks=[], aspect="equal", xlim=(self.left, self.right), ylim=(self.bottom, self.top))
-        ax.spines[:].set_visible(False)
-
-
 class RenderedMaps:
     """The maps of some runs of one dataset and the true ones, as pictures (PICTURE_PX, PICTURE_PX, 4).
 
     Where a species has no true map its scene is made of the first run's largest map of it: that is what the others
     are compared with, though nothing aligns them. Maps of labels without any species have scenes of their own. All
     are rendered at once, since they share a window.
+
+    scenes: by species, empty where there is nothing to draw; aspect: the window's height over its width; radius_A: what
+    half of a whole picture's width shows.
     """
 
-    def __init__(self, runs: list[EvaluatedRun], results: Path) -> None:
-        self._truths = true_maps(results, runs[0])
+    def __init__(self, runs: list[EvaluatedRun]) -> None:
+        self._truths = true_maps(runs[0])
         self.species: list[str] = runs[0].class_names[:MOST_SPECIES]
-        self._scenes: dict[int | None, Scene] = {}
+        self.scenes: dict[int | None, Scene] = {}
         for k in range(len(self.species)):
             path = self._truths[k] or _largest_of_species(runs, k)
             if path is not None:
-                self._scenes[k] = Scene.of_map(isosurface.upsample(read_map(path)[0]))
-        self.judge, self.true = runs[0].judge, runs[0].judge_adjective
-        self.pixel_size_A = float(runs[0].pixel_size_A)
+                self.scenes[k] = Scene.of_map(isosurface.upsample(read_map(path)[0]))
+        self.has_truth, self.true = any(self._truths), runs[0].judge_adjective
         self._radius = self._common_radius(runs)
+        self.radius_A = self._radius * runs[0].pixel_size_A / isosurface.UPSAMPLING
         self._images: dict[Path, FloatArray] = {}
         for k in range(len(self.species)):
             self.of_truth(k)
         for run in runs:
             for label in run.labels_with_map():
-                if run.clustering.species_of(label) in self._scenes:
+                if run.clustering.species_of(label) in self.scenes:
                     self.of_label(run, label)
-        self.window = Window.around(list(self._images.values()))
+        self._window = _window(list(self._images.values()))
+        left, right, bottom, top = self._window
+        self.aspect = (bottom - top) / (right - left)
 
     def _common_radius(self, runs: list[EvaluatedRun]) -> float:
         """In upsampled voxels: the species' largest, and more where a map is larger, within reason."""
-        own = max((scene.radius_voxels for scene in self._scenes.values()), default=0.0)
+        own = max((scene.radius_voxels for scene in self.scenes.values()), default=0.0)
         largest = own
         for run in runs:
             for label in run.labels_with_map():
-                scene, path = self._scenes.get(run.clustering.species_of(label)), run.shown_map(label)
+                scene, path = self.scenes.get(run.clustering.species_of(label)), run.shown_map(label)
                 if scene is not None and path is not None:
                     volume = read_map(path)[0]
                     level = isosurface.level_enclosing(volume, scene.voxels // isosurface.UPSAMPLING**3)
                     largest = max(largest, isosurface.UPSAMPLING * isosurface.extent(volume, level))
         return 1.04 * (min(largest, _LARGEST_SURPLUS * own) or isosurface.UPSAMPLING * runs[0].box_px / 2)
-
-    @property
-    def drawable(self) -> bool:
-        return bool(self._scenes)
-
-    @property
-    def has_truth(self) -> bool:
-        return any(self._truths)
-
-    @property
-    def aspect(self) -> float:
-        """Height of the window over its width."""
-        return (self.window.bottom - self.window.top) / (self.window.right - self.window.left)
-
-    @property
-    def radius_A(self) -> float:
-        """What half of a whole picture's width shows."""
-        return self._radius * self.pixel_size_A / isosurface.UPSAMPLING
 
     @property
     def level_text(self) -> str:
@@ -136,7 +94,7 @@ class RenderedMaps:
                 "positive density; every other map at the level that encloses the volume that its "
                 f"{self.true} map does."
             )
-        if any(self._truths[k] is None for k in self._scenes if k is not None):
+        if any(self._truths[k] is None for k in self.scenes if k is not None):
             lacking = f"Of a species without a {self.true} map" if self.has_truth else f"Without {self.true} maps"
             levels.append(
                 f"{lacking}, each class's map is drawn at the level that encloses the volume of the first method's "
@@ -157,7 +115,7 @@ class RenderedMaps:
     def of_volume(self, volume: FloatArray, species: int | None) -> FloatArray:
         """A map (D, D, D) that is aligned to a species' true one."""
         fine = isosurface.upsample(volume)
-        scene = self._scenes.get(species) or Scene.of_map(fine)
+        scene = self.scenes.get(species) or Scene.of_map(fine)
         level = isosurface.level_enclosing(fine, scene.voxels)
         colour = to_rgb(EXTRA_COLOUR) if species is None else species_colour(species)
         return isosurface.render(fine, level, scene.view, self._radius, colour, PICTURE_PX)
@@ -184,7 +142,22 @@ class RenderedMaps:
             ax.text(0.5, 0.5, otherwise, transform=ax.transAxes, ha="center", va="center", color="#777777")
         else:
             ax.imshow(image, interpolation="lanczos")
-        self.window.crop(ax)
+        self.crop(ax)
+
+    def crop(self, ax: Axes) -> None:
+        """Make axes show the window."""
+        left, right, *rows = self._window
+        ax.set(xticks=[], yticks=[], aspect="equal", xlim=(left, right), ylim=rows)
+        ax.spines[:].set_visible(False)
+
+
+def _window(images: list[FloatArray]) -> tuple[float, float, float, float]:
+    """What holds the surfaces of all pictures, with room for a scale bar: left, right, bottom, top in px, y down."""
+    covered = np.any([image[..., 3] > 0 for image in images] or np.ones((1, PICTURE_PX, PICTURE_PX)), axis=0)
+    rows, columns = np.nonzero(covered)
+    edges = [columns.min() - _MARGIN_PX, columns.max() + _MARGIN_PX, rows.max() + _MARGIN_PX, rows.min() - _MARGIN_PX]
+    left, right, bottom, top = np.clip(edges, -0.5, PICTURE_PX - 0.5).tolist()
+    return left, right, bottom + _SCALE_BAR_PX, top
 
 
 def largest_with_map(run: EvaluatedRun, most: int | None = None) -> list[int]:

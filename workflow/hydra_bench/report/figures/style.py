@@ -23,7 +23,6 @@ Colour: TypeAlias = str | tuple[float, float, float]
 Look: TypeAlias = dict[str, Any]
 """Keyword arguments for matplotlib, each kind of artist with names of its own."""
 EXTRA_COLOUR = "#999999"
-PNG_DPI = 160
 MOST_SPECIES = 12
 """That figures show a panel each of; the page shows all."""
 
@@ -40,8 +39,8 @@ _SETTINGS: dict[Any, Any] = {
     "axes.linewidth": 0.7,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
-    "figure.dpi": PNG_DPI,
-    "savefig.dpi": PNG_DPI,
+    "figure.dpi": 160,
+    "savefig.dpi": 160,
 }
 
 

@@ -11,7 +11,7 @@ from hydra_bench.report.figures.isosurface import broad_view
 from hydra_bench.report.figures.style import species_colour
 from hydra_bench.report.page.embedding import encoded, sprite
 from hydra_bench.report.page.meshes import Detail, enclosed_volumes, surfaces
-from hydra_bench.report.results import EvaluatedRun, true_maps, truth_of
+from hydra_bench.report.results import EvaluatedRun, dataset_places, true_coordinate, true_maps
 
 MOST_POINTS = 3000
 
@@ -19,20 +19,18 @@ MOST_POINTS = 3000
 def dataset_data(runs: list[EvaluatedRun]) -> JsonObject:
     """What all methods of a dataset share: species, their maps, thumbnails. `runs` ended well; at least one."""
     first = runs[0]
-    results, names = first.places.results.folder, first.class_names
-    detail, volumes = _detail(runs), true_maps(results, first)
-    chosen = shown_particles(first)
-    stack = first.places.results.dataset(first.dataset).images
+    detail, volumes = _detail(runs), true_maps(first)
+    chosen, coordinate = shown_particles(first), true_coordinate(first)
     return {
         "judge": first.judge,
         "shares": list(detail.shares),
         "species": [
             {"name": name, "colour": to_hex(species_colour(k)), "levels": _true_levels(volumes[k], detail)}
-            for k, name in enumerate(names)
+            for k, name in enumerate(first.class_names)
         ],
         "particles": encoded(chosen.astype("<u4")),
-        "thumbnails": sprite(stack, chosen, first.pixel_size_A),
-        "coordinate": _true_coordinate(results, first, chosen),
+        "thumbnails": sprite(dataset_places(first).images, chosen, first.pixel_size_A),
+        "coordinate": None if coordinate is None else encoded(coordinate[chosen].astype("<f4")),
     }
 
 
@@ -71,7 +69,7 @@ def _map(run: EvaluatedRun, label: int, detail: Detail) -> JsonObject:
     path, species = run.shown_map(label), run.clustering.species_of(label)
     assert path is not None, "only labels with a map are drawn"
     volume, pixel = read_map(path)
-    truth = None if species is None else true_maps(run.places.results.folder, run)[species]
+    truth = None if species is None else true_maps(run)[species]
     measured, measured_pixel = (volume, pixel) if truth is None else read_map(truth)
     return {
         "label": label,
@@ -125,14 +123,3 @@ def _latents(run: EvaluatedRun) -> JsonObject | None:
         "label": encoded((np.array(run.own_labels)[chosen] + 1).astype("<u2")),
         "sizes": run.own_sizes,
     }
-
-
-def _true_coordinate(results: Path, run: EvaluatedRun, chosen: np.ndarray) -> str | None:
-    """The first true conformation coordinate of particles, NaN where there is none; None where no species moves."""
-    truth = truth_of(results, run.dataset) if run.metrics.conformation else None
-    if truth is None:
-        return None
-    found = truth.conformations[chosen]
-    has = ~np.isnan(found)
-    first = found[np.arange(len(found)), has.argmax(1)]
-    return encoded(np.where(has.any(1), first, np.nan).astype("<f4"))

@@ -128,7 +128,7 @@ def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
                 anchor=f"dataset-{n + 1}",
                 name=name,
                 footer=footer(group),
-                settings=settings(group[0].places.results.folder, group),
+                settings=settings(group),
                 figures=[*_gallery(group[0]), *(figure for figure in shown if figure.method is None)],
                 methods=_methods(f"dataset-{n + 1}", group, own, good, shown),
                 data=embedding.packed_json(dataset_data(good)) if good else None,

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import mrcfile
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Ellipse, FancyBboxPatch
 
-from hydra_bench.contracts.places import Results
 from hydra_bench.core.mrc import read_map
 from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_map
-from hydra_bench.report.figures.style import EXTRA_COLOUR, Picture, species_colour
+from hydra_bench.report.figures.style import EXTRA_COLOUR, Look, Picture, species_colour
 from hydra_bench.report.paper.marked_particles import marked_particles
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import EvaluatedRun
+from hydra_bench.report.results import EvaluatedRun, dataset_places
 
 _SIZE = (9.6, 6.2)
 _MOST_CLASSES = 3
@@ -26,15 +23,15 @@ _INK, _BOX, _EDGE = "#222222", "#F3F4F6", "#9AA1A9"
 def draw(shown: ShownRuns) -> Picture | None:
     """a: classes as manifolds with maps along them; b: the loop from images to loss. None without maps."""
     run = shown.main
-    maps = RenderedMaps([run], shown.results)
-    if not maps.drawable:
+    maps = RenderedMaps([run])
+    if not maps.scenes:
         return None
     figure = Figure(figsize=_SIZE)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, _SIZE[0]), ylim=(0, _SIZE[1]))
     ax.set_axis_off()
     _manifolds(ax, run, maps)
-    _loop(ax, run, shown.results)
+    _loop(ax, run)
     text = (
         "a: density maps lie on K manifolds, each a neural field V with a class k and a conformation z; shown are maps "
         f"of {run.label} on {run.dataset}, at up to three particles' latents of each class. b: the optimisation. Of "
@@ -59,17 +56,16 @@ def _manifolds(ax: Axes, run: EvaluatedRun, maps: RenderedMaps) -> None:
         for n, image in enumerate(images):
             x = middle + width * 0.27 * (n - (len(images) - 1) / 2)
             _picture(ax, image, (x, 4.76), width * (0.27 if len(images) > 1 else 0.4))
-        arrow = FancyArrowPatch((middle - width * 0.3, 4.1), (middle + width * 0.3, 4.1), arrowstyle="<|-|>")
-        arrow.set(mutation_scale=9, color=_INK, linewidth=0.9)
-        ax.add_patch(arrow)
+        axis: Look = {"arrowstyle": "<|-|>", "mutation_scale": 9, "color": _INK, "linewidth": 0.9}
+        ax.annotate("", (middle + width * 0.3, 4.1), (middle - width * 0.3, 4.1), arrowprops=axis)
         name = f"class {label}" if run.noun == "class" else f"cluster {label}"
         ax.text(middle, 3.96, f"conformation z, {name}", ha="center", va="top", fontsize=8.5)
 
 
-def _loop(ax: Axes, run: EvaluatedRun, results: Path) -> None:
+def _loop(ax: Axes, run: EvaluatedRun) -> None:
     ax.text(0.1, 3.4, "b", fontsize=13, fontweight="bold", va="top")
     ax.text(0.35, 3.37, "One step of the optimisation", fontsize=10.5, va="top", color=_INK)
-    image, projection = _example(run, results)
+    image, projection = _example(run)
     y = 2.05
     if image is not None:
         _picture(ax, image, (0.95, y), 1.25, grey=True)
@@ -94,10 +90,10 @@ def _loop(ax: Axes, run: EvaluatedRun, results: Path) -> None:
     ax.text(6.6, 0.2, "gradient: fields, poses, conformations, scores", ha="center", fontsize=8.5, color=back)
 
 
-def _example(run: EvaluatedRun, results: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _example(run: EvaluatedRun) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The first evaluated (or first) particle's image, and a projection of the map of its class."""
     particle = run.fsc.per_particle[0].particle if run.metrics.fsc else 0
-    stack = Results(results).dataset(run.dataset).images
+    stack = dataset_places(run).images
     image = None
     if stack.is_file():
         with mrcfile.mmap(stack, mode="r", permissive=False) as mrc:
@@ -127,6 +123,5 @@ def _box(ax: Axes, centre: tuple[float, float], size: tuple[float, float], title
 def _arrow(
     ax: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = _INK, bend: str = "arc3,rad=0"
 ) -> None:
-    patch = FancyArrowPatch(start, end, arrowstyle="-|>", connectionstyle=bend, mutation_scale=11)
-    patch.set(color=colour, linewidth=1.1)
-    ax.add_patch(patch)
+    look: Look = {"arrowstyle": "-|>", "mutation_scale": 11, "color": colour, "linewidth": 1.1}
+    ax.annotate("", end, start, arrowprops={**look, "connectionstyle": bend})

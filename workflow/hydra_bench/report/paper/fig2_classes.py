@@ -15,8 +15,8 @@ _SIDE, _LATENTS = 1.5, 2.6
 
 def draw(shown: ShownRuns) -> Picture | None:
     """Rows: methods that compete; columns: species, then surplus classes; at the right the latents."""
-    maps = RenderedMaps(shown.competitors, shown.results)
-    if not maps.drawable:
+    maps = RenderedMaps(shown.competitors)
+    if not maps.scenes:
         return None
     n_species = len(maps.species)
     rows = [(run, row_panels(run, n_species)) for run in shown.competitors]

@@ -23,8 +23,8 @@ _MOST_CLUSTERS = 6
 def draw(shown: ShownRuns) -> Picture | None:
     """a: class maps above the reference; b: confusion matrix; c: FSC; d: latents of the clustered method and maps."""
     run, clustered = shown.main, shown.clustered
-    maps = RenderedMaps([run] if clustered is None else [run, clustered], shown.results)
-    if not maps.drawable:
+    maps = RenderedMaps([run] if clustered is None else [run, clustered])
+    if not maps.scenes:
         return None
     n_columns = max([len(maps.species)] + [1 + panel.column for panel in row_panels(run, len(maps.species))])
     maps_height = 2 * (_WIDTH / max(n_columns, 5) * maps.aspect + 0.4)

@@ -16,7 +16,7 @@ from hydra_bench.report.figures.rendered_maps import RenderedMaps, largest_with_
 from hydra_bench.report.figures.style import Look, Picture, wrapped
 from hydra_bench.report.paper.marked_particles import MOST_MARKED, MarkedParticle, marked_particles, members_of
 from hydra_bench.report.paper.shown_runs import ShownRuns
-from hydra_bench.report.results import EvaluatedRun, truth_of
+from hydra_bench.report.results import EvaluatedRun, true_coordinate
 
 _SIDE, _MAPS_HEIGHT = 2.5, 1.6
 _MOST_CLASSES = 4
@@ -38,10 +38,10 @@ def draw(shown: ShownRuns) -> Picture | None:
     run = shown.main
     if not has_latents(run):
         return None
-    maps = RenderedMaps([run], shown.results)
-    if not maps.drawable:
+    maps = RenderedMaps([run])
+    if not maps.scenes:
         return None
-    coordinate = true_coordinate(shown)
+    coordinate = true_coordinate(run)
     columns = [
         Column(label, members_of(run, label), marked_particles(run, label, coordinate))
         for label in largest_with_map(run, _MOST_CLASSES)
@@ -79,18 +79,6 @@ def draw(shown: ShownRuns) -> Picture | None:
             f"{maps.level_text} "
         )
     return Picture("fig4", "Conformations in the latent spaces", f"{text}Seed {run.seed}.", figure, run.method)
-
-
-def true_coordinate(shown: ShownRuns) -> FloatArray | None:
-    """The first true coordinate (N,) of each particle, NaN where its species has none; None where no species moves."""
-    truth = truth_of(shown.results, shown.main.dataset) if shown.main.metrics.conformation else None
-    if truth is None:
-        return None
-    known = ~np.isnan(truth.conformations)
-    if not known.any():
-        return None
-    first: FloatArray = truth.conformations[np.arange(len(known)), known.argmax(1)]
-    return first
 
 
 def _mark(ax: Axes, column: Column) -> None:

@@ -20,8 +20,8 @@ def draw(shown: ShownRuns) -> list[Picture]:
     """A figure for each method that took the poses of another one here, which ended well too, where there are maps."""
     by_name = {run.method: run for run in shown.runs}
     pairs = [(by_name[run.poses_from], run) for run in shown.runs if run.poses_from in by_name]
-    drawn = [(consensus, run, RenderedMaps([consensus, run], shown.results)) for consensus, run in pairs]
-    return [_picture(consensus, run, maps) for consensus, run, maps in drawn if maps.drawable]
+    drawn = [(consensus, run, RenderedMaps([consensus, run])) for consensus, run in pairs]
+    return [_picture(consensus, run, maps) for consensus, run, maps in drawn if maps.scenes]
 
 
 def _picture(consensus: EvaluatedRun, run: EvaluatedRun, maps: RenderedMaps) -> Picture:

@@ -22,7 +22,7 @@ _BINS = 40
 
 def draw(shown: ShownRuns) -> list[Picture]:
     """Histograms over the particles in the class that is matched to their species. None without true poses."""
-    truth = truth_of(shown.results, shown.main.dataset) if shown.main.metrics.pose else None
+    truth = truth_of(shown.main) if shown.main.metrics.pose else None
     if truth is None or truth.rotations is None:
         return []
     found = [(run, errors) for run in shown.competitors if (errors := _pose_errors(run, truth)) is not None]

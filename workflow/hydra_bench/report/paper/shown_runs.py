@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.report.figures.method_lines import Line, method_lines
@@ -18,7 +17,6 @@ class ShownRuns:
     all_runs: all seeds of all methods, failed ones too; lines: each method's colour.
     """
 
-    results: Path
     all_runs: list[EvaluatedRun]
     runs: list[EvaluatedRun]
     main: EvaluatedRun
@@ -31,7 +29,7 @@ class ShownRuns:
         return _competitors(self.runs)
 
 
-def choose_runs(runs: list[EvaluatedRun], results: Path, dataset: str, main_method: str | None = None) -> ShownRuns:
+def choose_runs(runs: list[EvaluatedRun], dataset: str, main_method: str | None = None) -> ShownRuns:
     """The runs of a dataset. `main_method` None takes the competitor with classes of its own of highest ARI.
 
     Raises
@@ -57,7 +55,7 @@ def choose_runs(runs: list[EvaluatedRun], results: Path, dataset: str, main_meth
     # One that found its own poses before one that was given some.
     clusters = [run for run in competing if run.noun == "cluster" and run.metrics.latents]
     clustered = min(clusters, key=lambda run: run.poses_from is not None, default=None)
-    return ShownRuns(results, groups[dataset], shown, main, clustered, method_lines(runs))
+    return ShownRuns(groups[dataset], shown, main, clustered, method_lines(runs))
 
 
 def _competitors(runs: list[EvaluatedRun]) -> list[EvaluatedRun]:

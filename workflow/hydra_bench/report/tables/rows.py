@@ -155,6 +155,6 @@ def spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
 
 def footer(runs: list[EvaluatedRun]) -> str:
     """One line under a dataset's rows: what its numbers depend on."""
-    facts = [f"{name}: {value}" for name, value in settings(runs[0].places.results.folder, runs)]
+    facts = [f"{name}: {value}" for name, value in settings(runs)]
     seeds = sorted({run.seed for run in runs})
     return "; ".join([*facts, f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]) + "."
