@@ -54,7 +54,7 @@ def test_every_room_says_what_lives_there_and_what_may_not() -> None:
 
 
 def test_what_stays_any_has_its_reason_beside_it() -> None:
-    """A comment on the line, or where the file imports it; readers of other programs' files need none."""
+    """A comment on the line or above it, or where the file imports it; readers of other programs' files need none."""
     bare = []
     for path in sorted(WORKFLOW.rglob("*.py")):
         lines = path.read_text().splitlines()

@@ -4,10 +4,10 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 
 HELP = "check that this machine can run a configuration, and say what to do"
 
@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
     return 2 if failed else 0
 
 
-def read_jobs(text: str | None) -> list[dict[str, Any]]:
+def read_jobs(text: str | None) -> list[JsonObject]:
     """The jobs of --jobs. Raises InputError."""
     if text is None:
         return []

@@ -5,11 +5,12 @@ from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from hydra_bench.cli.options import numbers
 from hydra_bench.contracts.places import RUN_NAME
 from hydra_bench.core.errors import InputError, RunFailedError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
 from hydra_bench.core.yaml_files import read_definition
 
@@ -162,7 +163,7 @@ def recorded(
     return 0 if args.definition and parallel.size == 1 else 1
 
 
-def method_definition(args: Namespace) -> dict[str, Any]:
+def method_definition(args: Namespace) -> JsonObject:
     """The definition given, or one made of the single arguments. Raises InputError."""
     import yaml
 
@@ -191,7 +192,7 @@ def method_definition(args: Namespace) -> dict[str, Any]:
     return definition
 
 
-def read_input(args: Namespace, parameters: dict[str, Any]) -> "TrainingInput":
+def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
     """The settings, the particles, and their poses if they are given. Raises InputError."""
     from hydra_bench.contracts.reconstruction import GivenPoses
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput

@@ -3,10 +3,10 @@
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.cli.options import add_paths, add_run_of_method
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
 from hydra_bench.core.yaml_files import read_definition
 from hydra_bench.methods import cards
@@ -64,7 +64,7 @@ def run(args: Namespace) -> None:
         outcome = adapter(given, out)
         return Outcome(outcome.images_seen, notes() | outcome.notes, programs.gpu_memory_mb)
 
-    def notes() -> dict[str, Any]:
+    def notes() -> JsonObject:
         return task.notes() | ({} if source is None else {"poses_from": source})
 
     def failed() -> Outcome:

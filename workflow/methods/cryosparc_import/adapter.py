@@ -103,7 +103,7 @@ def _of_job_json(path: Path | None, task: Task) -> JsonObject:
     return notes
 
 
-def _time(value: Any) -> datetime | None:
+def _time(value: Any) -> datetime | None:  # text of a foreign file, if it is any
     """A time as job.json has it: ISO text, or a mapping with $date of such, or of milliseconds."""
     value = value.get("$date") if isinstance(value, dict) else value
     try:

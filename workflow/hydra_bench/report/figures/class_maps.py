@@ -1,7 +1,5 @@
 """The maps of every method above the truth, as isosurfaces in the same view."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

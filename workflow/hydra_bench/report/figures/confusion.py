@@ -1,7 +1,5 @@
 """How particles were sorted: confusion matrices."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fourier shell correlation with the true maps: curves, and the area under them."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,12 +1,10 @@
 """Which figures a report has of each dataset: written, with the index that the page reads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from hydra_bench.core.files import write_json
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.report.figures.class_maps import class_maps
 from hydra_bench.report.figures.confusion import confusion_matrices
 from hydra_bench.report.figures.convergence import convergence
@@ -28,7 +26,7 @@ def write_figures(metric_paths: Iterable[Path | str], out_folder: Path | str) ->
     """
     runs, out = read_all(metric_paths), Path(out_folder)
     lines = method_lines(runs)
-    index: list[dict[str, Any]] = []
+    index: list[JsonObject] = []
     with report_style():
         for dataset, group in by_dataset(runs).items():
             for picture in _pictures(first_seeds(group), lines):

@@ -5,8 +5,6 @@ its normal is the density's gradient there, which looks smooth at any size. A 64
 half a second on one core.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Latent spaces: particles by their true class, one picture for each class that has a space of its own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -142,7 +140,7 @@ def mark_centres(ax: Axes, run: EvaluatedRun) -> None:
         ax.annotate(str(label + 1), (x, y), **text)
 
 
-def species_legend(drawn: Axes | FigureBase, run: EvaluatedRun, most_columns: int, **look: Any) -> None:
+def species_legend(drawn: Axes | FigureBase, run: EvaluatedRun, most_columns: int, **look: Any) -> None:  # keywords
     """A legend of the species; `look` is matplotlib's."""
     handles = [_dot(species_colour(k), name) for k, name in enumerate(run.class_names[:MOST_SPECIES])]
     drawn.legend(handles=handles, ncols=min(len(handles), most_columns), **look)

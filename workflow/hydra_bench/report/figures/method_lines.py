@@ -13,8 +13,6 @@ The colours are six of Okabe and Ito's with two of Tol's, told apart by colour-b
 deuteranopes and tritanopes, any two are at least 10 apart (CIEDE2000), which a test holds.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass

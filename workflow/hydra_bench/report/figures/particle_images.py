@@ -1,7 +1,5 @@
 """What the particles of a dataset look like: a few of each species, and true projections above them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import mrcfile

@@ -1,7 +1,5 @@
 """How figures look, and how they are written: the same bytes for the same content."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +18,13 @@ from hydra_bench.core.files import atomic
 # ends, so that a figure rarely holds one colour with two meanings.
 _SPECIES = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#B8A800", "#666666")
 Colour: TypeAlias = str | tuple[float, float, float]
-Look: TypeAlias = dict[str, Any]
+Look: TypeAlias = dict[str, Any]  # keywords of matplotlib, of many types
 """Keyword arguments for matplotlib, each kind of artist with names of its own."""
 EXTRA_COLOUR = "#999999"
 MOST_SPECIES = 12
 """That figures show a panel each of; the page shows all."""
 
-# Any: to mypy, the keys of matplotlib's settings are a literal of all their names.
+# Any, since to mypy these keys are a literal of all the names that matplotlib knows.
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "hydra-bench",
     "svg.fonttype": "path",

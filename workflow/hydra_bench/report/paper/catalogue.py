@@ -4,8 +4,6 @@ Names are read off the folder and sentences off the modules' docstrings without 
 line and docs need no more, and drawing imports matplotlib.
 """
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

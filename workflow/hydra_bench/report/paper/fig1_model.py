@@ -1,7 +1,5 @@
 """The model, classes as manifolds of maps, and its optimisation, with maps and an image of a run."""
 
-from __future__ import annotations
-
 import mrcfile
 import numpy as np
 from matplotlib.axes import Axes

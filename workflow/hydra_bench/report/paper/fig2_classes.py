@@ -1,7 +1,5 @@
 """Maps of every method's classes with particle counts, latents beside them, the truth below; empty classes as empty."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from hydra_bench.report.figures.class_maps import caption, draw_row, draw_truth_row, row_panels

@@ -1,7 +1,5 @@
 """One method's maps, confusion matrix and FSC against the references; latents and maps of one without classes."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D

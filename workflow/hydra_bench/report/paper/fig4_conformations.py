@@ -1,7 +1,5 @@
 """Each class's latent space by true class and true coordinate, with the method's own maps at the white dots."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

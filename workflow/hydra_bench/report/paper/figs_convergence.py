@@ -1,7 +1,5 @@
 """Loss, ARI, resolution, entropy of the class posteriors and classes in use against images seen."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

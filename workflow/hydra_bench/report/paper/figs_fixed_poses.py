@@ -1,7 +1,5 @@
 """A consensus reconstruction, and latents, labels and maps of a method that took its poses as they are."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure, SubFigure
 
 from hydra_bench.report.figures.confusion import draw_confusion

@@ -1,7 +1,5 @@
 """Errors of pose and shift after the alignment of each class's map to its species."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """ARI and FSC-AUC of every seed."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 

@@ -1,7 +1,5 @@
 """What the choice of one parameter (K, σ, d …) does, everything else as by the methods' definitions."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -40,7 +38,7 @@ class Sweep:
     runs: dict[str, list[EvaluatedRun]]
 
     @property
-    def values(self) -> list[Any]:
+    def values(self) -> list[Any]:  # of a parameter: JSON
         """Whatever a program takes for a parameter: numbers, words, lists, or null for its own choice."""
         return [json.loads(value) for value in self.runs]
 
@@ -78,7 +76,7 @@ def find_sweeps(runs: list[EvaluatedRun]) -> list[Sweep]:
     return sweeps
 
 
-def _order(value_json: str) -> tuple[int, Any]:
+def _order(value_json: str) -> tuple[int, Any]:  # likewise
     """Numbers before lists of numbers, these before words, and the program's own choice last."""
     value = json.loads(value_json)
     if isinstance(value, int | float):
@@ -127,7 +125,7 @@ def _dots_and_means(ax: Axes, sweep: Sweep, measure: Callable[[EvaluatedRun], fl
     ax.plot(*zip(*means, strict=True), color="#0072B2", linewidth=1.3)
 
 
-def _tick(value: Any, count: int) -> str:
+def _tick(value: Any, count: int) -> str:  # likewise
     """A value of a parameter as few letters as it can be; null is the program's own choice."""
     if isinstance(value, list):
         return " to\n".join(map(str, value))

@@ -1,7 +1,5 @@
 """Particles along the latent space of a class, each with its own map, aligned to the truth."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which runs of a dataset the paper's figures show."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hydra_bench.core.errors import InputError

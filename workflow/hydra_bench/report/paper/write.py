@@ -1,7 +1,5 @@
 """A figure of the paper from the runs of one dataset to files."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 
