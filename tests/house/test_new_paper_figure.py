@@ -71,7 +71,7 @@ CHANGED = {
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with the figure in it."""
     copy = tmp_path_factory.mktemp("tree")
-    for folder in ("workflow", "docs", "config", "profiles", "envs", "tests/unit"):
+    for folder in ("workflow", "docs", "config", "profiles", "envs", "tests/unit", "tests/material"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "images"))
     for name in ("Snakefile", "pyproject.toml"):
         shutil.copy(ROOT / name, copy / name)

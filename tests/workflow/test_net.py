@@ -20,7 +20,7 @@ from clone import Clone
 from net_runs import ROOT, RUNS, arguments, configuration
 
 EXPECTED = {
-    ("config", "too_many"): ("failed", "1000 classes"),
+    ("config", "too_many"): ("failed", "1000 for the 120 images"),
     ("baselines-demo", "sparc"): ("not configured", "set CRYOSPARC_BASE_URL"),
 }
 """State of the rows that do not end well, by run and method, and what the reason says; all others are ok."""

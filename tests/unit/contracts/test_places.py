@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from hydra_bench.contracts.places import Results
 
 WORKFLOW = Path(__file__).parents[3] / "workflow"
@@ -35,3 +37,13 @@ def test_no_other_file_spells_a_folder_of_results() -> None:
         if spelled.search(line) and not line.strip().startswith(("#", '"""'))
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("name", ["0.json", "h/0.json", "demo/h/0.json"])
+def test_a_metrics_file_that_is_named_from_nearby_lies_in_the_same_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "results" / "metrics" / "demo" / "h"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir((folder / "0.json").parents[name.count("/")])
+    assert Results.of_metrics(Path(name)).folder == tmp_path / "results"

@@ -38,7 +38,9 @@ class Results:
     @classmethod
     def of_metrics(cls, metrics: Path) -> Results:
         """The results that a run's metrics file lies in."""
-        return cls(metrics.parents[3])
+        # A relative path may be shorter than what lies above it.
+        above = metrics.parents if len(metrics.parents) > 3 else metrics.absolute().parents
+        return cls(above[min(3, len(above) - 1)])
 
     def dataset(self, dataset: str) -> DatasetPlaces:
         return DatasetPlaces(self, dataset)
