@@ -19,7 +19,31 @@ from hydra_bench.datasets.simulated.simulate import simulate
 set_threads(1)
 threadpool_limits(1)  # scikit-learn's, whose threads wait for each other actively
 
+LONG = {
+    "test_bench",
+    "test_cli",
+    "test_hydra_command",
+    "test_hydra_conformations",
+    "test_hydra_given_poses",
+    "test_hydra_learning",
+    "test_hydra_parallel",
+    "test_hydra_resume",
+    "test_hydra_training",
+    "test_known_poses",
+    "test_relion",
+    "test_report_figures",
+    "test_report_page",
+    "test_report_paper",
+}
+"""Files whose tests train, or draw whole reports."""
+
 STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in LONG:
+            item.add_marker(pytest.mark.training)
 
 
 @pytest.fixture(scope="session")
