@@ -6,7 +6,8 @@ With `--check` nothing is written; it exits with 1, and says so, if the page is 
 import sys
 from pathlib import Path
 
-from hydra_bench.contracts.metrics_file import MEASURES, Measure, keys
+from hydra_bench.contracts.measures import Measure, keys
+from hydra_bench.contracts.metrics_file import MEASURES, MetricsFile
 
 PAGE = Path(__file__).with_suffix(".md")
 OVER = {"seeds": "mean ± sd over seeds", "images": "mean ± sd over images of all seeds", "cost": "mean over seeds"}
@@ -43,7 +44,8 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def with_tables(text: str) -> str:
     """The page with its tables anew."""
     key_rows = [
-        [f"`{key}`", type_text(field.annotation), " ".join((field.description or "").split())] for key, field in keys()
+        [f"`{key}`", type_text(field.annotation), " ".join((field.description or "").split())]
+        for key, field in keys(MetricsFile)
     ]
     tables = {
         "measures": table(

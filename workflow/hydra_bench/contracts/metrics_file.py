@@ -1,7 +1,8 @@
 """Contract 4, the metrics file: what one run is worth and what it cost, results/metrics/<dataset>/<method>/<seed>.json.
 
 Every key is a field here, with its type and what it means; docs/metrics.md has the same as a table. A number by which
-runs are judged carries a `Measure`: tables, page and comparison show what is registered so, and nothing else.
+runs are judged carries a `Measure` (measures.py): tables, page and comparison show what is registered so, and nothing
+else.
 
 Labels that name a map (labels of a list of their own) count from 1, as the maps' file names do; the labels and classes
 of particles, and classes as values, count from 0. Every sd is over particles and divides by N.
@@ -9,14 +10,12 @@ of particles, and classes as values, count from 0. Every sd is over particles an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
 
+from hydra_bench.contracts.measures import Measure, measures_of
 from hydra_bench.contracts.reconstruction import OK, STATES
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
@@ -24,59 +23,6 @@ from hydra_bench.core.json_values import Json, JsonObject
 
 VERSION = 1
 """Of the file. It rises when a key changes its name or its meaning, or goes."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A number by which runs are judged: what it is called, how it is printed, which way is better, where it stands.
-
-    over: what a row of the table aggregates. "seeds": mean and sd of one value a run; "images": mean and sd of the
-    values of every evaluated image of all seeds, kept as <key>_mean, <key>_sd and in per_particle; "cost": mean of one
-    value a run, failed runs' where none ended well. shown: "table" (also on the page's), "page" (its table alone),
-    "compare", "runs" (the page's table of every run). column: its name in table1.csv, the key's where it is "".
-    key and meaning are filled in from the field that carries the measure.
-    """
-
-    label: str
-    digits: int
-    shown: tuple[Literal["table", "page", "compare", "runs"], ...]
-    unit: str = ""
-    more_is_better: bool = True
-    over: Literal["seeds", "images", "cost"] = "seeds"
-    column: str = ""
-    key: str = ""
-    meaning: str = ""
-
-    @property
-    def quality(self) -> bool:
-        """Whether it says how good a result is, which methods are ranked by; costs are not."""
-        return self.over != "cost"
-
-    @property
-    def name(self) -> str:
-        """Label and unit, as the head of a column."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-    def of(self, metrics: MetricsFile) -> float | None:
-        """The measured value; None where the run has none."""
-        part = self._part(metrics)
-        value = getattr(part, self.key.rpartition(".")[2], None)
-        return None if value is None else float(value)
-
-    def sd_over_images(self, metrics: MetricsFile) -> float:
-        """Of a measure over images that the run has: the sd over its images."""
-        return float(getattr(self._part(metrics), f"{self._stem}_sd"))
-
-    def of_images(self, metrics: MetricsFile) -> list[float]:
-        """Of a measure over images that the run has: the value of each image."""
-        return [float(getattr(particle, self._stem)) for particle in self._part(metrics).per_particle]
-
-    @property
-    def _stem(self) -> str:
-        return self.key.rpartition(".")[2].removesuffix("_mean")
-
-    def _part(self, metrics: MetricsFile) -> Any:  # any part of the file, by its name
-        return getattr(metrics, self.key.partition(".")[0])
 
 
 class Part(BaseModel):
@@ -430,32 +376,7 @@ def _rounded(value: Json) -> Json:
     return round(float(value), 6) + 0.0 if isinstance(value, float) else value
 
 
-def keys(part: type[Part] = MetricsFile, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key as a path, such as clustering.ari or fsc.per_particle[].auc, with its type and meaning."""
-    for name, field in part.model_fields.items():
-        yield prefix + name, field
-        for inner, is_list in _parts_of(field.annotation):
-            yield from keys(inner, f"{prefix}{name}{'[]' if is_list else ''}.")
-
-
-def _parts_of(annotation: Any, is_list: bool = False) -> Iterator[tuple[type[Part], bool]]:  # Any: a type, or a union
-    if isinstance(annotation, type) and issubclass(annotation, Part):
-        yield annotation, is_list
-    for argument in get_args(annotation):
-        yield from _parts_of(argument, is_list or getattr(annotation, "__origin__", None) is list)
-
-
-MEASURES = tuple(
-    replace(
-        measure,
-        key=key,
-        column=measure.column or key.rpartition(".")[2],
-        meaning=" ".join((field.description or "").split()),
-    )
-    for key, field in keys()
-    for measure in field.metadata
-    if isinstance(measure, Measure)
-)
+MEASURES = measures_of(MetricsFile)
 """Every measure, in the order in which tables show them."""
 ARI, FSC_AUC, WALL_TIME = (
     next(measure for measure in MEASURES if measure.key == key)

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
-from hydra_bench.contracts.metrics_file import MEASURES, Measure
+from hydra_bench.contracts.measures import Measure
+from hydra_bench.contracts.metrics_file import MEASURES
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED
 from hydra_bench.core.files import write_text
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, read_all

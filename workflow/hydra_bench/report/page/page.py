@@ -8,7 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hydra_bench import __version__
-from hydra_bench.contracts.metrics_file import MEASURES, WALL_TIME, Measure
+from hydra_bench.contracts.measures import Measure
+from hydra_bench.contracts.metrics_file import MEASURES, WALL_TIME
 from hydra_bench.core.files import read_json, write_text
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.report.figures.index import INDEX_NAME

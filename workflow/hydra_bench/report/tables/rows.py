@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import MEASURES, FscScores, Measure
+from hydra_bench.contracts.measures import Measure
+from hydra_bench.contracts.metrics_file import MEASURES, FscScores
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED, OK
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, settings
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hydra_bench.contracts.metrics_file import FSC_AUC, Measure
+from hydra_bench.contracts.measures import Measure
+from hydra_bench.contracts.metrics_file import FSC_AUC
 from hydra_bench.core.files import write_text
 from hydra_bench.report.results import EvaluatedRun, by_dataset, read_all
 from hydra_bench.report.tables.cost import cost_table
