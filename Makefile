@@ -8,8 +8,8 @@ TORCH := torch==2.13.0
 # Snakemake's source cache stays in the clone.
 RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-# Two tests at a time, those of one file in one process, since they share what is costly to make.
-PYTEST := pytest --numprocesses=2 --dist=loadfile
+# Two tests at a time; tests/conftest.py says which stay together. In their order: the longest come first.
+PYTEST := pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: demo envs test test-fast test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean
 

@@ -41,6 +41,7 @@ LIBRARIES = (
     "sklearn.metrics",
     "starfile",
     "torch",
+    "torch._dynamo",
 )
 CLIENT = """#!{python} -ISs
 import json, os, socket, sys

@@ -4,20 +4,20 @@ rule tables:
         every(RUN.metrics),
     output:
         csv=report(
-            RESULTS.tables / "table1.csv",
+            RESULTS.tables.table1,
             caption="../report/table1.rst",
             category="Tables",
             labels={"table": "Table 1: methods"},
         ),
         per_class=report(
-            RESULTS.tables / "table2.csv",
+            RESULTS.tables.table2,
             caption="../report/table2.rst",
             category="Tables",
             labels={"table": "Table 2: per species"},
         ),
-        cost=RESULTS.tables / "cost.csv",
-        markdown=RESULTS.tables / "table1.md",
-        latex=RESULTS.tables / "table1.tex",
+        cost=RESULTS.tables.cost,
+        markdown=RESULTS.tables.table1_markdown,
+        latex=RESULTS.tables.table1_latex,
     log:
         RESULTS.log("tables"),
     benchmark:

@@ -46,3 +46,9 @@ def test_a_file_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
 def test_no_metrics_at_all_is_refused() -> None:
     with pytest.raises(InputError, match="at least one"):
         read_all([])
+
+
+def test_a_run_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    path = make_results(tmp_path)[0]
+    with pytest.raises(InputError, match=rf"{path}: demo, \w+, seed 0 was given before; once is expected"):
+        read_all([path, path])

@@ -128,7 +128,8 @@ def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:
 
     On one thread. Fields are as they begin, since the search costs the same whatever they hold.
     """
-    dataset, settings = bench.dataset(case.dataset), case.settings()
+    dataset = bench.dataset(case.dataset)
+    settings = case.settings()
     set_threads(1, bench.device.type)
     try:
         run = start(TrainingInput(dataset.stack, settings), bench.device, Parallel())
@@ -210,7 +211,10 @@ def run_case(bench: Bench, case: Case, results: Results, warning: str | None) ->
 
     An InputError is the user's to mend, and ends all.
     """
-    began, begun, measurements, reason = time.monotonic(), {**circumstances(), "warning": warning}, [], ""
+    began = time.monotonic()
+    begun = {**circumstances(), "warning": warning}
+    measurements: list[Measurement] = []
+    reason = ""
     try:
         for measurement in KINDS[case.kind](bench, case):
             measurements.append(measurement)

@@ -20,7 +20,9 @@ def run(args: Namespace) -> None:
     from hydra_bench.methods.bounds.backprojection import run_backprojection
     from hydra_bench.methods.recording import Request, record_run
 
-    definition, stack, truth = read_definition(args.definition), read_stack(args.particles), read_truth(args.truth)
+    definition = read_definition(args.definition)
+    stack = read_stack(args.particles)
+    truth = read_truth(args.truth)
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))
     labels = definition["parameters"]["labels"]
     set_threads(args.threads)

@@ -84,7 +84,8 @@ def run(args: Namespace) -> int:
     from hydra_bench.methods.hydra.run import run_hydra
     from hydra_bench.methods.recording import Request
 
-    definition, device = method_definition(args), choose_device(args.device)
+    definition = method_definition(args)
+    device = choose_device(args.device)
     check_out(args.out)
     request = Request(definition, args.seed, str(device), bool(definition.get("reads_truth", False)))
     if args.definition and args.poses_from and waits_in_vain(args.poses_from, args.out, request):

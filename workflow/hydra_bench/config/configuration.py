@@ -120,7 +120,8 @@ def check_named_files(config: Config, sources: Iterable[Path | str] = ()) -> lis
 
     Returns the entries that are not there and that `fetch_entries` is going to fetch.
     """
-    folders, source = structure_folders(config), Source.from_definition(config["fetching"])
+    folders = structure_folders(config)
+    source = Source.from_definition(config["fetching"])
     to_fetch = []
     with problems_located(config, sources):
         for dataset, at in _datasets(config):

@@ -19,11 +19,26 @@ def class_volume_path(folder: Path, k: int) -> Path:
     return folder / "volumes" / f"class_{k + 1}.mrc"
 
 
+class TablePlaces:
+    """A folder of tables: Table 1 in three forms, Table 2, and what every job cost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table1 = folder / "table1.csv"
+        self.table1_markdown = folder / "table1.md"
+        self.table1_latex = folder / "table1.tex"
+        self.table2 = folder / "table2.csv"
+        self.cost = folder / "cost.csv"
+
+    def all(self) -> tuple[Path, ...]:
+        return self.table1, self.table1_markdown, self.table1_latex, self.table2, self.cost
+
+
 class Results:
     """A folder of results.
 
     configuration : the last run's, checked, as JSON. metrics : a file for each run. unfinished : what takes the place
-    of metrics where a run gave none. tables, figures, page : of all datasets together.
+    of metrics where a run gave none. tables (TablePlaces), figures, page : of all datasets together.
     """
 
     def __init__(self, folder: Path = Path("results")) -> None:
@@ -31,7 +46,7 @@ class Results:
         self.configuration = folder / "configuration.json"
         self.metrics = folder / "metrics"
         self.unfinished = folder / "unfinished"
-        self.tables = folder / "tables"
+        self.tables = TablePlaces(folder / "tables")
         self.figures = folder / "figures"
         self.page = folder / "report" / "index.html"
 

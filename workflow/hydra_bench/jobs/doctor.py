@@ -129,7 +129,8 @@ def check_slurm(jobs: list[JsonObject]) -> Iterator[Finding]:
         yield Finding(FAILED, "SLURM: sinfo is not on PATH", "run Snakemake on a login node of the cluster")
         return
     try:
-        known, remembered = slurm.partitions(), slurm.seconds_remembered()
+        known = slurm.partitions()
+        remembered = slurm.seconds_remembered()
     except InputError as error:
         yield Finding(FAILED, f"SLURM: {error}", "ask the cluster's administrators")
         return

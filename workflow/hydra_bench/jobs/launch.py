@@ -110,7 +110,8 @@ def _launch(job: Job, command: list[str], lock: int) -> int:
         of_slurm = f", SLURM job {start.slurm_job}" if start.slurm_job else ""
         on_gpus = f", GPUs {gpus}" if gpus else ""
         print(f"# attempt {len(before) + 1}: {start.started}, {start.node}{of_slurm}{on_gpus}", file=log, flush=True)
-        offset, began = log.tell(), time.monotonic()
+        offset = log.tell()
+        began = time.monotonic()
         status = _run(job, command, environment, (lock, *held.files), log)
     held.release()
     _copy(job.log, job.state / _LOG_NAME)
@@ -195,7 +196,9 @@ def _record(job: Job) -> None:
     if not path.is_file():
         return
     made = attempts.read(job.state)
-    run, last, earlier = read_json(path), made[-1].start, attempts.summed(made[:-1])
+    run = read_json(path)
+    last = made[-1].start
+    earlier = attempts.summed(made[:-1])
     cost = run["cost"]
     cost |= {"wall_s": round(cost["wall_s"] + earlier.wall_s, 3), "cpu_s": round(cost["cpu_s"] + earlier.cpu_s, 3)}
     cost |= {"peak_rss_mb": max(cost["peak_rss_mb"], earlier.peak_rss_mb)}

@@ -67,7 +67,8 @@ def record_run(
             raise
         if not isinstance(error, RunFailedError):
             traceback.print_exc(file=sys.stderr)
-        outcome, reason = known_of_failed(), _one_line(error)
+        outcome = known_of_failed()
+        reason = _one_line(error)
         state = NOT_CONFIGURED if isinstance(error, NotConfiguredError) else FAILED
         partial.mkdir()
     gpu_memory_mb = max(_gpu_memory_mb(), outcome.gpu_memory_mb)

@@ -82,7 +82,9 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
     InputError
         If a contract is broken: see read_stack, read_truth, read_run and read_assignments.
     """
-    stack, truth, run = read_stack(files.stack_star), read_truth(files.truth), read_run(files.reconstruction)
+    stack = read_stack(files.stack_star)
+    truth = read_truth(files.truth)
+    run = read_run(files.reconstruction)
     if len(truth) != len(stack):
         raise InputError(f"{files.truth}: {len(truth)} particles; the stack {files.stack_star} has {len(stack)}")
     aligned_folder.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,8 @@ class Comparison:
 
 def compare(before: Iterable[Path | str], after: Iterable[Path | str]) -> Comparison:
     """Compare the metrics files of two results. Raises InputError if a file is none."""
-    old, new = _grouped(read_all(before)), _grouped(read_all(after))
+    old = _grouped(read_all(before))
+    new = _grouped(read_all(after))
     remarks = [f"{_name(key)}: only before." for key in old if key not in new]
     remarks += [f"{_name(key)}: only after." for key in new if key not in old]
     differences: list[Difference] = []

@@ -151,9 +151,17 @@ def read_run(path: Path | str) -> EvaluatedRun:
 
 def read_all(paths: Iterable[Path | str]) -> list[EvaluatedRun]:
     """Read metrics files; order is kept, and says in which order datasets and methods are shown."""
+    paths = list(paths)
     runs = [read_run(path) for path in paths]
     if not runs:
         raise InputError("no metrics files were given; a report needs at least one")
+    seen = set()
+    for run, path in zip(runs, paths, strict=True):
+        if (key := (run.dataset, run.method, run.seed)) in seen:
+            raise InputError(
+                f"{path}: dataset {key[0]}, method {key[1]}, seed {key[2]} was given before; once is expected"
+            )
+        seen.add(key)
     return runs
 
 

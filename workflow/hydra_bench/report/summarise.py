@@ -25,7 +25,8 @@ def summarise(configuration: Path | str, folder: Path | str) -> None:
 
     Raises InputError if the configuration cannot be read.
     """
-    settings, results = config.validate(config.load([configuration])), Results(Path(folder))
+    settings = config.validate(config.load([configuration]))
+    results = Results(Path(folder))
     shutil.rmtree(results.unfinished, ignore_errors=True)
     paths = [
         _finished(run) or _write_failed(settings, run, seed)
@@ -34,11 +35,11 @@ def summarise(configuration: Path | str, folder: Path | str) -> None:
         for seed in settings["seeds"]
         for run in [results.run(dataset, method, seed)]
     ]
-    write_tables(paths, results.tables)
+    write_tables(paths, results.tables.folder)
     shutil.rmtree(results.figures, ignore_errors=True)
     write_figures(paths, results.figures)
-    write_page(paths, results.tables, results.figures, results.page)
-    for path in (results.tables, results.figures, results.page):
+    write_page(paths, results.tables.folder, results.figures, results.page)
+    for path in (results.tables.folder, results.figures, results.page):
         for made in [path, *path.rglob("*")]:
             os.utime(made, (_OLD, _OLD))
 

@@ -16,7 +16,8 @@ _ITERATION = re.compile(r"_(final|\d{3,5})_(?=particles|volume)")
 
 
 def main(arguments: list[str]) -> None:
-    settings, folder = json.loads(Path(arguments[0]).read_text()), Path(arguments[1])
+    settings = json.loads(Path(arguments[0]).read_text())
+    folder = Path(arguments[1])
     import cryosparc
     from cryosparc.tools import CryoSPARC
 

@@ -145,7 +145,8 @@ class Archive:
     def _correlations(self, numbers: IntArray, rotations: FloatArray, shifts_A: FloatArray) -> FloatArray:
         """Correlation (B,) of images with projections of their classes' maps at the given poses, CTF applied."""
         box, pixel, particles = self.particles.box_px, self.particles.pixel_size_A, self.particles
-        plane, views = half_plane(box), np.empty((len(numbers), box**2), dtype=np.float32)
+        plane = half_plane(box)
+        views = np.empty((len(numbers), box**2), dtype=np.float32)
         for k in np.unique(self.labels[numbers]):
             own = self.labels[numbers] == k
             transform = slicing_transform(self.volume(int(k)).on_grid(box, pixel))
@@ -162,7 +163,8 @@ class Archive:
 def import_archive(definition: Definition, stack_folder: Path, truth_folder: Path) -> None:
     """Make the stack and the truth of a dataset definition with `cryobench`. Raises InputError."""
     archive = Archive.open(definition["cryobench"])
-    chosen, wanted = archive.chosen(definition["seed"]), archive.wanted()
+    chosen = archive.chosen(definition["seed"])
+    wanted = archive.wanted()
     sign = archive.sign(chosen)
     number = np.full(len(archive.volumes), -1)
     number[wanted] = np.arange(len(wanted))

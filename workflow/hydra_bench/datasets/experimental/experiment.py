@@ -120,7 +120,8 @@ class Experiment:
             if (classes[own] < len(wanted)).any():
                 raise InputError(f"classes: {name} has particles that another class before it has, too")
             classes[own] = k
-        names, maps = list(wanted), [None if c["map"] is None else load_volume(".", c["map"]) for c in wanted.values()]
+        names = list(wanted)
+        maps = [None if c["map"] is None else load_volume(".", c["map"]) for c in wanted.values()]
         if (classes == len(wanted)).any():
             names, maps = [*names, UNLABELLED], [*maps, None]
         poses = read_poses(definition["labels"], particles) if definition["poses"] else None

@@ -102,7 +102,8 @@ class VolumeSource:
         With a mass its sum times the voxel volume is a sum of form factors in Å, as of `density_map`. What the new
         box has beyond the map is filled with the surrounding. Raises InputError if there is no density to scale.
         """
-        own, outside = torch.from_numpy(self.volume).float(), float(self._surrounding())
+        own = torch.from_numpy(self.volume).float()
+        outside = float(self._surrounding())
         if self.mass_kDa is not None:
             own, outside = own - outside, 0.0
             total = float(own.double().sum()) * self.pixel_size_A**3

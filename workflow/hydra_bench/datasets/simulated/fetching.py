@@ -91,7 +91,8 @@ def check_cached(path: Path) -> None:
     record_path = _record_path(path)
     if not record_path.is_file():
         raise InputError(f"{path}: nothing is recorded of it in {record_path}; delete it, and it is fetched again")
-    record, size = read_json(record_path), path.stat().st_size
+    record = read_json(record_path)
+    size = path.stat().st_size
     if not isinstance(record, dict) or not {"bytes", "sha256"} <= set(record):
         raise InputError(f"{record_path}: lacks bytes or sha256; delete it and {path}, and both are made again")
     if size != record["bytes"] or sha256(path) != record["sha256"]:

@@ -132,7 +132,8 @@ def _write_stack(mixture: Mixture, particles: Particles, scale: float, seed: int
         tqdm(total=n, desc="simulate", unit="image", disable=None, delay=5) as progress,
     ):
         for k, state in mixture.states():
-            volume, members = mixture.kept_or_made(k, state) * scale, particles.members(k, state)
+            volume = mixture.kept_or_made(k, state) * scale
+            members = particles.members(k, state)
             for part, signal in projections(volume, members, particles, imaging):
                 writer.write(part, signal.numpy() + particle_noise(part, box, seed))
                 progress.update(len(part))

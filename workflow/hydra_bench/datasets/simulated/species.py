@@ -168,7 +168,8 @@ def _load_map(folders: Folders, definition: JsonObject) -> VolumeSource:
 def _of_states(folders: Folders, definition: JsonObject, resting: Source) -> Species:
     """A species with several given states, and those between them if it is to be interpolated."""
     with blaming("states"):
-        definitions, steps = state_definitions(definition, folders), definition.get("interpolate")
+        definitions = state_definitions(definition, folders)
+        steps = definition.get("interpolate")
         whole = np.arange(len(definitions), dtype=float)[:, None]
         if isinstance(resting, VolumeSource):
             maps = [_load_map(folders, {**definition, "entry": state["entry"]}) for state in definitions[1:]]

@@ -24,7 +24,8 @@ def write_figures(metric_paths: Iterable[Path | str], out_folder: Path | str) ->
     Figures show each method's first seed that ended well. Where what a figure needs
     beside the metrics (maps, stack, history) is missing the figure is left out.
     """
-    runs, out = read_all(metric_paths), Path(out_folder)
+    runs = read_all(metric_paths)
+    out = Path(out_folder)
     lines = method_lines(runs)
     index: list[JsonObject] = []
     with report_style():

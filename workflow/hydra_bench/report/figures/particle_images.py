@@ -77,7 +77,8 @@ def _scale_bar(ax: Axes, box: int, pixel: float) -> None:
 
 def write_gallery(stack_star: Path | str, truth_folder: Path | str, out_png: Path | str) -> None:
     """Draw the gallery of a dataset. Raises InputError: see read_stack and read_truth."""
-    stack, truth = read_stack(stack_star), read_truth(truth_folder)
+    stack = read_stack(stack_star)
+    truth = read_truth(truth_folder)
     names = truth.class_names[:MOST_SPECIES]
     columns = 3 * _SHOWN
     with report_style():

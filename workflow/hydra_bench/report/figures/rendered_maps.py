@@ -77,7 +77,8 @@ class RenderedMaps:
         largest = own
         for run in runs:
             for label in run.labels_with_map():
-                scene, path = self.scenes.get(run.clustering.species_of(label)), run.shown_map(label)
+                scene = self.scenes.get(run.clustering.species_of(label))
+                path = run.shown_map(label)
                 if scene is not None and path is not None:
                     volume = read_map(path)[0]
                     level = isosurface.level_enclosing(volume, scene.voxels // isosurface.UPSAMPLING**3)

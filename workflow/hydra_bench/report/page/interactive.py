@@ -19,8 +19,10 @@ MOST_POINTS = 3000
 def dataset_data(runs: list[EvaluatedRun]) -> JsonObject:
     """What all methods of a dataset share: species, their maps, thumbnails. `runs` ended well; at least one."""
     first = runs[0]
-    detail, volumes = _detail(runs), true_maps(first)
-    chosen, coordinate = shown_particles(first), true_coordinate(first)
+    detail = _detail(runs)
+    volumes = true_maps(first)
+    chosen = shown_particles(first)
+    coordinate = true_coordinate(first)
     return {
         "judge": first.judge,
         "shares": list(detail.shares),
@@ -66,7 +68,8 @@ def _true_levels(path: Path | None, detail: Detail) -> list[JsonObject] | None:
 
 def _map(run: EvaluatedRun, label: int, detail: Detail) -> JsonObject:
     """One map of a method: at the volumes of its species' true map, or of its own where there is none."""
-    path, species = run.shown_map(label), run.clustering.species_of(label)
+    path = run.shown_map(label)
+    species = run.clustering.species_of(label)
     assert path is not None, "only labels with a map are drawn"
     volume, pixel = read_map(path)
     truth = None if species is None else true_maps(run)[species]
@@ -84,7 +87,8 @@ def _map(run: EvaluatedRun, label: int, detail: Detail) -> JsonObject:
 
 
 def _confusion(run: EvaluatedRun) -> JsonObject:
-    counts, order = np.array(run.clustering.confusion), run.label_order()
+    counts = np.array(run.clustering.confusion)
+    order = run.label_order()
     return {"labels": [run.label_name(j + 1) for j in order], "counts": counts[:, order].tolist()}
 
 

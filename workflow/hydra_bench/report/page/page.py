@@ -10,6 +10,7 @@ from markupsafe import Markup
 from hydra_bench import __version__
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import MEASURES, WALL_TIME
+from hydra_bench.contracts.places import TablePlaces
 from hydra_bench.core.files import read_json, write_text
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.report.figures.index import INDEX_NAME
@@ -36,7 +37,6 @@ from hydra_bench.report.tables.rows import (
 _HERE = Path(__file__).parent
 _SCRIPTS = ("unpack.js", "colours.js", "table.js", "costs.js", "charts.js", "latents.js", "viewer.js", "main.js")
 """The page's own code in the order in which it is read."""
-_DOWNLOADS = ("table1.csv", "table1.md", "table1.tex", "table2.csv", "cost.csv")
 _RUN_MEASURES = tuple(measure for measure in MEASURES if "runs" in measure.shown)
 _QUALITIES = tuple(measure for measure in PAGE_MEASURES if measure.quality)
 
@@ -93,7 +93,7 @@ def write_page(
     environment.globals |= {"remarks": remarks, "classes": classes}
     environment.globals |= {"facts": facts, "departures": departures, "told": told, "log_tail": log_tail}
     places, jobs = _jobs(runs)
-    downloads = [Path(tables_folder) / name for name in _DOWNLOADS]
+    downloads = TablePlaces(Path(tables_folder)).all()
     text = environment.get_template("page.html.jinja").render(
         version=__version__,
         style=Markup((_HERE / "page.css").read_text()),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import FSC_AUC
+from hydra_bench.contracts.places import TablePlaces
 from hydra_bench.core.files import write_text
 from hydra_bench.report.results import EvaluatedRun, by_dataset, read_all
 from hydra_bench.report.tables.cost import cost_table
@@ -30,15 +31,16 @@ Mark = Callable[[str, int], str]
 
 
 def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None:
-    """Write table1.csv, .md and .tex, table2.csv (FSC-AUC per class) and cost.csv (each job) into `folder`."""
-    runs, folder = read_all(metric_paths), Path(folder)
+    """Write Table 1 in its three forms, Table 2 (FSC-AUC per class) and the costs of each job into `folder`."""
+    runs = read_all(metric_paths)
+    tables = TablePlaces(Path(folder))
     rows = table_rows(runs)
     footers = {dataset: footer(group) for dataset, group in by_dataset(runs).items()}
-    write_text(folder / "table1.csv", _csv(pd.DataFrame([_record(row) for row in rows])))
-    write_text(folder / "table1.md", markdown(rows, footers))
-    write_text(folder / "table1.tex", latex(rows, footers))
-    write_text(folder / "table2.csv", _csv(per_class(runs)))
-    write_text(folder / "cost.csv", _csv(cost_table(runs)))
+    write_text(tables.table1, _csv(pd.DataFrame([_record(row) for row in rows])))
+    write_text(tables.table1_markdown, markdown(rows, footers))
+    write_text(tables.table1_latex, latex(rows, footers))
+    write_text(tables.table2, _csv(per_class(runs)))
+    write_text(tables.cost, _csv(cost_table(runs)))
 
 
 def _record(row: Row) -> dict[str, object]:

@@ -96,7 +96,8 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     """
     s = settings
     coarse = resolutions(s, "l_schedule", stretched(s.l_schedule, s.search_images, n_particles), l_max)
-    fine, age = resolutions(s, "refine_schedule", s.refine_schedule, l_max), len(coarse)
+    fine = resolutions(s, "refine_schedule", s.refine_schedule, l_max)
+    age = len(coarse)
     pretrain = [Epoch("pretrain", 0, coarse[0], 1)]
     sweeps = s.steps_per_search if isinstance(s.steps_per_search, tuple) else (s.steps_per_search,)
     # The last one given holds from there on.
