@@ -50,5 +50,6 @@ def test_no_metrics_at_all_is_refused() -> None:
 
 def test_a_run_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     path = make_results(tmp_path)[0]
-    with pytest.raises(InputError, match=rf"{path}: dataset demo, method oracle, seed 1 was given before; once is expected"):
+    expected = f"{path}: dataset demo, method oracle, seed 1 was given before; once is expected"
+    with pytest.raises(InputError, match=expected):
         read_all([path, path])
