@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SCREENSHOTS, Visit
 from report_results import ODD
 
+from conftest import SCREENSHOTS, Visit
 from hydra_bench.core.files import write_json
 from hydra_bench.report.page.page import write_page
 from hydra_bench.report.results import read_run

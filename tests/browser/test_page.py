@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import RESULTS, SCREENSHOTS, Visit
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from conftest import RESULTS, SCREENSHOTS, Visit
 from hydra_bench.report.results import read_run
 from hydra_bench.report.tables.rows import number, spread
 
