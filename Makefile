@@ -63,7 +63,7 @@ lint: .venv/installed-dev
 # they are stale.
 generated: .venv/installed-dev
 	$(RUN) python -m hydra_bench.methods.hydra.settings_tables
-	$(RUN) python -m hydra_bench.config.key_tables config/README.md
+	$(RUN) python -m hydra_bench.config.key_tables docs/reference/configuration.md
 	$(RUN) python docs/architecture.py
 	$(RUN) python docs/metrics.py
 

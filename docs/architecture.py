@@ -1,4 +1,4 @@
-"""Draw docs/images/architecture.svg and the table of rooms in docs/architecture.md, from the code itself.
+"""Draw docs/images/architecture.svg and the table of rooms in docs/explanation/architecture.md, from the code itself.
 
 `python docs/architecture.py` writes both; with `--check` it exits with 1, and says so, if one is not up to date.
 
@@ -18,7 +18,7 @@ import grimp
 
 PACKAGE = "hydra_bench"
 CLONE = Path(__file__).resolve().parents[1]
-PAGE, PICTURE = CLONE / "docs" / "architecture.md", CLONE / "docs" / "images" / "architecture.svg"
+PAGE, PICTURE = CLONE / "docs" / "explanation" / "architecture.md", CLONE / "docs" / "images" / "architecture.svg"
 BEGIN, END = "<!-- rooms: made by `make generated` -->\n", "<!-- end of rooms -->\n"
 
 ROW_PX, TOP_PX, LEFT_PX, SPINE_PX, WIDTH_PX = 58, 46, 14, 520, 900
@@ -102,7 +102,7 @@ def table() -> str:
     rows = ["| room | what lives there | imports |", "|---|---|---|"]
     for room in rooms:
         used = [other for other in rooms if found[room, other]]
-        link = f"[`{room}/`](../workflow/{PACKAGE}/{room})"
+        link = f"[`{room}/`](../../workflow/{PACKAGE}/{room})"
         rows.append(f"| {link} | {purpose(room)} | {', '.join(used) or 'none'} |")
     return "\n".join(rows) + "\n"
 

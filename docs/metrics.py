@@ -1,4 +1,4 @@
-"""Write the tables of docs/metrics.md from the contract of the metrics file: `python docs/metrics.py`.
+"""Write the tables of docs/reference/metrics.md from the contract of the metrics file: `python docs/metrics.py`.
 
 With `--check` nothing is written; it exits with 1, and says so, if the page is not up to date.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra_bench.contracts.measures import Measure, keys
 from hydra_bench.contracts.metrics_file import MEASURES, MetricsFile
 
-PAGE = Path(__file__).with_suffix(".md")
+PAGE = Path(__file__).parent / "reference" / "metrics.md"
 OVER = {"seeds": "mean ± sd over seeds", "images": "mean ± sd over images of all seeds", "cost": "mean over seeds"}
 NAMES = {
     "float": "number",
@@ -65,4 +65,4 @@ if __name__ == "__main__":
     if "--check" not in sys.argv:
         PAGE.write_text(wanted)
     elif PAGE.read_text() != wanted:
-        sys.exit("docs/metrics.md is not up to date; run `make generated`")
+        sys.exit("docs/reference/metrics.md is not up to date; run `make generated`")

@@ -36,13 +36,23 @@ def test_the_modules_held_to_be_light_are_those_that_the_snakefiles_import() -> 
 
 def test_documents_name_modules_that_are_there() -> None:
     missing = []
-    for page in (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for name in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|smk))`", page.read_text()):
             rooms = [ROOT, WORKFLOW, WORKFLOW / "hydra_bench", WORKFLOW / "hydra_bench" / "methods" / "hydra"]
-            # The examples of docs/adding-a-method.md are files that a reader makes.
+            # The examples of docs/how-to/adding-a-method.md are files that a reader makes.
             if "methods/chance" not in name and not any((room / name).is_file() for room in rooms):
                 missing.append(f"{page.name}: {name}")
     assert not missing
+
+
+def test_links_of_documents_lead_to_files_that_are_there() -> None:
+    broken = []
+    for page in (*ROOT.glob("*.md"), ROOT / "config" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            file = target.partition("#")[0]
+            if "://" not in target and not (page.parent / file).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert not broken, broken
 
 
 def test_every_room_says_what_lives_there_and_what_may_not() -> None:

@@ -31,8 +31,8 @@ BY_HAND = {
 """The files that are changed, and what in each."""
 GENERATED = {
     Path("workflow/methods/hydra/params.schema.yaml"),
-    Path("docs/how-hydra-works.md"),
-    Path("config/README.md"),
+    Path("docs/explanation/how-hydra-works.md"),
+    Path("docs/reference/configuration.md"),
 }
 
 
@@ -47,7 +47,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert text.count(before) == 1
         (copy / path).write_text(text.replace(before, after))
     run(copy, "hydra_bench.methods.hydra.settings_tables")
-    run(copy, "hydra_bench.config.key_tables", "config/README.md")
+    run(copy, "hydra_bench.config.key_tables", "docs/reference/configuration.md")
     return copy
 
 
@@ -76,9 +76,9 @@ def test_schema_documents_and_list_know_it(tree: Path) -> None:
         "default": None,
         "default_text": "2",
     }
-    assert "| `pretrain_sweeps` | `2` |" in (tree / "docs/how-hydra-works.md").read_text()
+    assert "| `pretrain_sweeps` | `2` |" in (tree / "docs/explanation/how-hydra-works.md").read_text()
     key = "`method_definitions.<name>.parameters.pretrain_sweeps`"
-    assert f"| {key} | an integer at least 1 or null | `2` |" in (tree / "config/README.md").read_text()
+    assert f"| {key} | an integer at least 1 or null | `2` |" in (tree / "docs/reference/configuration.md").read_text()
     listed = run(tree, "hydra_bench.cli", "hydra", "--settings")
     assert "\npretrain_sweeps: 2\n    Sweeps of gradient steps in the pass at random poses." in listed
 

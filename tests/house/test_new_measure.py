@@ -83,5 +83,5 @@ def test_three_files_make_a_measure(tmp_path: Path) -> None:
     head, row = (line.split(",") for line in (copy / "tables" / "table1.csv").read_text().splitlines())
     assert row[head.index("homogeneity_mean")] == "0.75"
     assert "| Homogeneity |" in (copy / "tables" / "table1.md").read_text()
-    assert "| Homogeneity | `clustering.homogeneity` |" in (copy / "docs" / "metrics.md").read_text()
-    assert "| `clustering.homogeneity` | number or null |" in (copy / "docs" / "metrics.md").read_text()
+    assert "| Homogeneity | `clustering.homogeneity` |" in (copy / "docs" / "reference" / "metrics.md").read_text()
+    assert "| `clustering.homogeneity` | number or null |" in (copy / "docs" / "reference" / "metrics.md").read_text()

@@ -59,7 +59,7 @@ def test_every_class_has_a_bar(tmp_path: Path) -> None:
 ''',
 }
 CHANGED = {
-    Path("docs/report.md"): (
+    Path("docs/reference/report.md"): (
         "| `snakemake figs` |",
         "| `snakemake fig5` | How many particles each class of one method has. |\n| `snakemake figs` |",
     ),

@@ -106,8 +106,8 @@ def test_the_same_seed_gives_the_same_bytes_on_one_core_too(
 def test_the_method_of_the_docs_runs_by_its_folder_alone(
     finished: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The example of docs/adding-a-method.md, as it stands there, in a clone whose dataset is made."""
-    page = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text()
+    """The example of docs/how-to/adding-a-method.md, as it stands there, in a clone whose dataset is made."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "adding-a-method.md").read_text()
     files = dict(re.findall(r"^`([^`\n]+)`, [^\n]+:\n\n```\w+\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
     folder = "workflow/methods/chance"
     assert set(files) == {f"{folder}/{n}" for n in ("card.yaml", "params.schema.yaml", "adapter.py")} | {"mine.yaml"}

@@ -288,14 +288,14 @@ def test_lists_are_replaced_and_mappings_merged(tmp_path: Path) -> None:
     assert merged["dataset_definitions"]["demo"]["simulation"]["box_px"] == 128
 
 
-def test_every_key_has_a_description_a_default_unless_required_and_a_row_in_the_readme() -> None:
-    readme = (ROOT / "config" / "README.md").read_text()
+def test_every_key_has_a_description_a_default_unless_required_and_a_row_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "reference" / "configuration.md").read_text()
     for prefix, schema in all_schemas():
         for path, key, required in keys(schema, prefix):
             assert key.get("description"), path
             assert required or "default" in key, path
-            assert f"| `{path}` |" in readme, f"{path}: run `make generated`"
-    assert readme.endswith(key_tables.key_tables()), "run `make generated`"
+            assert f"| `{path}` |" in reference, f"{path}: run `make generated`"
+    assert reference.endswith(key_tables.key_tables()), "run `make generated`"
 
 
 def test_every_default_is_allowed_by_its_own_schema() -> None:

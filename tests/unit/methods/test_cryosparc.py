@@ -40,7 +40,7 @@ def test_without_a_server_the_row_says_not_configured_and_what_to_set(case: Case
     assert (row["method"], row["state"]) == ("sparc", "not configured")
     assert json.loads(metrics.read_text())["reason"] == (
         "not configured: set CRYOSPARC_BASE_URL (http://host:39000), CRYOSPARC_EMAIL and CRYOSPARC_PASSWORD (or log in "
-        "by `python -m cryosparc.tools login`), CRYOSPARC_PROJECT (P3); docs/baselines.md says more"
+        "by `python -m cryosparc.tools login`), CRYOSPARC_PROJECT (P3); docs/how-to/baselines.md says more"
     )
 
 

@@ -59,7 +59,7 @@ def test_every_figure_is_drawn_with_its_caption_from_what_there_is(tmp_path: Pat
 
 
 def test_docs_and_help_say_what_every_figure_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    docs = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    docs = (ROOT / "docs" / "reference" / "report.md").read_text(encoding="utf-8")
     with pytest.raises(SystemExit):
         main(["figure", "--help"])
     said = " ".join(capsys.readouterr().out.split())

@@ -42,7 +42,7 @@ def run(args: Namespace) -> None:
     set_threads(args.threads)
     limit = definition.get("time_limit_min")
     limit_s = None if limit is None else 60.0 * limit
-    install = card.get("install") or "docs/baselines.md says how"
+    install = card.get("install") or "docs/how-to/baselines.md says how"
     programs = Programs(cards.environment_folder(card, args.environments), install, args.threads, limit_s)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     task = Task(

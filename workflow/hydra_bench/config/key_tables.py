@@ -1,4 +1,4 @@
-"""The tables of keys that config/README.md ends with, made from the schemas: `make generated`."""
+"""The tables of keys that docs/reference/configuration.md ends with, made from the schemas: `make generated`."""
 
 import sys
 from pathlib import Path
@@ -22,12 +22,12 @@ def key_tables() -> str:
     return "\n".join(parts)
 
 
-def write_key_tables(readme: Path) -> None:
-    """Replace what follows the mark in a README by the tables of keys. Raises InputError without a mark."""
-    head, mark, _ = readme.read_text().partition(_TABLE_MARK)
+def write_key_tables(page: Path) -> None:
+    """Replace what follows the mark in a page by the tables of keys. Raises InputError without a mark."""
+    head, mark, _ = page.read_text().partition(_TABLE_MARK)
     if not mark:
-        raise InputError(f"{readme}: lacks the line {_TABLE_MARK.strip()}")
-    write_text(readme, f"{head}{mark}\n{key_tables()}")
+        raise InputError(f"{page}: lacks the line {_TABLE_MARK.strip()}")
+    write_text(page, f"{head}{mark}\n{key_tables()}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Contract 4, the metrics file: what one run is worth and what it cost, results/metrics/<dataset>/<method>/<seed>.json.
 
-Every key is a field here, with its type and what it means; docs/metrics.md has the same as a table. A number by which
-runs are judged carries a `Measure` (measures.py): tables, page and comparison show what is registered so, and nothing
-else.
+Every key is a field here, with its type and what it means; docs/reference/metrics.md has the same as a table. A number
+by which runs are judged carries a `Measure` (measures.py): tables, page and comparison show what is registered so, and
+nothing else.
 
 Labels that name a map (labels of a list of their own) count from 1, as the maps' file names do; the labels and classes
 of particles, and classes as values, count from 0. Every sd is over particles and divides by N.

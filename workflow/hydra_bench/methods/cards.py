@@ -24,7 +24,7 @@ def programs() -> list[str]:
 
 
 def card(program: str) -> JsonObject:
-    """A program's card: what the report says of it, what it may read and what it needs (docs/adding-a-method.md)."""
+    """A program's card: what the report says of it, what it may read and needs (docs/how-to/adding-a-method.md)."""
     content: JsonObject = read_yaml(METHODS_FOLDER / program / "card.yaml")
     return content
 

@@ -55,7 +55,7 @@ def check_configured() -> str:
     if not project:
         wanted.append("CRYOSPARC_PROJECT (P3)")
     if wanted:
-        raise NotConfiguredError(f"not configured: set {', '.join(wanted)}; docs/baselines.md says more")
+        raise NotConfiguredError(f"not configured: set {', '.join(wanted)}; docs/how-to/baselines.md says more")
     return project
 
 

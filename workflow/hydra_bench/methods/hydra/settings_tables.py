@@ -1,7 +1,8 @@
 """What is made from settings.py: the schema of Hydra's parameters, its list on the command line, the documents' table.
 
 `make generated` runs this module, which writes the schema that the workflow checks configurations against (it must
-not import pydantic) and the table of the presets in docs/how-hydra-works.md; a test fails where those differ.
+not import pydantic) and the table of the presets in docs/explanation/how-hydra-works.md; a test fails where those
+differ.
 """
 
 import textwrap
@@ -17,7 +18,7 @@ from hydra_bench.methods.hydra.settings import PRESETS, described
 
 _CLONE = Path(__file__).resolve().parents[4]
 SCHEMA_PATH = _CLONE / "workflow" / "methods" / "hydra" / "params.schema.yaml"
-DOCUMENT_PATH = _CLONE / "docs" / "how-hydra-works.md"
+DOCUMENT_PATH = _CLONE / "docs" / "explanation" / "how-hydra-works.md"
 
 _HEADER = """\
 # Parameters of the program `hydra`, under method_definitions.<name>.parameters.
@@ -35,7 +36,7 @@ def parameter_schema() -> Schema:
     properties = {name: _property(name, content) for name, content in described().items()}
     preset = {
         "description": "Named set of settings; null takes fast, or many for more than five classes "
-        "(docs/how-hydra-works.md says what each is for).",
+        "(docs/explanation/how-hydra-works.md says what each is for).",
         "enum": [*PRESETS, None],
         "default": None,
     }
