@@ -11,7 +11,7 @@ RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$P
 # Two tests at a time; tests/conftest.py says which stay together. In their order: the longest come first.
 PYTEST := pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
-.PHONY: demo envs test test-fast test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean
+.PHONY: demo envs test test-fast test-faults test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean
 
 demo: .venv/installed
 	$(RUN) snakemake
@@ -26,6 +26,10 @@ test: lint
 # The inner loop: no training, no Snakemake.
 test-fast: .venv/installed-dev
 	$(RUN) $(PYTEST) tests/unit -m "not training"
+
+# Everything that can go wrong, tried on purpose: full disks, kills, damaged and hostile files. Ends at the first wrong.
+test-faults: .venv/installed-dev
+	$(RUN) $(PYTEST) --maxfail=1 tests/faults
 
 # On a real SLURM, which is installed and started here; without root it is skipped and says so.
 test-slurm: slurm-installed
