@@ -57,6 +57,7 @@ class Project:
                     "small": {"labels": [2], "files": None, "map": str(self.folder / "small.mrc")},
                 },
                 "poses": False,
+                "passthrough": None,
             },
         }
 

@@ -160,7 +160,7 @@ def test_poses_of_the_reference_are_taken_if_wanted(project: Project, tmp_path: 
     labels = tmp_path / "poses.star"
     write_star(labels, {"optics": tables["optics"], "particles": with_poses.assign(rlnClassNumber=1)})
     np.savetxt(tmp_path / "real.txt", real, fmt="%d")
-    reference = {"labels": str(labels), "classes": None, "poses": True}
+    reference = {"labels": str(labels), "passthrough": None, "classes": None, "poses": True}
     _, found = imported(project, tmp_path, subset=str(tmp_path / "real.txt"), reference=reference)
     assert found.class_names == ("class 1",)
     order = np.searchsorted(real, found.sources)
@@ -191,10 +191,11 @@ def test_an_image_listed_twice_is_refused_or_taken_once(project: Project, tmp_pa
     write_star(twice, {"optics": tables["optics"], "particles": tables["particles"].iloc[rows]})
     definition = {**project.definition, "file": str(twice), "datadir": str(project.folder)}
     with pytest.raises(
-        InputError, match=r"twice\.star: particle 130, image \d+ of .*, is there twice, as are 2 in all"
+        InputError, match=r"twice\.star: image \d+ of extract/.* is there twice, again in row 130, as are 2 in all"
     ):
         Experiment.open(definition)
     assert sorted(Experiment.open({**definition, "repeated": "first"}).chosen(0)) == list(range(N))
+    assert len(Experiment.open({**definition, "repeated": "keep"}).chosen(0)) == N + 2
 
 
 def test_what_a_reference_cannot_be(project: Project) -> None:
@@ -219,7 +220,7 @@ def test_classes_may_name_the_files_of_their_particles(project: Project, tmp_pat
     classes = {
         n: {"labels": None, "files": [str(tmp_path / f"{k}.star")], "map": None} for n, k in (("s", 2), ("j", 4))
     }
-    reference = {"labels": None, "classes": classes, "poses": False}
+    reference = {"labels": None, "passthrough": None, "classes": classes, "poses": False}
     found = Experiment.open({**project.definition, "reference": reference}).reference()
     assert found.names == ("s", "j", "unlabelled")
     assert np.bincount(found.classes).tolist() == [2 * EACH, JUNK - 2, 2 * EACH + 2]

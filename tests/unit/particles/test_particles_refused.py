@@ -254,9 +254,13 @@ def test_poses_that_are_refused(tmp_path: Path) -> None:
     refused(lambda: read_poses(other, stack), other, r"rlnImageName: image 2 of a\.mrcs is not there")
     poses["particles"]["rlnImageName"] = "1@a.mrcs"
     write_star(other, poses)
-    refused(lambda: read_poses(other, stack), other, "rlnImageName: image names repeat")
+    refused(
+        lambda: read_poses(other, stack),
+        other,
+        r"rlnImageName: image 1 of a\.mrcs is there twice",
+    )
     write_star(other, {"particles": poses["particles"].drop(columns="rlnImageName").iloc[:-1]})
-    refused(lambda: read_poses(other, stack), other, f"{N - 1} particles without image names; .* has {N}")
+    refused(lambda: read_poses(other, stack), other, f"{N - 1} rows without image names; .* has {N}")
     path = save_cs(tmp_path / "p.cs", cs_blob())
     refused(lambda: read_poses(path, stack), path, "lacks the field alignments3D/pose")
     path = save_cs(tmp_path / "p.cs", without(cs_poses("alignments3D", np.zeros((N, 3)), np.zeros((N, 2)), 2.0), "x"))

@@ -46,6 +46,12 @@ def add_options(parser: ArgumentParser) -> None:
     add("--passthrough", type=Path, metavar="CS", help="the .cs file that holds what the other lacks")
     add("--no-ctf", action="store_true", help="images have no CTF, or were corrected for it")
     add("--pixel-size", type=float, metavar="Å", help="pixel size, if the file's own is to be replaced")
+    add(
+        "--repeated",
+        choices=("refuse", "first", "keep"),
+        default="refuse",
+        help="images that a file lists twice: refused (default), the first row taken, or every row kept",
+    )
     add("--poses-from", type=Path, metavar="FILE", help="STAR or .cs file with poses to refine (default) or hold fixed")
 
     add = parser.add_argument_group("method").add_argument
@@ -203,13 +209,19 @@ def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
     settings = Settings.from_parameters(parameters)
     ctf: Literal["file", "none"] = "none" if args.no_ctf else "file"
     stack = read_particles(
-        args.particles, args.datadir, ctf=ctf, pixel_size_A=args.pixel_size, passthrough=args.passthrough
+        args.particles,
+        args.datadir,
+        ctf=ctf,
+        pixel_size_A=args.pixel_size,
+        passthrough=args.passthrough,
+        repeated=args.repeated,
     )
     given = None
     if settings.poses != "search" or args.poses_from:
         # The passthrough file belongs to the particles; other poses may bring their own, which is found beside them.
         passthrough = None if args.poses_from else args.passthrough
-        given = GivenPoses(*read_poses(args.poses_from or args.particles, stack, passthrough=passthrough))
+        source = args.poses_from or args.particles
+        given = GivenPoses(*read_poses(source, stack, passthrough=passthrough, repeated=args.repeated))
     return TrainingInput(stack, settings, args.seed, given)
 
 

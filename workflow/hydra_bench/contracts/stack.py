@@ -40,6 +40,8 @@ class Stack:
 
     `path` is the file that lists them: the STAR or .cs file, or the image stack itself. `optics` and `defocus` are
     None together, where no CTF is known or wanted. `contrast` (N,), +1 or -1, multiplies the images; None means +1.
+    `uids` (N,) are cryoSPARC's, if there are any; `rows` (N,) the rows of the file, from 0, that the particles are of,
+    None for all in their order. `notes` say what a reader of results should know of how the file was read.
     """
 
     path: Path
@@ -48,6 +50,9 @@ class Stack:
     optics: Optics | None
     defocus: Defocus | None
     contrast: FloatArray | None = None
+    uids: IntArray | None = None
+    rows: IntArray | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,6 +60,11 @@ class Stack:
     @property
     def box_px(self) -> int:
         return self.images.box_px
+
+    @property
+    def source_rows(self) -> IntArray:
+        """The rows (N,) of the file that lists them, from 0."""
+        return np.arange(len(self)) if self.rows is None else self.rows
 
     def read_images(self, indices: IntArray) -> FloatArray:
         """The given images (B, D, D) float32, white particles; see ImageFiles.read, which raises InputError."""
@@ -78,6 +88,8 @@ class Stack:
             optics=None if self.optics is None else self.optics.take(indices),
             defocus=None if self.defocus is None else self.defocus.take(indices),
             contrast=None if self.contrast is None else self.contrast[indices],
+            uids=None if self.uids is None else self.uids[indices],
+            rows=self.source_rows[indices],
         )
 
     def fingerprint(self) -> dict[str, int | float | str | None]:

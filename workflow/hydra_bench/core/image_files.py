@@ -118,13 +118,15 @@ def _has_unsigned_bytes(header: bytes, order: str) -> bool:
 class ImageFiles:
     """N square images lying anywhere in a number of files.
 
-    file_index (N,) points into `files`; frame_index (N,) counts from 0 in the file.
+    file_index (N,) points into `files`; frame_index (N,) counts from 0 in the file. `listed_as` are the files' names in
+    the file that lists the images, if one does.
     """
 
     files: tuple[MrcFile, ...]
     file_index: IntArray
     frame_index: IntArray
     box_px: int
+    listed_as: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -135,11 +137,12 @@ class ImageFiles:
         named_by: str,
         box_px: int | None = None,
         box_named_by: str = "",
+        listed_as: Sequence[str] = (),
     ) -> ImageFiles:
         """Check all files by header and size.
 
         `named_by` and `box_named_by` say which file and field named the images and their size, for the messages;
-        `box_px` is the image size that the metadata state, if they do.
+        `box_px` is the image size that the metadata state, if they do; `listed_as` are the files' names there.
 
         Raises
         ------
@@ -164,7 +167,8 @@ class ImageFiles:
                 f"{named_by}: particle {i + 1} is image {frame_index[i] + 1} of {files[file_index[i]].path}, "
                 f"which holds images 1..{held[i]}"
             )
-        return cls(files, np.asarray(file_index, dtype=np.int32), np.asarray(frame_index, dtype=np.int64), box)
+        file_index, frame_index = np.asarray(file_index, dtype=np.int32), np.asarray(frame_index, dtype=np.int64)
+        return cls(files, file_index, frame_index, box, tuple(listed_as))
 
     def __len__(self) -> int:
         return len(self.file_index)

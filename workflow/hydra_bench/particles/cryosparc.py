@@ -8,7 +8,9 @@ same particles; rows are joined by uid.
 Source: CryoSPARC guide, "Manipulating .cs files created by CryoSPARC".
 """
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,8 +25,8 @@ from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.types import FloatArray, IntArray, StringArray
 from hydra_bench.particles import columns
 from hydra_bench.particles.columns import CtfSource
+from hydra_bench.particles.identity import ImageNames
 from hydra_bench.particles.locate import locate
-from hydra_bench.particles.matching import image_names
 from hydra_bench.physics.ctf import Defocus, Optics
 
 _OPTICS_FIELDS = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast")
@@ -36,12 +38,16 @@ Rows: TypeAlias = npt.NDArray[np.void]
 
 @dataclass(frozen=True)
 class Dataset:
-    """The rows of a .cs file, and of its passthrough file in the same order if there is one."""
+    """The rows of a .cs file, and of its passthrough file in the same order if there is one.
+
+    `beside` are passthrough files in its folder of which none could be taken, for messages.
+    """
 
     path: Path
     main: Rows
     passthrough_path: Path | None = None
     passthrough: Rows | None = None
+    beside: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.main)
@@ -64,8 +70,16 @@ class Dataset:
         second = f" and its passthrough file {self.passthrough_path}" if self.passthrough_path else ""
         lack = "lack" if second else "lacks"
         missing = "CTF missing: " if name.startswith("ctf/") else ""
-        advice = "" if second else "; if a passthrough .cs file holds it, name that by passthrough"
+        advice = "" if second else f"; if a passthrough .cs file holds it, name that by passthrough{self.candidates}"
         raise InputError(f"{self.path}{second}: {missing}{lack} the field {name}{advice}")
+
+    @property
+    def candidates(self) -> str:
+        """What messages add of the passthrough files that were not taken."""
+        if not self.beside:
+            return ""
+        names = ", ".join(path.name for path in self.beside[:4]) + (", ..." if len(self.beside) > 4 else "")
+        return f" (beside it: {names}; none was taken, since none has it for all of the uids, or they differ)"
 
     def where(self, name: str) -> str:
         """File and field, for messages."""
@@ -74,18 +88,42 @@ class Dataset:
 
 
 def read_dataset(path: Path, passthrough: Path | None, needed: Iterable[str]) -> Dataset:
-    """Read a .cs file, and its passthrough file: the named one, or the one beside it if `needed` fields are missing."""
+    """Read a .cs file, and its passthrough file: the named one, or one beside it if `needed` fields are missing.
+
+    Of several beside it that is taken whose uids cover the particles' and that has most of those fields, of the file's
+    own job before others'. Where those that are left say different things, none is taken.
+    """
     main = _load(path)
     if len(main) == 0:
         raise InputError(f"{path}: holds no particles; at least one is needed")
-    if passthrough is None and not set(needed) <= set(main.dtype.names or ()):
-        beside = [other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path]
-        if len(beside) != 1:
-            return Dataset(path, main)
-        passthrough = beside[0]
-    if passthrough is None:
-        return Dataset(path, main)
-    return Dataset(path, main, passthrough, _joined(path, main, passthrough))
+    if passthrough is not None:
+        return Dataset(path, main, passthrough, _joined(path, main, passthrough))
+    lacking = [name for name in needed if name not in (main.dtype.names or ())]
+    beside = tuple(other for other in sorted(path.parent.glob("*passthrough*.cs")) if other != path) if lacking else ()
+    found: dict[Path, Rows] = {}
+    for other in beside:
+        with suppress(InputError):
+            found[other] = _joined(path, main, other)
+    best = _best(path, found, lacking)
+    return Dataset(path, main, beside=beside) if best is None else Dataset(path, main, best, found[best])
+
+
+_JOB = re.compile(r"J\d+(?=_)")
+
+
+def _best(path: Path, found: dict[Path, Rows], lacking: list[str]) -> Path | None:
+    """The passthrough file to take of those that cover the particles, None if there is none, or they differ."""
+
+    def worth(other: Path) -> tuple[int, bool]:
+        of_the_job = _JOB.search(path.name), _JOB.search(other.name)
+        same_job = None not in of_the_job and of_the_job[0][0] == of_the_job[1][0]  # type: ignore[index]
+        return len(set(lacking) & set(found[other].dtype.names or ())), same_job
+
+    most = max(map(worth, found), default=(0, False))
+    best = [other for other in found if worth(other) == most]
+    names = [name for name in lacking if name in (found[best[0]].dtype.names or ())] if best else []
+    differ = any(found[best[0]][name].tolist() != found[other][name].tolist() for other in best[1:] for name in names)
+    return None if differ or not best or most[0] == 0 else best[0]
 
 
 def _joined(path: Path, main: Rows, passthrough: Path) -> Rows:
@@ -105,9 +143,13 @@ def _joined(path: Path, main: Rows, passthrough: Path) -> Rows:
     return joined
 
 
+_LONGEST_HEADER = 1 << 24
+"""Characters of a header that are read: a classification into many classes has some ten thousand."""
+
+
 def _load(path: Path) -> Rows:
     try:
-        rows: Rows = np.load(path, allow_pickle=False)
+        rows: Rows = np.load(path, allow_pickle=False, max_header_size=_LONGEST_HEADER)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError:
@@ -122,8 +164,8 @@ def read_cs_stack(
 ) -> Stack:
     """Read a .cs file of particles.
 
-    Without `passthrough`, a passthrough file beside the .cs file is used where fields are missing and there is
-    just one. Raises InputError; see `particle_files`.
+    Without `passthrough`, a passthrough file beside the .cs file is used where fields are missing: see `read_dataset`.
+    Raises InputError; see `particle_files`.
     """
     needed = [*BLOB_FIELDS, *([] if pixel_size_A else ["blob/psize_A"])]
     if ctf == "file":
@@ -137,15 +179,19 @@ def read_cs_stack(
         optics=optics,
         defocus=defocus,
         contrast=_contrast(data),
+        uids=data.main["uid"] if "uid" in data.own_names else None,
     )
 
 
-def named_images(data: Dataset) -> pd.MultiIndex | None:
-    """The images that the rows name, None if they name none."""
+def image_names(data: Dataset) -> ImageNames:
+    """Which images the rows are of, by the uids and names that they have."""
+    uids = data.main["uid"] if "uid" in data.own_names else None
     if not {"blob/path", "blob/idx"} <= data.names:
-        return None
+        return ImageNames.nameless(f"{data.path}{data.candidates}", len(data), uids)
     file_index, files = blob_files(data)
-    return image_names(files[file_index], data.field("blob/idx").astype(np.int64))
+    where = data.where("blob/idx")
+    frames = columns.numbers(data.field("blob/idx"), where).astype(np.int64)
+    return ImageNames(data.where("blob/path"), tuple(files), file_index, frames, uids)
 
 
 def read_cs_ctf(path: Path) -> tuple[Optics, Defocus]:
@@ -154,9 +200,9 @@ def read_cs_ctf(path: Path) -> tuple[Optics, Defocus]:
     return _optics(data), _defocus(data)
 
 
-def read_cs_images(path: Path) -> pd.MultiIndex | None:
-    """The images that a .cs file's rows name, None if they name none. Raises InputError."""
-    return named_images(read_dataset(path, None, BLOB_FIELDS))
+def read_cs_images(path: Path, passthrough: Path | None) -> ImageNames:
+    """Which images a .cs file's rows are of. Raises InputError."""
+    return image_names(read_dataset(path, passthrough, BLOB_FIELDS[:2]))
 
 
 def _optics(data: Dataset) -> Optics:
@@ -210,4 +256,5 @@ def _open_images(data: Dataset, datadir: Path | None) -> ImageFiles:
             "be square and of one size"
         )
     paths = locate(files, data.path, "blob/path", datadir)
-    return ImageFiles.open(paths, file_index, frames, data.where("blob/idx"), box, data.where("blob/shape"))
+    named_by, box_by = data.where("blob/idx"), data.where("blob/shape")
+    return ImageFiles.open(paths, file_index, frames, named_by, box, box_by, listed_as=files.tolist())

@@ -17,13 +17,12 @@ Version 4.5's layout was taken from how pyem reads it (asarnow/pyem, metadata.py
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
-import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from hydra_bench.contracts.poses import most_probable_class, of_class
@@ -31,15 +30,16 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.particles.columns import PIXEL_SIZE, limited, numbers
-from hydra_bench.particles.cryosparc import BLOB_FIELDS, Dataset, blob_files, named_images, read_dataset
-from hydra_bench.particles.matching import match_particles, refuse_repeated
+from hydra_bench.particles.cryosparc import BLOB_FIELDS, Dataset, image_names, read_dataset
+from hydra_bench.particles.identity import ImageNames, find_images
 
 JobType = Literal["abinitio", "heterogeneous", "homogeneous"]
 
-_UID_PREFIX = re.compile(r"^\d{15,}_")
-"""Import jobs link images under names that begin with a number of their own."""
-
-_MULTI, _SINGLE = "alignments3D_multi", "alignments3D"
+_Layout = Literal["alignments3D_multi", "alignments_class_<k>", "alignments3D", "alignments2D"]
+_MULTI: Final = "alignments3D_multi"
+_CLASSES: Final = "alignments_class_<k>"
+_SINGLE: Final = "alignments3D"
+_FLAT: Final = "alignments2D"
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class ClassAlignments:
     """What a job says of M particles.
 
     posteriors (M, K), rows sum to 1; of the most probable class, rotations (M, 3, 3), map to view, and shifts_A (M, 2),
-    displacements; images (M,), what they are images of, see `import_names`.
+    displacements; images (M,), what they are images of.
     """
 
     posteriors: FloatArray
     rotations: FloatArray
     shifts_A: FloatArray
-    images: pd.MultiIndex
+    images: ImageNames
 
     def __len__(self) -> int:
         return len(self.posteriors)
@@ -62,56 +62,93 @@ class ClassAlignments:
     def n_classes(self) -> int:
         return int(self.posteriors.shape[1])
 
-    def rows_of(self, stack: Stack, where: Path) -> IntArray:
+    def rows_of(self, stack: Stack) -> IntArray:
         """For each of a stack's particles its row here, -1 where it is missing: (N,). Raises InputError if all are."""
-        images = stack.images
-        own = import_names([path.name for path in images.paths], images.file_index, images.frame_index)
-        refuse_repeated(self.images, where)
-        refuse_repeated(own, stack.path)
-        rows = self.images.get_indexer(own)
-        if (rows < 0).all():
-            wanted, found = own[0][0], self.images[0][0]
-            raise InputError(f"{where}: names no image of {stack.path} ({found}, not {wanted}); run it on that stack")
-        return rows
+        return find_images(ImageNames.of_stack(stack), self.images)
 
 
-def read_cs_poses(path: Path, stack: Stack, passthrough: Path | None) -> tuple[FloatArray, FloatArray]:
-    """Poses from a .cs file, in the stack's order; see `particle_files`.
+def _layout(data: Dataset, there: Mapping[_Layout, Callable[[set[str]], bool]]) -> tuple[_Layout, set[str]] | None:
+    """Where poses or classes are taken from: the layout, and the fields among which it is.
+
+    `there` says in the order of preference which layouts will do, and whether fields have them. A job's own file goes
+    before what passed through, which is of the jobs before it. None if neither has any.
+    """
+    for fields in (data.own_names, data.names):
+        for layout, is_there in there.items():
+            if is_there(fields):
+                return layout, fields
+    return None
+
+
+def read_cs_poses(path: Path, passthrough: Path | None) -> tuple[FloatArray, FloatArray, ImageNames]:
+    """Poses of a .cs file's M rows, rotations (M, 3, 3) and displacements (M, 2) in Å, and what they are images of.
 
     Where there are several classes (`alignments_class_<k>`, `alignments3D_multi`), each particle's most probable one is
-    taken.
+    taken. Raises InputError.
     """
-    data = read_dataset(path, passthrough, [])
-    vectors, origins_A = _best_poses(data)
-    images = named_images(data)
-    rows = match_particles(images, len(data), stack, str(path) if images is None else data.where("blob/path"))
-    return Rotation.from_rotvec(-vectors[rows]).as_matrix(), -origins_A[rows]
+    data = read_dataset(path, passthrough, BLOB_FIELDS[:2])
+    found = _layout(
+        data,
+        {
+            _SINGLE: lambda fields: f"{_SINGLE}/pose" in fields,
+            _CLASSES: lambda fields: bool(_class_numbers(fields, "pose")),
+            _MULTI: lambda fields: f"{_MULTI}/pose" in fields,
+        },
+    )
+    if found is None:
+        raise InputError(f"{path}: lacks the field alignments3D/pose (nor is there an alignments_class_<k>/pose)")
+    layout, fields = found
+    groups = _groups(_class_numbers(fields, "pose"))
+    if layout == _MULTI:
+        _, vectors, origins_A = _of_multi(data)
+    elif layout == _SINGLE or len(groups) == 1:
+        vectors, origins_A = _pose(data, _SINGLE if layout == _SINGLE else groups[0])
+    else:
+        vectors, origins_A = _poses_of_best(data, groups, _posteriors(data, groups))
+    return Rotation.from_rotvec(-vectors).as_matrix(), -origins_A, image_names(data)
 
 
-def read_cs_labels(path: Path) -> tuple[IntArray, pd.MultiIndex | None]:
-    """Class (M,) of a .cs file's rows, from 0, and the images that they name, if they do.
+def read_cs_labels(path: Path, passthrough: Path | None) -> tuple[IntArray, ImageNames]:
+    """Class (M,) of a .cs file's rows, from 0, and what they are images of.
 
     It is the most probable one of alignments3D_multi/class_posterior, of alignments_class_<k>/class_posterior where
-    there are several, else alignments3D/class or alignments2D/class. Raises InputError if there is none of them.
+    there are several, else alignments3D/class or alignments2D/class. Raises InputError if there is none of them, or a
+    file holds classes of several jobs that differ.
     """
-    data = read_dataset(path, None, BLOB_FIELDS)
-    numbered = _class_numbers(data.names, "class_posterior")
-    if f"{_MULTI}/class_posterior" in data.names:
-        return most_probable_class(_of_multi(data)[0]), named_images(data)
-    if len(numbered) > 1:
-        best = most_probable_class(_posteriors(data, _groups(numbered)))
-        return np.array(numbered)[best], named_images(data)
-    for field in ("alignments3D/class", "alignments2D/class"):
-        if field in data.names:
-            return numbers(data.field(field), data.where(field)).astype(np.int64), named_images(data)
-    raise InputError(f"{path}: lacks the field alignments3D/class (nor are there alignments_class_<k>/class_posterior)")
+    data = read_dataset(path, passthrough, BLOB_FIELDS[:2])
+    found = _layout(
+        data,
+        {
+            _MULTI: lambda fields: f"{_MULTI}/class_posterior" in fields,
+            _CLASSES: lambda fields: len(_class_numbers(fields, "class_posterior")) > 1,
+            _SINGLE: lambda fields: f"{_SINGLE}/class" in fields,
+            _FLAT: lambda fields: f"{_FLAT}/class" in fields,
+        },
+    )
+    if found is None:
+        lacking = f"lacks the field {_SINGLE}/class (nor are there {_CLASSES}/class_posterior)"
+        raise InputError(f"{path}: {lacking}")
+    layout, fields = found
+    numbered = _class_numbers(fields, "class_posterior")
+    if layout == _MULTI:
+        labels = most_probable_class(_of_multi(data)[0])
+    elif layout == _CLASSES:
+        labels = np.array(numbered)[most_probable_class(_posteriors(data, _groups(numbered)))]
+    else:
+        labels = _stated_classes(data, layout)
+    if layout in (_MULTI, _CLASSES) and f"{_SINGLE}/class" in fields:
+        stated = _stated_classes(data, _SINGLE)
+        # A refinement of one class says 0 of every particle.
+        if len(np.unique(stated)) > 1 and (stated != labels).any():
+            raise InputError(
+                f"{data.where(f'{_SINGLE}/class')} and {layout}/class_posterior are of different jobs; give the job's "
+                "own .cs file, which holds just its own classes, with its passthrough file beside it"
+            )
+    return labels, image_names(data)
 
 
-def import_names(names: list[str], file_index: IntArray, frames: IntArray) -> pd.MultiIndex:
-    """(name, number from 0) of each image: the name without folders, without an import's prefix and without suffix."""
-    plain = [_UID_PREFIX.sub("", PurePosixPath(name).name) for name in names]
-    stems = np.array([PurePosixPath(name).stem for name in plain], dtype=object)
-    return pd.MultiIndex.from_arrays([stems[file_index], frames])
+def _stated_classes(data: Dataset, group: str) -> IntArray:
+    return numbers(data.field(f"{group}/class"), data.where(f"{group}/class")).astype(np.int64)
 
 
 def read_class_alignments(
@@ -127,48 +164,38 @@ def read_class_alignments(
     InputError
         If a field is missing or not usable, or images are not named; one line with file and field.
     """
-    data = read_dataset(path, passthrough, ["blob/path", "blob/idx"])
-    file_index, files = blob_files(data)
-    frames = numbers(data.field("blob/idx"), data.where("blob/idx")).astype(np.int64)
+    data = read_dataset(path, passthrough, BLOB_FIELDS[:2])
+    for name in BLOB_FIELDS[:2]:
+        data.field(name)
     posteriors, vectors, origins_A = _alignments(data, job_type, n_classes)
     return ClassAlignments(
         posteriors=posteriors,
         rotations=Rotation.from_rotvec(-vectors).as_matrix(),
         shifts_A=-origins_A,
-        images=import_names(files.tolist(), file_index, frames),
+        images=image_names(data),
     )
 
 
 def _alignments(data: Dataset, job_type: JobType | None, n_classes: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Posteriors (M, K), and of the most probable class rotation vectors (M, 3) and origins (M, 2) in Å."""
-    for fields in (data.own_names, data.names):
-        if job_type != "homogeneous":
-            if f"{_MULTI}/class_posterior" in fields:
-                return _of_multi(data)
-            if _class_numbers(fields, "class_posterior"):
-                return _of_class_groups(data)
-        if f"{_SINGLE}/pose" in fields:
-            if job_type in ("abinitio", "heterogeneous") or (job_type is None and f"{_SINGLE}/class" in fields):
-                return _of_classified(data, n_classes)
-            return np.ones((len(data), 1)), *_pose(data, _SINGLE)
-    wanted = f"{_SINGLE}/pose" if job_type == "homogeneous" else f"{_MULTI}/class_posterior"
-    other = f"; nor is there alignments_class_<k>/class_posterior or {_SINGLE}/pose"
-    raise InputError(f"{data.path}: lacks the field {wanted}{'' if job_type == 'homogeneous' else other}")
-
-
-def _best_poses(data: Dataset) -> tuple[FloatArray, FloatArray]:
-    """Rotation vectors (N, 3) and origins (N, 2) in Å, each particle's of its most probable class."""
-    if f"{_SINGLE}/pose" in data.names:
-        return _pose(data, _SINGLE)
-    groups = _groups(_class_numbers(data.names, "pose"))
-    if len(groups) == 1:
-        return _pose(data, groups[0])
-    if groups:
-        return _poses_of_best(data, groups, _posteriors(data, groups))
-    if f"{_MULTI}/pose" in data.names:
-        _, vectors, origins_A = _of_multi(data)
-        return vectors, origins_A
-    raise InputError(f"{data.path}: lacks the field alignments3D/pose (nor is there an alignments_class_<k>/pose)")
+    several: dict[_Layout, Callable[[set[str]], bool]] = {
+        _MULTI: lambda fields: f"{_MULTI}/class_posterior" in fields,
+        _CLASSES: lambda fields: bool(_class_numbers(fields, "class_posterior")),
+    }
+    single: dict[_Layout, Callable[[set[str]], bool]] = {_SINGLE: lambda fields: f"{_SINGLE}/pose" in fields}
+    found = _layout(data, single if job_type == "homogeneous" else several | single)
+    if found is None:
+        wanted = f"{_SINGLE}/pose" if job_type == "homogeneous" else f"{_MULTI}/class_posterior"
+        other = f"; nor is there alignments_class_<k>/class_posterior or {_SINGLE}/pose"
+        raise InputError(f"{data.path}: lacks the field {wanted}{'' if job_type == 'homogeneous' else other}")
+    layout, fields = found
+    if layout == _MULTI:
+        return _of_multi(data)
+    if layout == _CLASSES:
+        return _of_class_groups(data, fields)
+    if job_type in ("abinitio", "heterogeneous") or (job_type is None and f"{_SINGLE}/class" in fields):
+        return _of_classified(data, n_classes)
+    return np.ones((len(data), 1)), *_pose(data, _SINGLE)
 
 
 def _class_numbers(fields: Iterable[str], name: str) -> list[int]:
@@ -217,8 +244,8 @@ def _of_multi(data: Dataset) -> tuple[FloatArray, FloatArray, FloatArray]:
     return _normalised(ordered, data.where(name)), of_class(vectors, best), origins
 
 
-def _of_class_groups(data: Dataset) -> tuple[FloatArray, FloatArray, FloatArray]:
-    found = _class_numbers(data.names, "class_posterior")
+def _of_class_groups(data: Dataset, fields: set[str]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    found = _class_numbers(fields, "class_posterior")
     if found != list(range(len(found))):
         missing = next(k for k in range(len(found)) if k not in found)
         raise InputError(f"{data.path}: lacks the field alignments_class_{missing}/class_posterior")

@@ -1,5 +1,6 @@
 """Any particle file in: which reader takes it is told by its suffix, or by its first bytes if that tells nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hydra_bench.core.types import BoolArray, FloatArray, IntArray
 from hydra_bench.particles import cryosparc, cryosparc_alignments, relion
 from hydra_bench.particles.columns import CtfSource
 from hydra_bench.particles.cryodrgn import read_ctf_table
-from hydra_bench.particles.matching import find_particles
+from hydra_bench.particles.identity import ImageNames, Repeated, find_images, match_images
 from hydra_bench.physics.ctf import Defocus, Optics
 
 _FORMATS = {".star": "star", ".cs": "cs", ".mrcs": "mrcs", ".mrc": "mrcs"}
@@ -24,6 +25,7 @@ def read_particles(
     ctf: CtfSource = "file",
     pixel_size_A: float | None = None,
     passthrough: Path | str | None = None,
+    repeated: Repeated = "refuse",
 ) -> Stack:
     """Read a stack of particles; the images stay on disk.
 
@@ -34,6 +36,7 @@ def read_particles(
     ctf : "file" takes the CTF from the file; "none" leaves it out, for images that have none or are corrected.
     pixel_size_A : replaces the pixel size that the file states.
     passthrough : for .cs, a second .cs file that holds missing fields; see `cryosparc`.
+    repeated : what becomes of an image that is listed twice: see `identity`.
 
     Raises
     ------
@@ -52,20 +55,32 @@ def read_particles(
     if folder is not None and not folder.is_dir():
         raise InputError(f"datadir: {folder} is not a folder")
     if kind == "star":
-        return relion.read_star_stack(path, folder, ctf, pixel_size_A)
-    if kind == "cs":
-        second = None if passthrough is None else Path(passthrough)
-        return cryosparc.read_cs_stack(path, folder, ctf, pixel_size_A, second)
-    return _read_image_stack(path, ctf, pixel_size_A)
+        stack = relion.read_star_stack(path, folder, ctf, pixel_size_A)
+    elif kind == "cs":
+        stack = cryosparc.read_cs_stack(path, folder, ctf, pixel_size_A, _path(passthrough))
+    else:
+        stack = _read_image_stack(path, ctf, pixel_size_A)
+    return _listed_once(stack, repeated)
+
+
+def _listed_once(stack: Stack, repeated: Repeated) -> Stack:
+    """The stack as `repeated` wants it. Raises InputError if it refuses an image that is listed twice."""
+    names = ImageNames.of_stack(stack)
+    if repeated == "refuse":
+        names.refuse_repeated("; remove them, or take each once by repeated: first, or every row by repeated: keep")
+    twice = names.repeated()
+    if not twice.any():
+        return stack
+    note = f"{stack.path}: {int(twice.sum())} rows list an image again"
+    if repeated == "keep":
+        return replace(stack, notes=(*stack.notes, f"{note}; they are kept"))
+    return replace(stack.take(np.flatnonzero(~twice)), notes=(*stack.notes, f"{note}; they are left out"))
 
 
 def read_poses(
-    path: Path | str, stack: Stack, *, passthrough: Path | str | None = None
+    path: Path | str, stack: Stack, *, passthrough: Path | str | None = None, repeated: Repeated = "refuse"
 ) -> tuple[FloatArray, FloatArray]:
-    """Poses of a stack's particles, as given in a STAR or .cs file.
-
-    Particles are matched by the image that they name (file name and number), so the two files may be in different
-    order; a file that names no images must be in the order of the stack.
+    """Poses of a stack's particles, as given in a STAR or .cs file, matched by what `identity` says.
 
     Returns
     -------
@@ -78,15 +93,19 @@ def read_poses(
     """
     path = Path(path)
     if _table_format(path, "holds no poses") == "star":
-        return relion.read_star_poses(path, stack)
-    return cryosparc_alignments.read_cs_poses(path, stack, None if passthrough is None else Path(passthrough))
+        rotations, shifts_A, names = relion.read_star_poses(path, stack)
+    else:
+        rotations, shifts_A, names = cryosparc_alignments.read_cs_poses(path, _path(passthrough))
+    rows = match_images(ImageNames.of_stack(stack), names, repeated)
+    return rotations[rows], shifts_A[rows]
 
 
-def read_labels(path: Path | str, stack: Stack) -> IntArray:
+def read_labels(
+    path: Path | str, stack: Stack, *, passthrough: Path | str | None = None, repeated: Repeated = "refuse"
+) -> IntArray:
     """The class of a stack's particles in a STAR or .cs file, -1 for those that it does not have: (N,).
 
-    Labels are rlnClassNumber, from 1, or cryoSPARC's classes, from 0. Particles are matched by the image that they
-    name; a file that names none must have those of the stack in the stack's order.
+    Labels are rlnClassNumber, from 1, or cryoSPARC's classes, from 0. Particles are matched by what `identity` says.
 
     Raises
     ------
@@ -94,25 +113,31 @@ def read_labels(path: Path | str, stack: Stack) -> IntArray:
         If the file holds no classes, or names no particle of the stack.
     """
     path = Path(path)
-    kind = _table_format(path, "holds no classes")
-    labels, images = relion.read_star_labels(path) if kind == "star" else cryosparc_alignments.read_cs_labels(path)
-    if images is None and len(labels) == len(stack):
-        return labels
-    rows = find_particles(images, stack, str(path))
-    if (rows < 0).all():
-        raise InputError(f"{path}: names no image of the stack {stack.path}")
+    if _table_format(path, "holds no classes") == "star":
+        labels, names = relion.read_star_labels(path)
+    else:
+        labels, names = cryosparc_alignments.read_cs_labels(path, _path(passthrough))
+    rows = find_images(ImageNames.of_stack(stack), names, repeated)
     return np.where(rows < 0, -1, labels[rows])
 
 
-def is_listed(path: Path | str, stack: Stack) -> BoolArray:
+def is_listed(
+    path: Path | str, stack: Stack, *, passthrough: Path | str | None = None, repeated: Repeated = "refuse"
+) -> BoolArray:
     """Which of a stack's particles (N,) a STAR or .cs file lists. Raises InputError if it lists none."""
+    return find_images(ImageNames.of_stack(stack), read_image_names(path, passthrough=passthrough), repeated) >= 0
+
+
+def read_image_names(path: Path | str, *, passthrough: Path | str | None = None) -> ImageNames:
+    """What the rows of a STAR or .cs file are images of; they need not be there. Raises InputError."""
     path = Path(path)
-    kind = _table_format(path, "lists no particles")
-    images = relion.read_star_images(path) if kind == "star" else cryosparc.read_cs_images(path)
-    listed = find_particles(images, stack, str(path)) >= 0
-    if not listed.any():
-        raise InputError(f"{path}: names no image of the stack {stack.path}")
-    return listed
+    if _table_format(path, "lists no particles") == "star":
+        return relion.read_star_images(path)
+    return cryosparc.read_cs_images(path, _path(passthrough))
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def read_ctf(path: Path | str) -> tuple[Defocus, Optics]:

@@ -23,8 +23,8 @@ from hydra_bench.core.star import read_star
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.particles import columns
 from hydra_bench.particles.columns import CtfSource
+from hydra_bench.particles.identity import ImageNames
 from hydra_bench.particles.locate import locate
-from hydra_bench.particles.matching import image_names, match_particles
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.rotations import matrices_from_euler
 
@@ -67,7 +67,8 @@ def read_star_stack(path: Path, datadir: Path | None, ctf: CtfSource, pixel_size
     _refuse_unsuitable_images(tables)
     pixel_size = _pixel_size_A(tables) if pixel_size_A is None else pixel_size_A
     optics, defocus = (None, None) if ctf == "none" else (_optics(tables), _defocus(tables))
-    return Stack(path, _open_images(tables, path, datadir), pixel_size, optics, defocus)
+    images = _open_images(tables, path, datadir)
+    return Stack(path, images, pixel_size, optics, defocus, uids=_uids(tables.particles))
 
 
 def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
@@ -76,27 +77,35 @@ def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
     return _optics(tables), _defocus(tables)
 
 
-def read_star_labels(path: Path) -> tuple[IntArray, pd.MultiIndex | None]:
-    """rlnClassNumber (M,) of a STAR file's rows, and the images that they name, if they do. Raises InputError."""
+def read_star_labels(path: Path) -> tuple[IntArray, ImageNames]:
+    """rlnClassNumber (M,) of a STAR file's rows, and what they are images of. Raises InputError."""
     particles, where = _particles_table(path, read_star(path))
     labels = _numbers(particles, "rlnClassNumber", where).astype(np.int64)
-    return labels, _named_images(particles, where)
+    return labels, _image_names(particles, where)
 
 
-def read_star_images(path: Path) -> pd.MultiIndex | None:
-    """The images that a STAR file's rows name, None if they name none. Raises InputError."""
-    return _named_images(*_particles_table(path, read_star(path)))
+def read_star_images(path: Path) -> ImageNames:
+    """Which images a STAR file's rows are of. Raises InputError."""
+    return _image_names(*_particles_table(path, read_star(path)))
 
 
-def _named_images(particles: pd.DataFrame, where: str) -> pd.MultiIndex | None:
+def _image_names(particles: pd.DataFrame, where: str) -> ImageNames:
+    uids = _uids(particles)
     if "rlnImageName" not in particles:
-        return None
-    frames, names = _frames_and_files(particles["rlnImageName"], where)
-    return image_names(names, frames)
+        return ImageNames.nameless(where, len(particles), uids)
+    frames, names = _frames_and_files(_column(particles, "rlnImageName", where), where)
+    file_index, files = pd.factorize(names)
+    return ImageNames(f"{where}: rlnImageName", tuple(files), file_index, frames, uids)
 
 
-def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray]:
-    """Poses from a STAR file, in the stack's order; see `particle_files`.
+def _uids(particles: pd.DataFrame) -> IntArray | None:
+    """cryoSPARC's uids (N,), which pyem keeps; None where they are not there, or were rounded to floats."""
+    column = particles.get("ucsfUid")
+    return column.to_numpy(np.uint64) if column is not None and column.dtype.kind in "iu" else None
+
+
+def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray, ImageNames]:
+    """Poses of a STAR file's M rows, rotations (M, 3, 3) and displacements (M, 2) in Å, and what they are images of.
 
     Origins are in Å (rlnOriginXAngst), or in px of the file's images (rlnOriginX, RELION 3.0). They say how to move
     the image back, so the particle's displacement is their negative.
@@ -109,8 +118,7 @@ def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray]:
         origins_A = pixel_size * np.stack([_numbers(particles, column, where) for column in _ORIGINS_PX], 1)
     else:
         origins_A = np.stack([_numbers(particles, column, where) for column in _ORIGINS_A], 1)
-    rows = match_particles(_named_images(particles, where), len(particles), stack, f"{where}: rlnImageName")
-    return matrices_from_euler(angles)[rows], -origins_A[rows]
+    return matrices_from_euler(angles), -origins_A, _image_names(particles, where)
 
 
 def _read_tables(path: Path) -> _Tables:
@@ -256,7 +264,8 @@ def _open_images(tables: _Tables, path: Path, datadir: Path | None) -> ImageFile
     file_index, unique = pd.factorize(names)
     paths = locate(unique, path, "rlnImageName", datadir)
     box_at = f"{tables.optics_at}: rlnImageSize"
-    images = ImageFiles.open(paths, file_index, frames, f"{where}: rlnImageName", _box_px(tables), box_at)
+    named_by = f"{where}: rlnImageName"
+    images = ImageFiles.open(paths, file_index, frames, named_by, _box_px(tables), box_at, unique.tolist())
     bare = np.flatnonzero(~column.astype(str).str.contains("@").to_numpy())
     if len(bare) and images.files[file_index[bare[0]]].n_images != 1:
         raise InputError(

@@ -43,7 +43,7 @@ def import_job(task: Task, folder: Path, files: JobFiles, job_type: JobType | No
     """
     with program_output(files.particles):
         found = read_class_alignments(files.particles, files.passthrough, job_type, len(files.volumes))
-        rows = found.rows_of(task.stack, files.particles)
+        rows = found.rows_of(task.stack)
     if len(files.volumes) != found.n_classes:
         raise RunFailedError(f"{len(files.volumes)} maps, but {files.particles} is of {found.n_classes} classes")
     volumes = []

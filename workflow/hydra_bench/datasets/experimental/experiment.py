@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from hydra_bench.contracts import truth
 from hydra_bench.contracts.stack import Stack
@@ -58,17 +57,8 @@ class Experiment:
     @classmethod
     def open(cls, definition: Definition) -> Experiment:
         """Raises InputError if the particles are not usable, or an image is listed twice and must not be."""
-        file, options = definition["file"], ("datadir", "ctf", "pixel_size_A", "passthrough")
-        particles = read_particles(file, **{key: definition[key] for key in options})
-        repeated = _repeated(particles)
-        if repeated.any() and definition["repeated"] == "refuse":
-            i = int(np.argmax(repeated))
-            path = particles.images.paths[particles.images.file_index[i]]
-            raise InputError(
-                f"{file}: particle {i + 1}, image {particles.images.frame_index[i] + 1} of {path}, is there twice, as "
-                f"are {int(repeated.sum())} in all; remove them, or set repeated: first"
-            )
-        return cls(definition, particles)
+        options = ("datadir", "ctf", "pixel_size_A", "passthrough", "repeated")
+        return cls(definition, read_particles(definition["file"], **{key: definition[key] for key in options}))
 
     def check_box(self) -> None:
         """Raises InputError if images would have to grow."""
@@ -83,24 +73,22 @@ class Experiment:
         return Processing(own["box_px"] or self.particles.box_px, 1 if own["contrast"] == "white" else -1, *others)
 
     def chosen(self, seed: int) -> np.ndarray:
-        """Numbers (n,) of the particles to take, in random order. Raises InputError if the subset is none of them."""
-        subset, n = self.definition["subset"], len(self.particles)
+        """Indices (n,) of the particles to take, in random order. Raises InputError if the subset is none of them."""
+        subset, rows = self.definition["subset"], self.particles.source_rows
         stream = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
-        first = np.flatnonzero(~_repeated(self.particles))
+        taken = np.arange(len(rows))
         if isinstance(subset, str):
             wanted = read_numbers(Path(subset))
-            if not len(wanted) or wanted.min() < 0 or wanted.max() >= n:
-                raise InputError(f"{subset}: numbers within 0..{n - 1}, one at least, are expected")
+            if not len(wanted) or wanted.min() < 0 or wanted.max() > rows.max():
+                raise InputError(f"{subset}: numbers within 0..{rows.max()}, one at least, are expected")
             if len(np.unique(wanted)) < len(wanted):
                 raise InputError(f"{subset}: a particle is there twice")
-            first = np.intersect1d(first, wanted)
+            taken = np.flatnonzero(np.isin(rows, wanted))
         elif subset is not None:
-            if subset > len(first):
-                raise InputError(
-                    f"{subset} is not allowed; at most the {len(first)} particles of the file are expected"
-                )
-            first = stream.choice(first, subset, replace=False)
-        return stream.permutation(first)
+            if subset > len(rows):
+                raise InputError(f"{subset} is not allowed; at most the {len(rows)} particles of the file are expected")
+            taken = stream.choice(taken, subset, replace=False)
+        return stream.permutation(taken)
 
     def reference(self, chosen: np.ndarray | None = None) -> Reference:
         """What is known of the chosen particles (n,), all if None. Raises InputError if files are not usable."""
@@ -108,7 +96,10 @@ class Experiment:
         definition, n = self.definition["reference"], len(particles)
         if definition is None:
             return Reference(np.zeros(n, dtype=np.int64), (UNLABELLED,), (None,))
-        labels = np.full(n, -1) if definition["labels"] is None else read_labels(definition["labels"], particles)
+        matching = {"passthrough": definition["passthrough"], "repeated": self.definition["repeated"]}
+        labels = np.full(n, -1)
+        if definition["labels"] is not None:
+            labels = read_labels(definition["labels"], particles, **matching)
         wanted = definition["classes"]
         if wanted is None:
             wanted = {f"class {k}": {"labels": [k], "files": None, "map": None} for k in np.unique(labels[labels >= 0])}
@@ -116,7 +107,7 @@ class Experiment:
         for k, (name, choice) in enumerate(wanted.items()):
             own = np.isin(labels, choice["labels"] or [])
             for file in choice["files"] or []:
-                own |= is_listed(file, particles)
+                own |= is_listed(file, particles, **matching)
             if (classes[own] < len(wanted)).any():
                 raise InputError(f"classes: {name} has particles that another class before it has, too")
             classes[own] = k
@@ -124,15 +115,8 @@ class Experiment:
         maps = [None if c["map"] is None else load_volume(".", c["map"]) for c in wanted.values()]
         if (classes == len(wanted)).any():
             names, maps = [*names, UNLABELLED], [*maps, None]
-        poses = read_poses(definition["labels"], particles) if definition["poses"] else None
+        poses = read_poses(definition["labels"], particles, **matching) if definition["poses"] else None
         return Reference(classes, tuple(names), tuple(maps), poses)
-
-
-def _repeated(particles: Stack) -> np.ndarray:
-    """Which particles (N,) have the image of one before them."""
-    images = particles.images
-    files = pd.factorize(np.array([str(path.resolve()) for path in images.paths], dtype=object))[0]
-    return pd.DataFrame({"file": files[images.file_index], "frame": images.frame_index}).duplicated().to_numpy()
 
 
 def import_experiment(definition: Definition, stack_folder: Path, truth_folder: Path) -> None:
@@ -144,7 +128,7 @@ def import_experiment(definition: Definition, stack_folder: Path, truth_folder: 
     delivery = Delivery(
         particles=experiment.particles.take(chosen),
         processing=experiment.processing,
-        sources=chosen,
+        sources=experiment.particles.source_rows[chosen],
         classes=reference.classes,
         class_names=reference.names,
         maps=reference.maps,

@@ -76,7 +76,7 @@ def reference_files(reference: Definition | None) -> list[Path]:
     """Every file that a reference names."""
     if reference is None:
         return []
-    named = [reference["labels"]]
+    named = [reference["labels"], reference["passthrough"]]
     for definition in (reference["classes"] or {}).values():
         named += [definition["map"], *(definition["files"] or [])]
     return [Path(name) for name in dict.fromkeys(named) if name is not None]
