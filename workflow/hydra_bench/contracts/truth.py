@@ -6,6 +6,9 @@ a state: its map, its class and its number in the class), and each particle has 
 volumes/class_<k>.mrc: one map a class, its central state's; volumes/class_<k>/state_<s>.mrc:
 one map a state. provenance.json: where it all came from.
 
+A class named `junk` (JUNK_NAME), which has no map, holds the images without one whole particle in their middle; their
+poses mean nothing.
+
 A conformation coordinate that a species does not have is NaN, never 0, which is a conformation like others.
 
 Where there is no truth, as for an experiment's particles, the folder holds a reference in its place: what another
@@ -27,11 +30,14 @@ from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.star import columns_named, read_star, write_star
-from hydra_bench.core.types import FloatArray, IntArray
+from hydra_bench.core.types import BoolArray, FloatArray, IntArray
 
 PROVENANCE_NAME = "provenance.json"
 CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
 SOURCE_COLUMN, NO_MAP = "hydraBenchSource", "none"
+
+JUNK_NAME = "junk"
+"""The class, without a map, of images that have not one whole particle in their middle."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,14 @@ class Truth:
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def junk(self) -> BoolArray:
+        """Which particles (N,) are junk: those of a class of that name without a map."""
+        named = [
+            name == JUNK_NAME and path is None for name, path in zip(self.class_names, self.volume_paths, strict=True)
+        ]
+        return np.array(named)[self.classes]
 
     def has_map(self, k: int) -> bool:
         """Whether class k has a map: some of a reference's have none."""

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
 
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.types import IntArray
+from hydra_bench.datasets.simulated.kind import with_junk
 from hydra_bench.datasets.simulated.species import Species
+from hydra_bench.datasets.simulated.troubles import (
+    JUNK_KINDS,
+    Background,
+    Further,
+    Occurring,
+    Troubles,
+    draw_background,
+    draw_junk,
+    draw_neighbours,
+    joined,
+    preferred_rotations,
+)
 from hydra_bench.particles.particle_files import read_ctf
 from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer
-from hydra_bench.physics.fourier import fourier_crop, shift_factors
+from hydra_bench.physics.fourier import centre_crop, fourier_crop, shift_factors
 from hydra_bench.physics.projection import central_slices, half_plane, images_from_half_planes, slicing_transform
 from hydra_bench.physics.rotations import random_rotations
 
@@ -39,6 +53,7 @@ class Imaging:
     particles_per_micrograph: int | None = None
     height_sd_A: float = 0.0
     pool: tuple[Defocus, Optics] | None = None
+    troubles: Troubles = field(default_factory=Troubles)
 
     @property
     def delivered_pixel_size_A(self) -> float:
@@ -51,7 +66,8 @@ class Imaging:
         Raises InputError if the file that CTF parameters are drawn from is not usable.
         """
         given = simulation | simulation["ctf"]
-        plain = {field.name: given[field.name] for field in fields(cls) if field.name in given}
+        given["troubles"] = Troubles.from_definition(simulation.get("troubles", {}))
+        plain = {own.name: given[own.name] for own in fields(cls) if own.name in given}
         optics = Optics(given["voltage_kV"], given["spherical_aberration_mm"], given["amplitude_contrast"])
         pool = None if given.get("drawn_from") is None else read_ctf(given["drawn_from"])
         return cls(**plain, optics=optics, pool=pool)
@@ -61,8 +77,9 @@ class Imaging:
 class Particles:
     """What is drawn for N particles.
 
-    rotations (N, 3, 3); shifts_A (N, 2); classes (N,); states (N,), 0-based in the particle's class; defocus;
-    optics, shared or one a particle; evaluation (E,), particle numbers.
+    rotations (N, 3, 3); shifts_A (N, 2); classes (N,), that of junk after those of the species; states (N,), 0-based in
+    the particle's class; defocus; optics, shared or one a particle; evaluation (E,), particle numbers. junk_kind (N,):
+    number in JUNK_KINDS, -1 for good images. stated_defocus: what the stack says, where that is not quite right.
     """
 
     rotations: np.ndarray
@@ -72,6 +89,8 @@ class Particles:
     defocus: Defocus
     optics: Optics
     evaluation: np.ndarray
+    junk_kind: np.ndarray
+    stated_defocus: Defocus
 
     def members(self, k: int, state: int) -> np.ndarray:
         """Numbers of the particles of a class in a state."""
@@ -87,26 +106,55 @@ def draw_particles(
     has one state.
     """
     # A stream more leaves the others as they are.
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(8)]
-    classes = streams[0].permutation(np.repeat(np.arange(len(counts)), counts))
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(10)]
+    troubles = imaging.troubles
+    of_classes = [*counts, with_junk(sum(counts), troubles.junk_share) - sum(counts)]
+    classes = streams[0].permutation(np.repeat(np.arange(len(of_classes)), of_classes))
     n = len(classes)
     shift_A = imaging.shift_px * imaging.pixel_size_A
-    states = streams[5].integers(np.array([own.n_states for own in species] or [1] * len(counts))[classes])
+    states = streams[5].integers(np.array([*([own.n_states for own in species] or [1] * len(counts)), 1])[classes])
     for k, own in enumerate(species):
         if own.likely is not None:
             members = np.flatnonzero(classes == k)
             states[members] = streams[6].choice(own.n_states, len(members), p=own.likely)
     chosen = [streams[4].choice(np.flatnonzero(classes == c), per_class, replace=False) for c in range(len(counts))]
     defocus, optics = _draw_ctf(n, imaging, streams[3], streams[7])
+    kinds = np.array([JUNK_KINDS.index(kind) for kind in troubles.junk_kinds])
+    junk_kind = np.full(n, -1)
+    junk_kind[classes == len(counts)] = streams[8].choice(kinds, of_classes[-1])
+    error_A = np.round(streams[9].normal(0, troubles.defocus_error_sd_A, n), 2)
+    views = troubles.views
     return Particles(
-        rotations=random_rotations(n, streams[1]),
+        rotations=preferred_rotations(n, views, streams[1]) if views else random_rotations(n, streams[1]),
         shifts_A=streams[2].uniform(-shift_A, shift_A, (n, 2)),
         classes=classes,
         states=states,
         defocus=defocus,
         optics=optics,
         evaluation=np.sort(np.concatenate(chosen)),
+        junk_kind=junk_kind,
+        stated_defocus=replace(defocus, u_A=defocus.u_A + error_A, v_A=defocus.v_A + error_A),
     )
+
+
+def draw_surroundings(
+    particles: Particles, imaging: Imaging, species: Sequence[Species], seed: int
+) -> tuple[Background, Further]:
+    """What the images of particles have beside these, from streams of its own."""
+    of_background, of_neighbours, of_junk = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed, spawn_key=(1000,)).spawn(3)
+    )
+    troubles, junk_kind = imaging.troubles, particles.junk_kind
+    has_junk = bool((junk_kind >= 0).any())
+    occurring = Occurring(
+        counts=[int((particles.classes == k).sum()) for k in range(len(species))],
+        n_states=[own.n_states for own in species],
+        diameters_A=[own.diameter_A if has_junk else 0.0 for own in species],
+    )
+    distance_A = troubles.neighbour_distance_px * imaging.pixel_size_A
+    neighbours = draw_neighbours(len(junk_kind), occurring, troubles.neighbour_share, distance_A, of_neighbours)
+    further = joined([neighbours, draw_junk(junk_kind, particles.shifts_A, occurring, of_junk)])
+    return draw_background(len(junk_kind), junk_kind, troubles, of_background), further
 
 
 def _draw_ctf(
@@ -154,9 +202,7 @@ def projections(
     if not len(members):  # a rare state: the transform is the costly part
         return
     box, pixel = imaging.delivered_box_px, imaging.delivered_pixel_size_A
-    volume = slicing_map(full, imaging)
-    voxel = imaging.box_px * imaging.pixel_size_A / volume.shape[-1]
-    transform = slicing_transform(volume * (voxel**3 / pixel**2))
+    transform = _transform_of(full, imaging)
     plane = half_plane(box)
     frequencies = plane / (box * pixel)
     for start in range(0, len(members), _CHUNK):
@@ -165,6 +211,34 @@ def projections(
         slices *= shift_factors(torch.from_numpy(particles.shifts_A[part] / pixel), plane, box)
         slices *= contrast_transfer(frequencies, particles.defocus.take(part), particles.optics.take(part))
         yield part, images_from_half_planes(slices, box)
+
+
+def add_further(
+    full: torch.Tensor, chosen: IntArray, further: Further, particles: Particles, imaging: Imaging, images: np.ndarray
+) -> None:
+    """Add to images (N, d, d) those of the chosen ones of further particles, which are of one full-box map (D, D, D).
+
+    They are made in twice the box, so that what leaves an image does not come in on its other side.
+    """
+    if not len(chosen):
+        return
+    box, pixel = imaging.delivered_box_px, imaging.delivered_pixel_size_A
+    transform, plane = _transform_of(full, imaging), half_plane(2 * box)
+    frequencies = plane / (2 * box * pixel)
+    for start in range(0, len(chosen), _CHUNK):
+        part = chosen[start : start + _CHUNK]
+        of = further.images[part]
+        slices = central_slices(transform, torch.from_numpy(further.rotations[part]), plane / 2)
+        slices *= shift_factors(torch.from_numpy(further.shifts_A[part] / pixel), plane, 2 * box)
+        slices *= contrast_transfer(frequencies, particles.defocus.take(of), particles.optics.take(of))
+        np.add.at(images, of, centre_crop(images_from_half_planes(slices, 2 * box), box, 2).numpy())
+
+
+def _transform_of(full: torch.Tensor, imaging: Imaging) -> torch.Tensor:
+    """What slices are cut from, scaled so that images are in Å x map units."""
+    volume = slicing_map(full, imaging)
+    voxel = imaging.box_px * imaging.pixel_size_A / volume.shape[-1]
+    return slicing_transform(volume * (voxel**3 / imaging.delivered_pixel_size_A**2))
 
 
 def particle_noise(numbers: np.ndarray, box: int, seed: int) -> np.ndarray:

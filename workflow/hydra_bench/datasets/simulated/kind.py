@@ -27,6 +27,8 @@ class Simulated(Kind):
             if per_class > species["images"]:
                 allowed = f"at most the images of species {name}, {species['images']}, is expected"
                 raise KeyPathError((*at, "evaluation_particles_per_class"), f"{per_class} is not allowed; {allowed}")
+            if name == "junk" and dataset["simulation"]["troubles"]["junk_share"]:
+                raise KeyPathError((*at, "species", name), "is not allowed beside junk_share, a class of that name")
             _check_species(species, (*at, "species", name))
 
     def entries(self, dataset: Definition) -> Iterator[tuple[KeyPath, str]]:
@@ -40,8 +42,9 @@ class Simulated(Kind):
             yield ("simulation", "ctf", "drawn_from"), Path(drawn_from)
 
     def delivered_size(self, dataset: Definition) -> tuple[int, int]:
+        simulation = dataset["simulation"]
         images = sum(species["images"] for species in dataset["species"].values())
-        return images, dataset["simulation"]["delivered_box_px"]
+        return with_junk(images, simulation["troubles"]["junk_share"]), simulation["delivered_box_px"]
 
     def memory_bytes(self, dataset: Definition) -> float:
         """Mostly that of the padded transform that slices are cut from, four of it while it is made.
@@ -71,6 +74,11 @@ class Simulated(Kind):
         simulate(dataset, folders, stack, truth)
 
 
+def with_junk(good_images: int, junk_share: float) -> int:
+    """All images, of which so many are good ones and a share is junk."""
+    return good_images + round(good_images * junk_share / (1 - junk_share))
+
+
 def padded_voxels(box_px: int, delivered_box_px: int) -> float:
     """Voxels of the padded transform that slices with the delivered images' frequencies are cut from."""
     sliced = min(math.ceil(math.sqrt(2) * delivered_box_px / 2) * 2 + 4, box_px)
@@ -95,6 +103,10 @@ def _check_simulation(simulation: Definition, at: KeyPath) -> None:
         if low > high:
             problem = f"[{low:g}, {high:g}] is not allowed; the lower end is expected first"
             raise KeyPathError((*at, "ctf", key), problem)
+    for number, views in enumerate(simulation["troubles"]["views"]):
+        if not any(views["axis"]):
+            problem = f"{views['axis']} is not allowed; a direction of some length is expected"
+            raise KeyPathError((*at, "troubles", "views", number, "axis"), problem)
 
 
 def _check_species(species: Definition, at: KeyPath) -> None:

@@ -11,8 +11,10 @@ noise, over the full image (CryoBench's definition).
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -23,12 +25,15 @@ from hydra_bench.contracts.places import IMAGES_NAME, class_volume_path
 from hydra_bench.core.files import atomic, sha256
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import ImageStackWriter, write_map
+from hydra_bench.core.types import IntArray
 from hydra_bench.datasets.simulated.density import VolumeSource, density_map
 from hydra_bench.datasets.simulated.entries import Folders, entries_of, find_entry
 from hydra_bench.datasets.simulated.imaging import (
     Imaging,
     Particles,
+    add_further,
     draw_particles,
+    draw_surroundings,
     noise_deviation,
     particle_noise,
     projections,
@@ -36,7 +41,10 @@ from hydra_bench.datasets.simulated.imaging import (
     slicing_map,
 )
 from hydra_bench.datasets.simulated.species import Species, load_species
+from hydra_bench.datasets.simulated.troubles import Background, Further, background_images, coloured, half_of
 from hydra_bench.physics.fourier import fourier_crop
+
+_JUNK_CHUNK = 128
 
 _KEPT_BYTES = 400 << 20
 """Maps kept from measuring the signal to writing the images; those beyond are made a second time."""
@@ -126,8 +134,10 @@ def _write_stack(mixture: Mixture, particles: Particles, scale: float, seed: int
     """Write the images of all particles, each of which is its projection times the scale, and noise."""
     imaging, n = mixture.imaging, len(particles.classes)
     box, pixel = imaging.delivered_box_px, imaging.delivered_pixel_size_A
+    background, further = draw_surroundings(particles, imaging, mixture.species, seed)
     with (
         atomic(folder / IMAGES_NAME) as temporary,
+        _images_of_further(mixture, particles, further, scale, folder) as others,
         ImageStackWriter(temporary, n, box, pixel) as writer,
         tqdm(total=n, desc="simulate", unit="image", disable=None, delay=5) as progress,
     ):
@@ -135,9 +145,53 @@ def _write_stack(mixture: Mixture, particles: Particles, scale: float, seed: int
             volume = mixture.kept_or_made(k, state) * scale
             members = particles.members(k, state)
             for part, signal in projections(volume, members, particles, imaging):
-                writer.write(part, signal.numpy() + particle_noise(part, box, seed))
+                seen = _with_contrast(signal.numpy(), others, part, background)
+                writer.write(part, seen + _noise(part, background, imaging, seed))
                 progress.update(len(part))
-    stack.write_stack_star(folder, particles.defocus, particles.optics, box, pixel, particles.evaluation)
+        junk = np.flatnonzero(particles.junk_kind >= 0)
+        for part in np.array_split(junk, -(-len(junk) // _JUNK_CHUNK)) if len(junk) else ():
+            seen = _with_contrast(np.zeros((len(part), box, box), np.float32), others, part, background)
+            writer.write(part, seen + _noise(part, background, imaging, seed))
+            progress.update(len(part))
+    stack.write_stack_star(folder, particles.stated_defocus, particles.optics, box, pixel, particles.evaluation)
+
+
+@contextmanager
+def _images_of_further(
+    mixture: Mixture, particles: Particles, further: Further, scale: float, folder: Path
+) -> Iterator[np.ndarray | None]:
+    """Images (N, d, d) of all further particles on disk, in a file that is gone afterwards; None if there are none."""
+    if not len(further.images):
+        yield None
+        return
+    box = mixture.imaging.delivered_box_px
+    with TemporaryFile(dir=folder) as file:
+        shape = (len(particles.classes), box, box)
+        images = np.memmap(file, np.float32, "w+", shape=shape)
+        for k, state in mixture.states():
+            of_map = (further.classes == k) & (further.states == state)
+            if of_map.any():
+                volume = mixture.kept_or_made(k, state) * scale
+                whole, halves = np.flatnonzero(of_map & ~further.halves), np.flatnonzero(of_map & further.halves)
+                add_further(volume, whole, further, particles, mixture.imaging, images)
+                add_further(half_of(volume), halves, further, particles, mixture.imaging, images)
+        yield images
+
+
+def _with_contrast(signal: np.ndarray, others: np.ndarray | None, part: IntArray, background: Background) -> np.ndarray:
+    """Images (B, d, d) of some particles and of the further ones beside them, at the contrast that each image has."""
+    contrast = background.contrasts[part, None, None].astype(np.float32)
+    result: np.ndarray = (signal if others is None else signal + others[part]) * contrast
+    return result
+
+
+def _noise(part: IntArray, background: Background, imaging: Imaging, seed: int) -> np.ndarray:
+    """Noise (B, d, d) of some particles' images, of deviation 1 where it is white, and their backgrounds."""
+    box, troubles = imaging.delivered_box_px, imaging.troubles
+    noise = particle_noise(part, box, seed)
+    noise = coloured(noise, imaging.delivered_pixel_size_A, troubles.noise_excess, troubles.noise_corner_A)
+    # The full box's noise has a deviation that cropping divides by D/d, which slopes and steps are not.
+    return noise + background_images(background, part, box) * np.float32(imaging.box_px / box)
 
 
 def _truth_of(species: dict[str, Species], particles: Particles, folder: Path) -> truth.Truth:
@@ -149,13 +203,15 @@ def _truth_of(species: dict[str, Species], particles: Particles, folder: Path) -
         conformations[members, : own.coordinates.shape[1]] = own.coordinates[particles.states[members]]
         of_states = range(own.n_states if own.n_states > 1 else 0)
         state_paths.append(tuple(truth.state_volume_path(folder, k, state) for state in of_states))
+    junk = [truth.JUNK_NAME] if (particles.junk_kind >= 0).any() else []
+    state_paths += [() for _ in junk]
     return truth.Truth(
         rotations=particles.rotations,
         shifts_A=particles.shifts_A,
         classes=particles.classes,
         conformations=conformations,
-        class_names=tuple(species),
-        volume_paths=tuple(class_volume_path(folder, k) for k in range(len(species))),
+        class_names=(*species, *junk),
+        volume_paths=(*(class_volume_path(folder, k) for k in range(len(species))), *(None for _ in junk)),
         states=particles.states if moving else None,
         state_paths=tuple(state_paths) if moving else (),
     )
