@@ -27,11 +27,22 @@ class Clone:
     def make(cls, folder: Path, commands: Path) -> Clone:
         """Make one in a folder that is empty, or not there."""
         folder.mkdir(exist_ok=True)
-        shutil.copy(ROOT / "Snakefile", folder)
+        for name in ("Snakefile", "pyproject.toml"):
+            shutil.copy(ROOT / name, folder)
         shutil.copy(ROOT / "slurm", folder, follow_symlinks=False)
         for name in ("config", "envs", "profiles", "workflow", "resources"):
             ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        return cls(folder, commands)
+
+    @classmethod
+    def with_module(cls, folder: Path, commands: Path, configuration: Path) -> Clone:
+        """A folder that is no clone, whose Snakefile has the workflow as a module, as the documents say."""
+        page = (ROOT / "docs" / "how-to" / "as-a-module.md").read_text()
+        (snakefile,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+        folder.mkdir()
+        (folder / "Snakefile").write_text(snakefile.replace("/path/to/hydra-bench", str(ROOT)))
+        shutil.copy(configuration, folder / "mine.yaml")
         return cls(folder, commands)
 
     def snakemake(self, *arguments: str, offline: bool = True) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from clone import Clone
-from net_runs import ROOT, RUNS, arguments, configuration
+from net_runs import OVERLAYS, ROOT, RUNS, arguments, configuration
 
 EXPECTED = {
     ("config", "too_many"): ("failed", "1000 for the 120 images"),
@@ -56,13 +56,17 @@ def test_every_way_of_being_given_poses_has_a_run() -> None:
     assert {("truth", "fixed"), ("consensus", "refine"), ("consensus", "fixed"), (None, None)} <= given
 
 
+BY_MODULE = "ribosplike_offline"
+"""The run of the net that is done from another folder, in which the workflow is a module. It reads embedded entries."""
+
+
 def methods_that_run(name: str) -> dict[str, dict[str, Any]]:
     """Their definitions by their names."""
     content = configuration(name)
     return {method: content["method_definitions"][method] for method in content["methods"]}
 
 
-@pytest.mark.parametrize("name", [name for name in RUNS if name != "config"])
+@pytest.mark.parametrize("name", [name for name in RUNS if name not in ("config", BY_MODULE)])
 def test_a_shipped_configuration_runs_to_its_page(
     name: str, make_clone: Callable[[Path], Clone], warm: Path, net_data: Path
 ) -> None:
@@ -73,6 +77,12 @@ def test_a_shipped_configuration_runs_to_its_page(
     check_results(clone.folder / "results", name)
     if name == "sweeps":
         assert len(list((clone.folder / "results" / "paper" / "demo" / "supplement").glob("*.svg"))) >= 3
+
+
+def test_a_shipped_configuration_runs_to_its_page_as_a_module(tmp_path: Path, warm: Path) -> None:
+    folder = Clone.with_module(tmp_path / "my lab", warm, OVERLAYS / f"{BY_MODULE}.yaml")
+    folder.run("--cores", "2", "--configfile", str(ROOT / "config" / f"{BY_MODULE}.yaml"), "mine.yaml")
+    check_results(folder.folder / "results", BY_MODULE)
 
 
 def check_results(results: Path, name: str) -> None:

@@ -1,20 +1,24 @@
-# The checked configuration, and what the rules ask of it.
+# The checked configuration, and what the rules ask of it. Everything here runs with what Snakemake brings.
 import json
 import re
 import sys
 from pathlib import Path
 
-# Where Snakemake alone is installed, the clone's package does. Everything here runs with what Snakemake brings.
-sys.path.append(str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent))
+# The package of this clone is what runs, here and in the jobs, whatever the working directory and what is installed.
+WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+if str(WORKFLOW) not in sys.path:
+    sys.path.insert(0, str(WORKFLOW))
 
 from hydra_bench.config import configuration, identity
 from hydra_bench.config.method_definitions import TRUTH as TRUE_POSES
 from hydra_bench.contracts.places import PARTICLES_NAME, TRUTH_NAME, Results
+from hydra_bench.core import clone
 from hydra_bench.core.errors import InputError
 from hydra_bench.datasets import kinds
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.report.paper.catalogue import SUPPLEMENT, paper_figures
 
+clone.export()
 RESULTS = Results()
 DATASET = RESULTS.dataset("{dataset}")
 RUN = RESULTS.run("{dataset}", "{method}", "{seed}")
@@ -31,6 +35,12 @@ except InputError as error:
     print(f"hydra-bench: error: {error}", file=sys.stderr)
     sys.exit(2)
 
+# What precedes the first job is a hook of the clone's own Snakefiles. Where another one uses this as a module, or the
+# process of Snakemake lacks the libraries that its jobs have, it is a job (rules/start.smk) that the others wait for.
+HOOKED = clone.has_libraries() and Path(workflow.main_snakefile).resolve() in (
+    WORKFLOW.resolve() / "Snakefile",
+    WORKFLOW.resolve().parent / "Snakefile",
+)
 MAIN_METHOD = settings["report"]["main_method"]
 
 
@@ -44,6 +54,11 @@ def dataset_files(wildcards):
     """The files that a dataset is made of: structures, or a list of particles and what they are compared with."""
     dataset = settings["dataset_definitions"][wildcards.dataset]
     return list(map(str, kinds.input_files(dataset, Path(settings["structures_folder"]))))
+
+
+def after_the_start():
+    """What the first jobs wait for. Its time is of no account: nothing that is made depends on what is in it."""
+    return [] if HOOKED else ancient(RESULTS.configuration)
 
 
 def method_definition(wildcards):
@@ -102,7 +117,7 @@ def methods_of(program):
 
 def stack_inputs():
     """All that a method may see of a dataset."""
-    return {
+    return ({} if HOOKED else {"start": after_the_start()}) | {
         "particles": DATASET.particles,
         "images": DATASET.images,
         "evaluation_list": DATASET.evaluation_list,

@@ -1,6 +1,7 @@
 # Before the first job: is everything there that the jobs need? After a failed one: a report all the same.
-# Snakemake takes hooks from the main Snakefile alone, so both Snakefiles include this file. They are run by the main
-# process, not in dry runs and not by jobs.
+# Snakemake takes hooks from the main Snakefile alone, so both Snakefiles include this file, and one that has them as a
+# module may. They are run by the main process, not in dry runs and not by jobs; where that process lacks the libraries
+# that jobs have (--sdm conda), rules/start.smk takes their place, and no report is made after a failure.
 # What they need is imported in them: every job reads this file, too, and rules/common.smk says where the package lies.
 import sys
 from pathlib import Path
@@ -23,18 +24,17 @@ def asked_for():
     return jobs
 
 
-onstart:
-    from hydra_bench.config import configuration, identity
+def before_the_first_job():
+    """Ends the run where something is wrong."""
+    from hydra_bench.config import configuration
     from hydra_bench.contracts.places import Results
     from hydra_bench.core.errors import InputError
     from hydra_bench.jobs import doctor, slurm
+    from hydra_bench.jobs.start import start
 
     results = Results()
     try:
         checked = configuration.validate(config, workflow.configfiles)
-        configuration.fetch_entries(checked, workflow.configfiles)
-        configuration.check_contents(checked, workflow.configfiles)
-        identity.write_configuration(results.configuration, checked)
         jobs = asked_for()
         if workflow.local_exec:
             gpus = max([job["gpus"] for job in jobs if not job["on_cpu"]], default=0)
@@ -42,10 +42,7 @@ onstart:
         else:
             gpus = 0
             submitted = [job for job in jobs if not job["local"]]
-            if slurm.available():
-                slurm.end_left_over_jobs(Path.cwd())
-        findings = doctor.doctor(checked, results.folder, gpus, submitted)
-        wrong = [finding for finding in findings if finding.state != doctor.OK]
+        wrong = start(checked, workflow.configfiles, results, gpus, submitted)
     except InputError as error:
         print(f"hydra-bench: error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -53,11 +50,22 @@ onstart:
         print(f"hydra-bench doctor: {finding}", file=sys.stderr)
     if any(finding.state == doctor.FAILED for finding in wrong):
         sys.exit(2)
+    if not workflow.local_exec and slurm.available():
+        slurm.end_left_over_jobs(Path.cwd())
+
+
+onstart:
+    from hydra_bench.core import clone
+
+    if clone.has_libraries():
+        before_the_first_job()
 
 
 onerror:
-    # Stopped by its user, who wants it to end now.
-    if workflow.scheduler._user_kill is None:
+    from hydra_bench.core import clone
+
+    # Unless stopped by its user, who wants it to end now.
+    if clone.has_libraries() and workflow.scheduler._user_kill is None:
         from hydra_bench.contracts.places import Results
         from hydra_bench.report.summarise import summarise
 

@@ -2,6 +2,7 @@
 rule simulate:
     input:
         files=dataset_files,
+        start=after_the_start(),
     output:
         particles=DATASET.particles,
         images=DATASET.images,

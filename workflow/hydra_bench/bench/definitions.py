@@ -6,15 +6,15 @@ from pathlib import Path
 
 from hydra_bench.bench.summary import Bar
 from hydra_bench.config import configuration as config
+from hydra_bench.core.clone import CLONE
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.schema import KeyPathError, filled, nearest
 from hydra_bench.core.yaml_files import read_yaml
 from hydra_bench.methods.hydra.settings import Settings
 
-_CLONE = Path(__file__).resolve().parents[3]
-SCHEMA_PATH = _CLONE / "workflow" / "schemas" / "bench.schema.yaml"
-CASES_PATH, DEMO_PATH = _CLONE / "config" / "bench.yaml", _CLONE / "config" / "config.yaml"
+SCHEMA_PATH = CLONE / "workflow" / "schemas" / "bench.schema.yaml"
+CASES_PATH, DEMO_PATH = CLONE / "config" / "bench.yaml", CLONE / "config" / "config.yaml"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from hydra_bench.cli.options import add_threads, numbers
+from hydra_bench.core.clone import in_clone
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
 
@@ -21,7 +22,7 @@ def add_options(parser: ArgumentParser) -> None:
     option("--seeds", metavar="0,1", help="seeds of cases that train (default each case's own)")
     add_threads(parser)
     option("--device", default="auto", help="auto (default), cpu, cuda, or cuda:<number>")
-    option("--structures", type=Path, default=Path("resources/structures"), help="folder of PDB entries")
+    option("--structures", type=Path, default=in_clone("resources/structures"), help="folder of PDB entries")
     option("--definitions", type=Path, metavar="FILE", help="cases (default the clone's config/bench.yaml)")
     option("--quick", action="store_true", help="tiny cases, to try that all of them work")
 

@@ -10,6 +10,7 @@ from hydra_bench.core.errors import InputError
 
 COMMANDS = (
     "check-config",
+    "start",
     "dataset",
     "simulate",
     "gallery",

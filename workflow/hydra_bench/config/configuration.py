@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra_bench.config.method_definitions import TRUTH, check_method, pose_sources
+from hydra_bench.core.clone import CLONE, in_clone
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.schema import KeyPath, KeyPathError, Schema, at_key, check_name, filled
@@ -24,8 +25,10 @@ from hydra_bench.methods.cards import named_files
 # Keys in their order, with values of as many types as the schema says.
 Config = JsonObject
 
-# It lies beside the package, in the clone from which that was installed.
-SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+SCHEMA_PATH = CLONE / "workflow" / "schemas" / "config.schema.yaml"
+
+_OF_THE_CLONE = {"structures_folder": "resources/structures", "environments_folder": "build/envs"}
+"""Folders that are the clone's where the configuration names none."""
 
 
 def load(paths: Sequence[Path | str]) -> Config:
@@ -64,6 +67,9 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
     of_datasets: Schema = schema["properties"]["dataset_definitions"]["additionalProperties"]
     with problems_located(config, sources):
         checked: Config = filled(schema, config)
+        for key, path in _OF_THE_CLONE.items():
+            if checked[key] is None:
+                checked[key] = str(in_clone(path))
         for name in checked["method_definitions"]:
             check_method(checked["method_definitions"], name)
         for kind, definitions in (("datasets", "dataset_definitions"), ("methods", "method_definitions")):

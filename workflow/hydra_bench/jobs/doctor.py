@@ -5,6 +5,7 @@ Each check is a function that yields findings; `doctor` runs them all, so that o
 
 import platform
 import shutil
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,6 +15,7 @@ from packaging.requirements import Requirement
 
 from hydra_bench import __version__
 from hydra_bench.config import configuration as config
+from hydra_bench.core.clone import CLONE
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import disk_text
 from hydra_bench.core.json_values import JsonObject
@@ -23,6 +25,8 @@ from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.programs import find_executable
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
+OF_THE_WORKFLOW = ("snakemake", "snakemake-executor-plugin-slurm")
+"""Requirements that start jobs. What is run in a job does not need them, and its environment may lack them."""
 _MAPS_A_RUN = 100
 """Volumes that a run of a method writes, aligned ones included, to estimate disk space by."""
 
@@ -39,13 +43,18 @@ class Finding:
         return f"{self.state:8}{self.what}" + (f"\n{'':8}-> {self.advice}" if self.advice else "")
 
 
-def check_environment() -> Iterator[Finding]:
-    """Python, this package, and its requirements at versions that it takes."""
+def requirements() -> list[Requirement]:
+    """What pyproject.toml says that the package needs."""
+    project = tomllib.loads((CLONE / "pyproject.toml").read_text())["project"]
+    return [Requirement(text) for text in project["dependencies"]]
+
+
+def check_environment(in_a_job: bool = False) -> Iterator[Finding]:
+    """Python, this package, and its requirements at versions that it takes; in a job, without those of the workflow."""
     yield Finding(OK, f"hydra-bench {__version__}, Python {platform.python_version()}, {platform.node()}")
     wrong = []
-    for text in metadata.requires("hydra-bench") or []:
-        requirement = Requirement(text)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+    for requirement in requirements():
+        if in_a_job and requirement.name in OF_THE_WORKFLOW:
             continue
         try:
             installed = metadata.version(requirement.name)
@@ -170,9 +179,11 @@ def why_never(job: JsonObject, known: dict[str, slurm.Partition]) -> str | None:
     return None
 
 
-def doctor(settings: config.Config, results: Path, gpus: int, jobs: list[JsonObject] | None) -> Iterable[Finding]:
+def doctor(
+    settings: config.Config, results: Path, gpus: int, jobs: list[JsonObject] | None, in_a_job: bool = False
+) -> Iterable[Finding]:
     """All findings, in the order in which they are to be read."""
-    yield from check_environment()
+    yield from check_environment(in_a_job)
     yield from check_disk(settings, results)
     yield from check_methods(settings)
     yield from check_gpus(gpus)

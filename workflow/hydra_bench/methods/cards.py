@@ -8,13 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hydra_bench.core.clone import CLONE
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.schema import KeyPath, Schema, filled
 from hydra_bench.core.yaml_files import read_schema, read_yaml
 
-# They lie beside the package, in the clone from which it was installed.
-METHODS_FOLDER = Path(__file__).resolve().parents[2] / "methods"
+METHODS_FOLDER = CLONE / "workflow" / "methods"
 _PACKAGE = "hydra_bench_methods"
 
 

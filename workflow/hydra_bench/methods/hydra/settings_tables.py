@@ -7,18 +7,17 @@ differ.
 
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 import yaml
 
+from hydra_bench.core.clone import CLONE
 from hydra_bench.core.files import write_text
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.schema import Schema, allowed_text
 from hydra_bench.methods.hydra.settings import PRESETS, described
 
-_CLONE = Path(__file__).resolve().parents[4]
-SCHEMA_PATH = _CLONE / "workflow" / "methods" / "hydra" / "params.schema.yaml"
-DOCUMENT_PATH = _CLONE / "docs" / "explanation" / "how-hydra-works.md"
+SCHEMA_PATH = CLONE / "workflow" / "methods" / "hydra" / "params.schema.yaml"
+DOCUMENT_PATH = CLONE / "docs" / "explanation" / "how-hydra-works.md"
 
 _HEADER = """\
 # Parameters of the program `hydra`, under method_definitions.<name>.parameters.
