@@ -8,6 +8,8 @@ rule simulate:
         images=DATASET.images,
         evaluation_list=DATASET.evaluation_list,
         truth=directory(DATASET.truth),
+        # Which rows of the user's own file the images are: `hydra-bench select` gives results back in them.
+        source=directory(DATASET.source),
     log:
         DATASET.log("simulate"),
     benchmark:

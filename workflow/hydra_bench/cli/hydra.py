@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from hydra_bench.cli.options import numbers
-from hydra_bench.contracts.places import RUN_NAME
+from hydra_bench.contracts.places import RUN_NAME, SOURCE_FOLDER
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
@@ -84,6 +84,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     import numpy as np
 
+    from hydra_bench.contracts.source import source_of_particles, write_source
     from hydra_bench.contracts.stack import read_evaluation_list
     from hydra_bench.methods.hydra.fit.checkpoint import Stopped
     from hydra_bench.methods.hydra.fit.parallel import Parallel, choose_device
@@ -114,6 +115,8 @@ def run(args: Namespace) -> int:
             # In a benchmark every method meets every dataset: one that cannot take a stack has failed on it.
             raise RunFailedError(str(error)) from None
         outcome = run_hydra(start_from, evaluation, device, parallel, checkpointer, folder)
+        if parallel.rank == 0:
+            write_source(folder / SOURCE_FOLDER, source_of_particles(start_from.stack))
         return outcome if source is None else replace(outcome, notes={**outcome.notes, "poses_from": source})
 
     try:

@@ -19,6 +19,7 @@ COMMANDS = (
     "evaluate",
     "hydra",
     "hydra-volume",
+    "select",
     "bench",
     "launch",
     "doctor",

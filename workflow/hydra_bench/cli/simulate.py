@@ -23,3 +23,15 @@ def run(args: Namespace) -> None:
     # A few very large blocks, which would stay beside each other if they were kept.
     set_threads(args.threads, keep_memory=False)
     kind_of(definition).make(definition, args.structures, args.stack, args.truth)
+    record_source(args.stack)
+
+
+def record_source(stack_folder: Path) -> None:
+    """Where a stack's images came from: where its kind of dataset has not told, they are of no file but the stack."""
+    from hydra_bench.contracts.places import PARTICLES_NAME
+    from hydra_bench.contracts.source import Source, is_source_of, source_beside, write_source
+    from hydra_bench.contracts.stack import read_stack
+
+    folder, particles = source_beside(stack_folder), stack_folder / PARTICLES_NAME
+    if not is_source_of(folder, particles):
+        write_source(folder, Source.of_stack(read_stack(particles), became=particles))

@@ -12,6 +12,8 @@ from pathlib import Path
 PARTICLES_NAME, IMAGES_NAME, EVALUATION_NAME = "particles.star", "particles.mrcs", "evaluation_particles.txt"
 """The files of a stack; the particles of a reconstruction have the first name, too."""
 TRUTH_NAME, RUN_NAME = "truth.star", "run.json"
+SOURCE_FOLDER = "source"
+"""Beside the folder of a stack, and in that of a run on anybody's particles: which rows of whose file they are."""
 
 
 def class_volume_path(folder: Path, k: int) -> Path:
@@ -57,6 +59,16 @@ class Results:
         above = metrics.parents if len(metrics.parents) > 3 else metrics.absolute().parents
         return cls(above[min(3, len(above) - 1)])
 
+    @classmethod
+    def dataset_of_reconstruction(cls, reconstruction: Path) -> DatasetPlaces | None:
+        """The dataset that the folder of a run's reconstruction is of; None where it lies in no results."""
+        above = reconstruction.absolute().parents
+        if len(above) < 4:
+            return None
+        places = cls(above[3]).run(above[1].name, above[0].name, reconstruction.absolute().name)
+        is_there = places.reconstruction == reconstruction.absolute()
+        return cls(above[3]).dataset(places.dataset) if is_there else None
+
     def dataset(self, dataset: str) -> DatasetPlaces:
         return DatasetPlaces(self, dataset)
 
@@ -76,7 +88,8 @@ class DatasetPlaces:
     """What belongs to one dataset.
 
     stack : the folder of all that methods may see: particles, images, evaluation_list. truth : of all that they may
-    not. paper : of the paper's figures; supplement : of those of its supplement. gallery : a picture of its particles.
+    not. source : of the record of which rows of the user's own file the particles are. paper : of the paper's figures;
+    supplement : of those of its supplement. gallery : a picture of its particles.
     """
 
     def __init__(self, results: Results, name: str) -> None:
@@ -86,6 +99,7 @@ class DatasetPlaces:
         self.images = self.stack / IMAGES_NAME
         self.evaluation_list = self.stack / EVALUATION_NAME
         self.truth = self.stack.with_name("truth")
+        self.source = self.stack.with_name(SOURCE_FOLDER)
         self.gallery = results.folder / "galleries" / f"{name}.png"
         self.paper = results.folder / "paper" / name
         self.supplement = self.paper / "supplement"

@@ -6,6 +6,7 @@ samples/         <particle>.mrc, the method's own volume for each particle of th
 history.csv      what was seen on the way (optional; columns are the method's own)
 history_labels.npy  (rows of history.csv, N) integers, the label of every particle at each row (optional)
 run.json         what ran, how it ended, what it cost
+source/          which rows of the user's own file the particles are, of a run on anybody's (see `contracts.source`)
 
 A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else; so does one whose
 program has no licence or host here, which is no failure: its state is "not configured".
@@ -13,7 +14,7 @@ program has no licence or host here, which is no failure: its state is "not conf
 Its particles.star, or a truth's, can give another method the poses that it need not find.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -96,6 +97,10 @@ class Assignments:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def take(self, indices: IntArray) -> Self:
+        """Of the given particles (B,), in that order."""
+        return replace(self, **{name: values[indices] for name, values in vars(self).items()})
 
     @classmethod
     def of_classes(cls, classes: IntArray, n_classes: int, rotations: FloatArray, shifts_A: FloatArray) -> Self:

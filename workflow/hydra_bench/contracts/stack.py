@@ -41,7 +41,8 @@ class Stack:
     `path` is the file that lists them: the STAR or .cs file, or the image stack itself. `optics` and `defocus` are
     None together, where no CTF is known or wanted. `contrast` (N,), +1 or -1, multiplies the images; None means +1.
     `uids` (N,) are cryoSPARC's, if there are any; `rows` (N,) the rows of the file, from 0, that the particles are of,
-    None for all in their order. `notes` say what a reader of results should know of how the file was read.
+    None for all in their order. `passthrough` is the second file that holds fields of the same rows, if there is one.
+    `notes` say what a reader of results should know of how the file was read.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Stack:
     contrast: FloatArray | None = None
     uids: IntArray | None = None
     rows: IntArray | None = None
+    passthrough: Path | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -180,6 +180,7 @@ def read_cs_stack(
         defocus=defocus,
         contrast=_contrast(data),
         uids=data.main["uid"] if "uid" in data.own_names else None,
+        passthrough=data.passthrough_path,
     )
 
 

@@ -48,7 +48,7 @@ def read_particles(
         raise InputError(f"ctf: {ctf!r}; file or none is allowed")
     if pixel_size_A is not None and not 0 < pixel_size_A < np.inf:
         raise InputError(f"pixel_size_A: {pixel_size_A}; a number above 0 is allowed")
-    kind = _format(path)
+    kind = file_format(path)
     if passthrough is not None and kind != "cs":
         raise InputError(f"passthrough: {passthrough}; only a .cs file has one, and {path} is none")
     folder = None if datadir is None else Path(datadir)
@@ -182,8 +182,8 @@ def _read_image_stack(path: Path, ctf: CtfSource, pixel_size_A: float | None) ->
     return Stack(path=path, images=images, pixel_size_A=pixel, optics=None, defocus=None)
 
 
-def _format(path: Path) -> str:
-    """'star', 'cs' or 'mrcs'."""
+def file_format(path: Path) -> str:
+    """'star', 'cs' or 'mrcs'. Raises InputError for a file that is none of them, or is not there."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; a particle file (.star, .cs or .mrcs) is expected")
     if path.suffix.lower() in _FORMATS:
@@ -201,7 +201,7 @@ def _format(path: Path) -> str:
 
 def _table_format(path: Path, lack: str) -> str:
     """'star' or 'cs'. Raises InputError for an image stack, of which `lack` says why it will not do."""
-    kind = _format(path)
+    kind = file_format(path)
     if kind == "mrcs":
         raise InputError(f"{path}: an image stack {lack}; a STAR or .cs file is allowed")
     return kind

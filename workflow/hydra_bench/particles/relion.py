@@ -77,6 +77,13 @@ def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
     return _optics(tables), _defocus(tables)
 
 
+def stated_pixel_size_A(path: Path) -> float | None:
+    """The pixel size that a STAR file states for its images, None where it states none. Raises InputError."""
+    tables = _read_tables(path)
+    stated = any(name in tables.optics for name in ("rlnImagePixelSize", "rlnPixelSize", "rlnDetectorPixelSize"))
+    return _pixel_size_A(tables) if stated else None
+
+
 def read_star_labels(path: Path) -> tuple[IntArray, ImageNames]:
     """rlnClassNumber (M,) of a STAR file's rows, and what they are images of. Raises InputError."""
     particles, where = _particles_table(path, read_star(path))

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from hydra_bench.contracts import truth
+from hydra_bench.contracts.places import PARTICLES_NAME
+from hydra_bench.contracts.source import Source, source_beside, write_source
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256
@@ -120,7 +122,10 @@ class Experiment:
 
 
 def import_experiment(definition: Definition, stack_folder: Path, truth_folder: Path) -> None:
-    """Make the stack and the reference of a dataset definition with `particles`. Raises InputError."""
+    """Make the stack and the reference of a dataset definition with `particles`; beside the stack, its source.
+
+    Raises InputError.
+    """
     experiment = Experiment.open(definition["particles"])
     experiment.check_box()
     chosen = experiment.chosen(definition["seed"])
@@ -143,6 +148,8 @@ def import_experiment(definition: Definition, stack_folder: Path, truth_folder: 
         "particles_in_file": len(experiment.particles),
     }
     truth.write_provenance(truth_folder, definition, facts)
+    source = Source.of_stack(delivery.particles, became=stack_folder / PARTICLES_NAME)
+    write_source(source_beside(stack_folder), source)
 
 
 def describe_experiment(dataset: Definition) -> Iterator[str]:

@@ -1,0 +1,36 @@
+"""A run's folder as `hydra-bench hydra` leaves it, of particles that are made up: what can be given back from it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hydra_bench.contracts.places import SOURCE_FOLDER
+from hydra_bench.contracts.reconstruction import OK, Assignments, Cost, Run, write_assignments, write_run
+from hydra_bench.contracts.source import source_of_particles, write_source
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.physics.rotations import random_rotations
+
+
+def found_of(n: int, n_classes: int = 3, latent_dim: int = 2, seed: int = 0) -> Assignments:
+    """Classes 1, 2, 3, 1, ... with posteriors from 0.5 to 1, random poses, shifts in Å and latents."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(n) % n_classes
+    own = np.linspace(0.5, 1, n)
+    posteriors = np.repeat((1 - own)[:, None] / (n_classes - 1), n_classes, axis=1)
+    posteriors[np.arange(n), classes] = own
+    shifts_A, latents = rng.uniform(-6, 6, (n, 2)), rng.standard_normal((n, latent_dim))
+    return Assignments(classes, posteriors, random_rotations(n, rng), shifts_A, latents)
+
+
+def write_result(folder: Path, found: Assignments, state: str = OK) -> Path:
+    """A reconstruction without maps."""
+    write_assignments(folder, found)
+    write_run(folder, Run("hydra", "hydra", "0", 0, {}, "cpu", state, "", 1, Cost(1, 1, 1)))
+    return folder
+
+
+def write_run_of(folder: Path, stack: Stack, found: Assignments | None = None) -> Path:
+    """A run on anybody's particles, with the record of where they lie."""
+    write_result(folder, found_of(len(stack)) if found is None else found)
+    write_source(folder / SOURCE_FOLDER, source_of_particles(stack))
+    return folder

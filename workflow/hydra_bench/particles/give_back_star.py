@@ -1,0 +1,84 @@
+"""Particles given back as RELION's STAR file: the user's own rows with class, pose, posteriors and latents.
+
+What RELION has a name for has it; what it has none for, posteriors of all classes and latents, are columns of our own,
+which RELION carries along. Origins are in Å of the file's own optics table, or in px where it has none (RELION 3.0):
+a displacement in px of the images is what both have in common, whatever pixel size the run was told.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table
+from hydra_bench.contracts.reconstruction import LATENT_COLUMN, POSTERIOR_COLUMN, Assignments
+from hydra_bench.contracts.source import Source
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.types import FloatArray
+from hydra_bench.particles.locate import locate
+from hydra_bench.particles.relion import stated_pixel_size_A
+from hydra_bench.particles.star_rows import StarRows, read_star_rows
+
+_ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How rows are given back.
+
+    keep_poses : the file's own poses stay. relative_to : image paths are made relative to this folder, None leaves them
+    as they are. datadir : where the images lie, if not where the file says.
+    """
+
+    keep_poses: bool = False
+    relative_to: Path | None = None
+    datadir: Path | None = None
+
+
+def star_rows(source: Source, found: Assignments, style: Style) -> StarRows:
+    """The rows of a source's STAR file that `found` (M) is of, with what was found. Raises InputError."""
+    table = read_star_rows(source.path)
+    if source.rows.max() >= len(table):
+        raise InputError(f"{source.path}: {len(table)} rows; row {source.rows.max() + 1} is wanted")
+    pixel_A = stated_pixel_size_A(source.path) or source.pixel_size_A
+    rows = told(table.take(source.rows.tolist()), found, found.shifts_A / source.pixel_size_A, pixel_A, style)
+    return rows if style.relative_to is None else _with_relative_paths(rows, source.path, style.relative_to, style)
+
+
+def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixel_size_A: float, style: Style) -> StarRows:
+    """Rows (M) with what was found of them; displacements (M, 2) in px of the images."""
+    stale = [name for name in table.columns if name.startswith((POSTERIOR_COLUMN, LATENT_COLUMN))]
+    values: dict[str, FloatArray] = {}
+    if not style.keep_poses:
+        poses = pose_table(found.rotations, shifts_px * pixel_size_A)
+        values |= {name: poses[name].to_numpy() for name in ANGLE_COLUMNS}
+        if table.has_optics:
+            values |= {name: poses[name].to_numpy() for name in ORIGIN_COLUMNS}
+        if not table.has_optics or _ORIGINS_PX[0] in table.columns:
+            values |= {name: -shifts_px[:, j] + 0.0 for j, name in enumerate(_ORIGINS_PX)}
+    own = found.posteriors[np.arange(len(found)), found.classes]
+    values["rlnMaxValueProbDistribution"] = own
+    values |= {f"{POSTERIOR_COLUMN}{k + 1}": found.posteriors[:, k] for k in range(found.posteriors.shape[1])}
+    values |= {f"{LATENT_COLUMN}{j + 1}": found.latents[:, j] for j in range(found.latents.shape[1])}
+    words = {name: [f"{value:.6f}" for value in column] for name, column in values.items()}
+    words["rlnClassNumber"] = [str(k + 1) for k in found.classes]
+    return table.without(stale).with_columns(words)
+
+
+def _with_relative_paths(table: StarRows, file: Path, folder: Path, style: Style) -> StarRows:
+    """Image names from a folder, which is where RELION is started. Raises InputError if images are not found."""
+    try:
+        names = table.column("rlnImageName")
+    except KeyError:
+        raise InputError(f"{file}: lacks the column rlnImageName") from None
+    files = [name.partition("@")[2] if "@" in name else name for name in names]
+    different = list(dict.fromkeys(files))
+    places = locate(different, file, "rlnImageName", style.datadir)
+    relative = {
+        name: os.path.relpath(path.absolute(), folder.absolute()) for name, path in zip(different, places, strict=True)
+    }
+    renamed = [name.removesuffix(own) + relative[own] for name, own in zip(names, files, strict=True)]
+    return table.with_columns({"rlnImageName": renamed})
