@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from hydra_bench.cli.options import numbers
 from hydra_bench.contracts.places import RUN_NAME, SOURCE_FOLDER
+from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
@@ -46,6 +47,9 @@ def add_options(parser: ArgumentParser) -> None:
     add("--passthrough", type=Path, metavar="CS", help="the .cs file that holds what the other lacks")
     add("--no-ctf", action="store_true", help="images have no CTF, or were corrected for it")
     add("--pixel-size", type=float, metavar="Å", help="pixel size, if the file's own is to be replaced")
+    add("--voltage", type=float, metavar="kV", help="voltage, if the file has none, or another")
+    add("--cs", type=float, metavar="mm", help="spherical aberration, likewise")
+    add("--amplitude-contrast", type=float, metavar="W", help="amplitude contrast, likewise")
     add(
         "--repeated",
         choices=("refuse", "first", "keep"),
@@ -117,7 +121,12 @@ def run(args: Namespace) -> int:
         outcome = run_hydra(start_from, evaluation, device, parallel, checkpointer, folder)
         if parallel.rank == 0:
             write_source(folder / SOURCE_FOLDER, source_of_particles(start_from.stack))
-        return outcome if source is None else replace(outcome, notes={**outcome.notes, "poses_from": source})
+        notes = dict(outcome.notes)
+        if source is not None:
+            notes["poses_from"] = source
+        if start_from.stack.notes:
+            notes["particles"] = list(start_from.stack.notes)
+        return replace(outcome, notes=notes)
 
     try:
         return recorded(args, request, parallel, checkpointer, work)
@@ -207,6 +216,7 @@ def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
     from hydra_bench.contracts.reconstruction import GivenPoses
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
+    from hydra_bench.particles.columns import Microscope
     from hydra_bench.particles.particle_files import read_particles, read_poses
 
     settings = Settings.from_parameters(parameters)
@@ -216,9 +226,12 @@ def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
         args.datadir,
         ctf=ctf,
         pixel_size_A=args.pixel_size,
+        microscope=Microscope(args.voltage, args.cs, args.amplitude_contrast),
         passthrough=args.passthrough,
         repeated=args.repeated,
     )
+    for note in stack.notes:
+        say(note)
     given = None
     if settings.poses != "search" or args.poses_from:
         # The passthrough file belongs to the particles; other poses may bring their own, which is found beside them.

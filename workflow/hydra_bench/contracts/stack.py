@@ -25,9 +25,12 @@ from hydra_bench.core.mrc import MRC_HEADER_BYTES
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer
+from hydra_bench.physics.magnification import undistorted
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize")
 _PARTICLE_COLUMNS = ("rlnImageName", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift")
+DAMPING_COLUMNS = ("rlnCtfBfactor", "rlnCtfScalefactor")
+"""What else a particle's CTF may have: without the column, a B-factor of 0 and a scale of 1."""
 _TRUTH_COLUMNS = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnClassNumber")
 
 
@@ -40,9 +43,10 @@ class Stack:
 
     `path` is the file that lists them: the STAR or .cs file, or the image stack itself. `optics` and `defocus` are
     None together, where no CTF is known or wanted. `contrast` (N,), +1 or -1, multiplies the images; None means +1.
-    `uids` (N,) are cryoSPARC's, if there are any; `rows` (N,) the rows of the file, from 0, that the particles are of,
-    None for all in their order. `passthrough` is the second file that holds fields of the same rows, if there is one.
-    `notes` say what a reader of results should know of how the file was read.
+    `magnification` (N, 2, 2), where it is not the same in all directions: see `physics.magnification`; images are given
+    undistorted. `uids` (N,) are cryoSPARC's, if there are any; `rows` (N,) the rows of the file, from 0, that the
+    particles are of, None for all in their order. `passthrough` is the second file that holds fields of the same rows,
+    if there is one. `notes` say what a reader of results should know of how the file was read.
     """
 
     path: Path
@@ -51,6 +55,7 @@ class Stack:
     optics: Optics | None
     defocus: Defocus | None
     contrast: FloatArray | None = None
+    magnification: FloatArray | None = None
     uids: IntArray | None = None
     rows: IntArray | None = None
     passthrough: Path | None = None
@@ -73,7 +78,7 @@ class Stack:
         images = self.images.read(indices)
         if self.contrast is not None:
             images *= self.contrast[indices, None, None]
-        return images
+        return images if self.magnification is None else undistorted(images, self.magnification[indices])
 
     def transfer(self, indices: IntArray, frequencies_per_A: torch.Tensor) -> torch.Tensor:
         """CTF of the given particles at frequencies (n, 2 or 3) in 1/Å: (B, n) float32, 1 where there is no CTF."""
@@ -90,6 +95,7 @@ class Stack:
             optics=None if self.optics is None else self.optics.take(indices),
             defocus=None if self.defocus is None else self.defocus.take(indices),
             contrast=None if self.contrast is None else self.contrast[indices],
+            magnification=None if self.magnification is None else self.magnification[indices],
             uids=None if self.uids is None else self.uids[indices],
             rows=self.source_rows[indices],
         )
@@ -119,7 +125,8 @@ def _ctf_checksum(stack: Stack) -> str | None:
         return None
     digest = hashlib.sha256()
     for field in (*vars(stack.optics).values(), *vars(stack.defocus).values()):
-        digest.update(np.asarray(field, dtype="<f8").tobytes())
+        if field is not None:
+            digest.update(np.asarray(field, dtype="<f8").tobytes())
     return digest.hexdigest()
 
 
@@ -127,7 +134,7 @@ def particle_table(
     n: int, defocus: Defocus, images_name: str = IMAGES_NAME, groups: IntArray | int = 1
 ) -> pd.DataFrame:
     """The particles table of the contract for n images of one stack file; groups (n,) from 1, or one for all."""
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "rlnImageName": [f"{i + 1:06d}@{images_name}" for i in range(n)],
             "rlnOpticsGroup": groups,
@@ -137,6 +144,10 @@ def particle_table(
             "rlnPhaseShift": np.round(defocus.phase_shift_deg, 3),
         }
     )
+    for column, values in zip(DAMPING_COLUMNS, (defocus.b_factor_A2, defocus.scale), strict=True):
+        if values is not None:
+            table[column] = np.round(values, 5)
+    return table
 
 
 def optics_table(optics: Optics, box_px: int, pixel_size_A: float) -> tuple[pd.DataFrame, IntArray | int]:
@@ -200,7 +211,10 @@ def read_stack(star_path: Path | str) -> Stack:
         images=_open_images(_images_path(star_path, particles["rlnImageName"]), len(particles), box, star_path),
         pixel_size_A=float(optics["rlnImagePixelSize"].iloc[0]),
         optics=_read_optics(star_path, optics, particles),
-        defocus=Defocus(*(particles[column].to_numpy(np.float64) for column in _PARTICLE_COLUMNS[1:])),
+        defocus=Defocus(
+            *(particles[column].to_numpy(np.float64) for column in _PARTICLE_COLUMNS[1:]),
+            *(particles[column].to_numpy(np.float64) if column in particles else None for column in DAMPING_COLUMNS),
+        ),
     )
 
 

@@ -128,7 +128,7 @@ def _table(block: _Block, path: Path, as_text: bool) -> pd.DataFrame:
         except (ValueError, OverflowError):  # rows of different lengths
             table = pd.DataFrame()
     else:
-        table = pd.DataFrame(columns=range(len(block.labels)))
+        table = pd.DataFrame(columns=range(len(block.labels)), dtype=np.float64)
     # What a short row lacks at its end is filled up.
     last = table.iloc[:, -1] if table.shape[1] else None
     if table.shape[1] != len(block.labels) or (last is not None and (last.isna() | (last == "")).any()):

@@ -5,15 +5,17 @@ volts, an amplitude contrast of 10 in per cent. Such values are refused, since a
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.json_values import JsonObject
-from hydra_bench.core.types import FloatArray, IntArray
+from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.types import FloatArray
 from hydra_bench.physics.ctf import Defocus, Optics
 
 CtfSource = Literal["file", "none"]
@@ -21,6 +23,8 @@ CtfSource = Literal["file", "none"]
 _SAME_PIXEL_SIZE = 1e-4
 _LARGEST_MICROMETRES, _LARGEST_NANOMETRES, _LARGEST_DEFOCUS_A = 100.0, 2000.0, 1e6
 _PHASE_PLATE_DEG = 15.0
+_HEADER_TOLERANCE = 0.01
+_LARGEST_DISTORTION = 0.3
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,90 @@ def limited(values: Any, where: str, limits: Limits, label: Callable[[int], str]
     return column
 
 
-def optics_from_columns(
-    columns: JsonObject, row_of: IntArray | None = None, label: Callable[[int], str] = row_label
-) -> Optics:
-    """Optics of N particles from the columns of voltage in kV, spherical aberration in mm and amplitude contrast.
+@dataclass(frozen=True)
+class Microscope:
+    """Constants of the CTF as the user gives them, in place of the file's; None leaves the file's."""
 
-    `columns` are these three by what messages call them, file and column; `label` is what they call a row.
-    Columns have a row for each particle, or for each optics group; then row_of (N,) is each particle's.
-    Raises InputError for values that cannot be.
+    voltage_kV: float | None = None
+    spherical_aberration_mm: float | None = None
+    amplitude_contrast: float | None = None
+
+
+MICROSCOPE_LIMITS = (VOLTAGE, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST)
+MICROSCOPE_OPTIONS = ("--voltage", "--cs", "--amplitude-contrast")
+_MICROSCOPE_KEYS = ("voltage_kV", "spherical_aberration_mm", "amplitude_contrast")
+
+
+def microscope_advice(constant: int) -> str:
+    """What messages say where one of the three constants is missing."""
+    option, key = MICROSCOPE_OPTIONS[constant], _MICROSCOPE_KEYS[constant]
+    return f"; it can be given by {option} (for a dataset of a configuration: {key})"
+
+
+def microscope_of_particles(
+    given: Microscope, n: int, stated: Callable[[int], FloatArray], notes: list[str], where: Path
+) -> Optics:
+    """Optics of n particles: each of the three constants as given, or as `stated(number)`, (n,), in the file.
+
+    What is given in place of another value is noted. Raises InputError for values that cannot be.
     """
-    limits = (VOLTAGE, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST)
-    fields = [limited(column, at, limit, label) for (at, column), limit in zip(columns.items(), limits, strict=True)]
-    return Optics.of_particles(*(values if row_of is None else values[row_of] for values in fields))
+    fields = []
+    for number, (value, limits) in enumerate(zip(vars(given).values(), MICROSCOPE_LIMITS, strict=True)):
+        if value is None:
+            fields.append(stated(number))
+            continue
+        fields.append(limited([float(value)] * n, MICROSCOPE_OPTIONS[number], limits))
+        with suppress(InputError):  # the file need not have it
+            if (differs := stated(number) != value).any():
+                found = stated(number)[np.argmax(differs)]
+                notes.append(f"{where}: {_MICROSCOPE_KEYS[number]} is {value:g} as given, not {found:g} as in the file")
+    return Optics.of_particles(*fields)
+
+
+def sizes_note(path: Path, pixel_size_A: float, stated_A: float | None, images: ImageFiles) -> list[str]:
+    """What to note of pixel sizes that differ: the given one counts, else the file's, and never that of image headers.
+
+    Headers without a size, and those of 1 Å, which programs write that know none, say nothing.
+    """
+    notes = []
+    if stated_A is not None and abs(pixel_size_A / stated_A - 1) > _SAME_PIXEL_SIZE:
+        notes.append(f"{path}: the pixel size is {pixel_size_A:g} Å as given, not {stated_A:g} Å as in the file")
+    known = [file for file in images.files if file.pixel_size_A > 0 and file.pixel_size_A != 1]
+    other = [file for file in known if abs(file.pixel_size_A / pixel_size_A - 1) > _HEADER_TOLERANCE]
+    if other:
+        notes.append(
+            f"{path}: the pixel size is {pixel_size_A:g} Å, not that of the headers of {len(other)} of its "
+            f"{len(images.files)} image files ({other[0].pixel_size_A:g} Å in {other[0].path.name})"
+        )
+    return notes
+
+
+def unused_note(path: Path, terms: dict[str, FloatArray]) -> list[str]:
+    """The note on aberrations, name -> values, that are not neutral: the model of the images has no place for them."""
+    found = [name for name, values in terms.items() if len(values) and np.abs(values).max() > 0]
+    return [f"{path}: not used: {', '.join(found)}"] if found else []
+
+
+def damping(b_factor_A2: FloatArray | None, scale: FloatArray | None) -> tuple[FloatArray | None, FloatArray | None]:
+    """Both of the CTF as they are used: None where they change nothing."""
+    return (
+        None if b_factor_A2 is None or not b_factor_A2.any() else b_factor_A2,
+        None if scale is None or (scale == 1).all() else scale,
+    )
+
+
+def magnification_of_particles(matrices: FloatArray, where: str) -> FloatArray | None:
+    """Matrices (N, 2, 2), None where all are neutral. Raises InputError where one cannot be."""
+    if (np.abs(matrices - np.eye(2)) < 1e-6).all():
+        return None
+    off = np.abs(matrices - np.eye(2)).reshape(len(matrices), 4).max(1)
+    if (off > _LARGEST_DISTORTION).any():
+        row = int(np.argmax(off))
+        raise InputError(
+            f"{where}: {matrices[row].ravel().tolist()} in {row_label(row)} is no magnification matrix; one within "
+            f"{_LARGEST_DISTORTION:g} of the identity is expected"
+        )
+    return matrices
 
 
 def check_defocus(defocus: Defocus, where: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray, IntArray
-from hydra_bench.particles.columns import check_defocus, numbers, optics_from_columns
+from hydra_bench.particles.columns import MICROSCOPE_LIMITS, check_defocus, limited, numbers
 from hydra_bench.physics.ctf import Defocus, Optics
 
 CTF_COLUMNS = ("D", "Apix", "DefocusU", "DefocusV", "DefocusAngle", "Voltage", "Cs", "w", "phase shift")
@@ -61,7 +61,8 @@ def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
         shape = getattr(table, "shape", type(table).__name__)
         raise InputError(f"{path}: {shape}; an array (particles, {len(CTF_COLUMNS)}) of CTF parameters is expected")
     columns = {name: numbers(table[:, j], f"{path}: {name}") for j, name in enumerate(CTF_COLUMNS)}
-    optics = optics_from_columns({f"{path}: {name}": columns[name] for name in ("Voltage", "Cs", "w")})
+    constants = zip(("Voltage", "Cs", "w"), MICROSCOPE_LIMITS, strict=True)
+    optics = Optics.of_particles(*(limited(columns[name], f"{path}: {name}", limits) for name, limits in constants))
     defocus = Defocus(*(columns[name] for name in ("DefocusU", "DefocusV", "DefocusAngle", "phase shift")))
     check_defocus(defocus, f"{path}: DefocusU and DefocusV")
     for name in ("D", "Apix"):

@@ -1,9 +1,12 @@
 """cryoSPARC's .cs files: NumPy structured arrays, one row a particle.
 
 Fields used: blob/path, blob/idx (from 0), blob/shape, blob/psize_A, blob/sign; ctf/accel_kv, ctf/cs_mm,
-ctf/amp_contrast, ctf/df1_A, ctf/df2_A, ctf/df_angle_rad, ctf/phase_shift_rad; poses and classes are read by
-`cryosparc_alignments`. Jobs leave out what they did not change and write it to a second, "passthrough" file with the
-same particles; rows are joined by uid.
+ctf/amp_contrast, ctf/df1_A, ctf/df2_A, ctf/df_angle_rad, ctf/phase_shift_rad, ctf/bfactor, ctf/scale, ctf/anisomag;
+poses and classes are read by `cryosparc_alignments`. ctf/tilt_A, ctf/trefoil_A, ctf/tetra_A and ctf/shift_A are not
+used, which is noted where they are not zero.
+
+Jobs leave out what they did not change and write it to a second, "passthrough" file with the same particles; rows are
+joined by uid.
 
 Source: CryoSPARC guide, "Manipulating .cs files created by CryoSPARC".
 """
@@ -24,13 +27,19 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.types import FloatArray, IntArray, StringArray
 from hydra_bench.particles import columns
-from hydra_bench.particles.columns import CtfSource
+from hydra_bench.particles.columns import CtfSource, Microscope
 from hydra_bench.particles.identity import ImageNames
 from hydra_bench.particles.locate import locate
 from hydra_bench.physics.ctf import Defocus, Optics
 
 _OPTICS_FIELDS = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast")
 _DEFOCUS_FIELDS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad", "ctf/phase_shift_rad")
+_UNUSED_FIELDS = {
+    "ctf/tilt_A": "beam tilt",
+    "ctf/trefoil_A": "trefoil",
+    "ctf/tetra_A": "tetrafoil",
+    "ctf/shift_A": "image shift",
+}
 BLOB_FIELDS = ("blob/path", "blob/idx", "blob/shape")
 
 Rows: TypeAlias = npt.NDArray[np.void]
@@ -61,8 +70,11 @@ class Dataset:
     def names(self) -> set[str]:
         return self.own_names | set(() if self.passthrough is None else self.passthrough.dtype.names or ())
 
-    def field(self, name: str) -> npt.NDArray[Any]:
-        """A field (N, ...), of the .cs file itself if it is there. Raises InputError if neither has it."""
+    def field(self, name: str, otherwise: str = "") -> npt.NDArray[Any]:
+        """A field (N, ...), of the .cs file itself if it is there. Raises InputError if neither has it.
+
+        `otherwise` is what the message says could be done instead.
+        """
         if name in self.own_names:
             return self.main[name]
         if self.passthrough is not None and name in self.names:
@@ -71,7 +83,7 @@ class Dataset:
         lack = "lack" if second else "lacks"
         missing = "CTF missing: " if name.startswith("ctf/") else ""
         advice = "" if second else f"; if a passthrough .cs file holds it, name that by passthrough{self.candidates}"
-        raise InputError(f"{self.path}{second}: {missing}{lack} the field {name}{advice}")
+        raise InputError(f"{self.path}{second}: {missing}{lack} the field {name}{advice}{otherwise}")
 
     @property
     def candidates(self) -> str:
@@ -160,7 +172,12 @@ def _load(path: Path) -> Rows:
 
 
 def read_cs_stack(
-    path: Path, datadir: Path | None, ctf: CtfSource, pixel_size_A: float | None, passthrough: Path | None
+    path: Path,
+    datadir: Path | None,
+    ctf: CtfSource,
+    pixel_size_A: float | None,
+    given: Microscope,
+    passthrough: Path | None,
 ) -> Stack:
     """Read a .cs file of particles.
 
@@ -169,18 +186,28 @@ def read_cs_stack(
     """
     needed = [*BLOB_FIELDS, *([] if pixel_size_A else ["blob/psize_A"])]
     if ctf == "file":
-        needed += [*_OPTICS_FIELDS, *_DEFOCUS_FIELDS[:3]]
+        known = [value is not None for value in vars(given).values()]
+        needed += [name for name, is_known in zip(_OPTICS_FIELDS, known, strict=True) if not is_known]
+        needed += _DEFOCUS_FIELDS[:3]
     data = read_dataset(path, passthrough, needed)
-    optics, defocus = (None, None) if ctf == "none" else (_optics(data), _defocus(data))
+    stated = _pixel_size_A(data) if pixel_size_A is None or "blob/psize_A" in data.names else None
+    pixel_size = stated if pixel_size_A is None else pixel_size_A
+    assert pixel_size is not None
+    notes: list[str] = []
+    optics, defocus = (None, None) if ctf == "none" else (_optics(data, given, notes), _defocus(data))
+    images = _open_images(data, datadir)
+    notes += columns.sizes_note(path, pixel_size, stated, images) + columns.unused_note(path, _aberrations(data))
     return Stack(
         path=path,
-        images=_open_images(data, datadir),
-        pixel_size_A=_pixel_size_A(data) if pixel_size_A is None else pixel_size_A,
+        images=images,
+        pixel_size_A=pixel_size,
         optics=optics,
         defocus=defocus,
         contrast=_contrast(data),
+        magnification=_magnification(data),
         uids=data.main["uid"] if "uid" in data.own_names else None,
         passthrough=data.passthrough_path,
+        notes=tuple(notes),
     )
 
 
@@ -198,7 +225,7 @@ def image_names(data: Dataset) -> ImageNames:
 def read_cs_ctf(path: Path) -> tuple[Optics, Defocus]:
     """The CTF parameters of a .cs file's particles alone; the images need not be there. Raises InputError."""
     data = read_dataset(path, None, [*_OPTICS_FIELDS, *_DEFOCUS_FIELDS[:3]])
-    return _optics(data), _defocus(data)
+    return _optics(data, Microscope(), []), _defocus(data)
 
 
 def read_cs_images(path: Path, passthrough: Path | None) -> ImageNames:
@@ -206,18 +233,51 @@ def read_cs_images(path: Path, passthrough: Path | None) -> ImageNames:
     return image_names(read_dataset(path, passthrough, BLOB_FIELDS[:2]))
 
 
-def _optics(data: Dataset) -> Optics:
-    return columns.optics_from_columns({data.where(field): data.field(field) for field in _OPTICS_FIELDS})
+def _optics(data: Dataset, given: Microscope, notes: list[str]) -> Optics:
+    def stated(number: int) -> FloatArray:
+        name = _OPTICS_FIELDS[number]
+        values = data.field(name, columns.microscope_advice(number))
+        return columns.limited(values, data.where(name), columns.MICROSCOPE_LIMITS[number])
+
+    return columns.microscope_of_particles(given, len(data), stated, notes, data.path)
 
 
 def _defocus(data: Dataset) -> Defocus:
     u, v, angle = (columns.numbers(data.field(field), data.where(field)) for field in _DEFOCUS_FIELDS[:3])
-    phase_field = _DEFOCUS_FIELDS[3]
-    has_phase = phase_field in data.names
-    phase = columns.numbers(data.field(phase_field), data.where(phase_field)) if has_phase else np.zeros(len(u))
-    defocus = Defocus(u, v, np.degrees(angle), np.degrees(phase))
+    phase = _optional(data, _DEFOCUS_FIELDS[3])
+    b_factor, scale = (_optional(data, name) for name in ("ctf/bfactor", "ctf/scale"))
+    if scale is not None and not scale.any():
+        scale = None  # a field that was never filled
+    phase = np.zeros(len(u)) if phase is None else phase
+    defocus = Defocus(u, v, np.degrees(angle), np.degrees(phase), *columns.damping(b_factor, scale))
     columns.check_defocus(defocus, f"{data.where('ctf/df1_A')} and ctf/df2_A")
     return defocus
+
+
+def _optional(data: Dataset, name: str) -> FloatArray | None:
+    """A field as numbers, flat; None where it is not there. Raises InputError."""
+    return columns.numbers(data.field(name).ravel(), data.where(name)) if name in data.names else None
+
+
+def _aberrations(data: Dataset) -> dict[str, FloatArray]:
+    """What is known of aberrations that are not used, by name."""
+    values = {f"{what} ({name})": _optional(data, name) for name, what in _UNUSED_FIELDS.items()}
+    return {name: field for name, field in values.items() if field is not None}
+
+
+def _magnification(data: Dataset) -> FloatArray | None:
+    """The magnification matrices (N, 2, 2) of ctf/anisomag, None where they are neutral or not there.
+
+    Its four numbers are RELION's rlnMagMat less the identity, so 0 is neutral; files of converters have the matrix.
+    """
+    values = _optional(data, "ctf/anisomag")
+    if values is None or not values.any():
+        return None
+    matrices = values.reshape(len(data), 2, 2)
+    whole = np.abs(np.trace(matrices, axis1=1, axis2=2) - 2) < 1
+    return columns.magnification_of_particles(
+        np.where(whole[:, None, None], matrices, matrices + np.eye(2)), data.where("ctf/anisomag")
+    )
 
 
 def _pixel_size_A(data: Dataset) -> float:

@@ -1,9 +1,13 @@
 """Where image files lie that a particle file names by relative or moved paths."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from hydra_bench.core.errors import InputError
+
+_STACK_MARK = re.compile(r":mrcs?$")
+"""What some programs add to a name to say that it is a stack: particles.mrc:mrcs."""
 
 _OTHER_SUFFIX = {".mrc": ".mrcs", ".mrcs": ".mrc"}
 _FOLDERS_ABOVE = 3
@@ -17,11 +21,12 @@ def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | Non
 
     1. in `datadir`, if given: the name with its folders, then its last part alone;
     2. an absolute name as it is;
-    3. in the folder of the particle file;
+    3. in the folder of the particle file, and if that is a link, in the folder of what it links to;
     4. in the working directory, which is the project's folder when RELION or cryoSPARC run;
     5. in each of the three folders above the particle file's, nearest first: the project's folder, where the
        particle file lies in a job's;
-    6. all of these again with .mrc in place of .mrcs, or the other way round: cryoSPARC writes the one, RELION
+    6. all of these again without a `:mrcs` at the end, which only says that it is a stack;
+    7. all of these again with .mrc in place of .mrcs, or the other way round: cryoSPARC writes the one, RELION
        wants the other, and conversions rename what is in the list, not the files.
 
     Raises
@@ -41,8 +46,11 @@ def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | Non
 
 def _find_image_file(name: str, named_by: Path, field: str, datadir: Path | None) -> Path:
     tried = list(dict.fromkeys(_candidates(Path(name), named_by, datadir)))
+    if _STACK_MARK.search(name):
+        name = _STACK_MARK.sub("", name)
+        tried += list(dict.fromkeys(_candidates(Path(name), named_by, datadir)))
     other_suffix = _OTHER_SUFFIX.get(Path(name).suffix)
-    renamed = [path.with_suffix(other_suffix) for path in tried] if other_suffix else []
+    renamed = [path.with_suffix(other_suffix) for path in tried if path.name == Path(name).name] if other_suffix else []
     for candidate in (*tried, *renamed):
         if candidate.is_file():
             return candidate
@@ -54,7 +62,9 @@ def _find_image_file(name: str, named_by: Path, field: str, datadir: Path | None
 
 
 def _candidates(name: Path, named_by: Path, datadir: Path | None) -> list[Path]:
-    folder = named_by.resolve().parent
     own = [] if datadir is None else [datadir / name.relative_to(name.anchor), datadir / name.name]
+    # Images lie beside a link to the particle file, or beside the file itself.
+    beside, target = named_by.absolute().parent, named_by.resolve().parent
+    above = [parent for folder in (beside, target) for parent in folder.parents[:_FOLDERS_ABOVE]]
     # An absolute name stays what it is in whatever folder it is looked for.
-    return own + [place / name for place in (folder, Path.cwd(), *folder.parents[:_FOLDERS_ABOVE])]
+    return own + [place / name for place in (beside, target, Path.cwd(), *above)]

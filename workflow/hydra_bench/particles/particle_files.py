@@ -10,7 +10,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles, read_mrc_header
 from hydra_bench.core.types import BoolArray, FloatArray, IntArray
 from hydra_bench.particles import cryosparc, cryosparc_alignments, relion
-from hydra_bench.particles.columns import CtfSource
+from hydra_bench.particles.columns import CtfSource, Microscope
 from hydra_bench.particles.cryodrgn import read_ctf_table
 from hydra_bench.particles.identity import ImageNames, Repeated, find_images, match_images
 from hydra_bench.physics.ctf import Defocus, Optics
@@ -24,6 +24,7 @@ def read_particles(
     *,
     ctf: CtfSource = "file",
     pixel_size_A: float | None = None,
+    microscope: Microscope = Microscope(),  # noqa: B008 - frozen
     passthrough: Path | str | None = None,
     repeated: Repeated = "refuse",
 ) -> Stack:
@@ -35,6 +36,7 @@ def read_particles(
     datadir : where the images lie, if not where the file says; see `locate`.
     ctf : "file" takes the CTF from the file; "none" leaves it out, for images that have none or are corrected.
     pixel_size_A : replaces the pixel size that the file states.
+    microscope : constants of the CTF that replace the file's, or that it lacks.
     passthrough : for .cs, a second .cs file that holds missing fields; see `cryosparc`.
     repeated : what becomes of an image that is listed twice: see `identity`.
 
@@ -55,9 +57,9 @@ def read_particles(
     if folder is not None and not folder.is_dir():
         raise InputError(f"datadir: {folder} is not a folder")
     if kind == "star":
-        stack = relion.read_star_stack(path, folder, ctf, pixel_size_A)
+        stack = relion.read_star_stack(path, folder, ctf, pixel_size_A, microscope)
     elif kind == "cs":
-        stack = cryosparc.read_cs_stack(path, folder, ctf, pixel_size_A, _path(passthrough))
+        stack = cryosparc.read_cs_stack(path, folder, ctf, pixel_size_A, microscope, _path(passthrough))
     else:
         stack = _read_image_stack(path, ctf, pixel_size_A)
     return _listed_once(stack, repeated)

@@ -6,9 +6,12 @@ detector pixel (µm) and magnification. Of single particles, versions 4 and 5 di
 needed here. Sources: RELION's documentation, "Conventions" (optics groups, rlnOrigin in Å since 3.1), and its
 metadata labels (src/metadata_label.h: names and units).
 
-Higher aberrations and anisotropic magnification are ignored; images already multiplied by their CTF are refused,
-since they would be corrected twice.
+Anisotropic magnification (rlnMagMat), B-factor and scale of a particle's CTF are used. Beam tilt and Zernike terms are
+not, which is noted where they are not zero. Images already multiplied by their CTF, or phase-flipped, are refused,
+since they would be corrected twice; and images of tilt series, since several are of one particle.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hydra_bench.contracts.stack import Stack
+from hydra_bench.contracts.stack import DAMPING_COLUMNS, Stack
+from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.star import read_star
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.particles import columns
-from hydra_bench.particles.columns import CtfSource
+from hydra_bench.particles.columns import CtfSource, Microscope
 from hydra_bench.particles.identity import ImageNames
 from hydra_bench.particles.locate import locate
 from hydra_bench.physics.ctf import Defocus, Optics
@@ -53,7 +57,26 @@ class _Tables:
         """What messages call a row of the optics."""
         if self.optics is self.particles:
             return f"particle {row + 1}"
-        return f"optics group {self.optics['rlnOpticsGroup'].iloc[row]}"
+        groups = self.optics.get("rlnOpticsGroup")
+        return f"optics group {row + 1 if groups is None else groups.iloc[row]}"
+
+    def holding(self, *names: str) -> _Tables:
+        """These tables, or where data_optics lacks a column that data_particles has, the particles as their own."""
+        missing = [name for name in names if name not in self.optics]
+        if not missing or not set(names) <= set(self.particles.columns):
+            return self
+        return _Tables(
+            self.particles, self.particles, np.arange(len(self.particles)), self.particles_at, self.particles_at
+        )
+
+    def of_particles(self, name: str, neutral: float) -> FloatArray | None:
+        """A column (N,) of either table, with `neutral` where it says nothing; None where neither has it."""
+        held = self.holding(name)
+        if name not in held.optics:
+            return None
+        values = pd.to_numeric(_column(held.optics, name, held.optics_at), errors="coerce").to_numpy(np.float64)
+        known: FloatArray = np.nan_to_num(values, nan=neutral)[held.row_of]
+        return known
 
     def optics_numbers(self, column: str) -> FloatArray:
         """A column of the optics as numbers, one a row. Raises InputError."""
@@ -61,20 +84,38 @@ class _Tables:
         return columns.numbers(_column(self.optics, column, self.optics_at), where, self.label)
 
 
-def read_star_stack(path: Path, datadir: Path | None, ctf: CtfSource, pixel_size_A: float | None) -> Stack:
+def read_star_stack(
+    path: Path, datadir: Path | None, ctf: CtfSource, pixel_size_A: float | None, given: Microscope
+) -> Stack:
     """Read a STAR file of particles. Raises InputError; see `particle_files`."""
     tables = _read_tables(path)
     _refuse_unsuitable_images(tables)
-    pixel_size = _pixel_size_A(tables) if pixel_size_A is None else pixel_size_A
-    optics, defocus = (None, None) if ctf == "none" else (_optics(tables), _defocus(tables))
+    stated = None
+    if pixel_size_A is None or _states_pixel_size(tables):
+        sizes_A, held, source = _pixel_sizes_A(tables)
+        stated = columns.one_pixel_size(sizes_A, held.label, source)
+    pixel_size = stated if pixel_size_A is None else pixel_size_A
+    assert pixel_size is not None
+    notes: list[str] = []
+    optics, defocus = (None, None) if ctf == "none" else (_optics(tables, given, notes, path), _defocus(tables))
     images = _open_images(tables, path, datadir)
-    return Stack(path, images, pixel_size, optics, defocus, uids=_uids(tables.particles))
+    notes += columns.sizes_note(path, pixel_size, stated, images) + columns.unused_note(path, _aberrations(tables))
+    return Stack(
+        path,
+        images,
+        pixel_size,
+        optics,
+        defocus,
+        magnification=_magnification(tables),
+        uids=_uids(tables.particles),
+        notes=tuple(notes),
+    )
 
 
 def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
     """The CTF parameters of a STAR file's particles alone; the images need not be there. Raises InputError."""
     tables = _read_tables(path)
-    return _optics(tables), _defocus(tables)
+    return _optics(tables, Microscope(), [], path), _defocus(tables)
 
 
 def stated_pixel_size_A(path: Path) -> float | None:
@@ -114,22 +155,31 @@ def _uids(particles: pd.DataFrame) -> IntArray | None:
 def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray, ImageNames]:
     """Poses of a STAR file's M rows, rotations (M, 3, 3) and displacements (M, 2) in Å, and what they are images of.
 
-    Origins are in Å (rlnOriginXAngst), or in px of the file's images (rlnOriginX, RELION 3.0). They say how to move
-    the image back, so the particle's displacement is their negative.
+    Origins are in Å (rlnOriginXAngst), or in px (rlnOriginX), each row's of the size that its file says of it, which
+    may be a binned one. They say how to move the image back, so the particle's displacement is their negative.
     """
-    particles, where = _particles_table(path, read_star(path))
+    blocks = read_star(path)
+    particles, where = _particles_table(path, blocks)
     angles = np.stack([_numbers(particles, column, where) for column in _ANGLES], 1)
     if all(column in particles for column in _ORIGINS_PX) and _ORIGINS_A[0] not in particles:
-        stated = any(column in particles for column in ("rlnImagePixelSize", "rlnPixelSize", "rlnDetectorPixelSize"))
-        pixel_size = _pixel_size_A(_read_tables(path)) if stated else stack.pixel_size_A
-        origins_A = pixel_size * np.stack([_numbers(particles, column, where) for column in _ORIGINS_PX], 1)
+        tables = _tables(path, blocks)
+        sizes_A = np.full(len(particles), stack.pixel_size_A)
+        if _states_pixel_size(tables):
+            stated_A, held, _ = _pixel_sizes_A(tables)
+            sizes_A = stated_A[held.row_of]
+        else:
+            say(f"{path}: origins are in px, of no size that it states; taken to be {stack.pixel_size_A:g} Å")
+        origins_A = sizes_A[:, None] * np.stack([_numbers(particles, column, where) for column in _ORIGINS_PX], 1)
     else:
         origins_A = np.stack([_numbers(particles, column, where) for column in _ORIGINS_A], 1)
     return matrices_from_euler(angles), -origins_A, _image_names(particles, where)
 
 
 def _read_tables(path: Path) -> _Tables:
-    blocks = read_star(path)
+    return _tables(path, read_star(path))
+
+
+def _tables(path: Path, blocks: dict[str, pd.DataFrame]) -> _Tables:
     particles, where = _particles_table(path, blocks)
     if "optics" in blocks:
         return _grouped(particles, blocks["optics"], where, f"{path}: data_optics")
@@ -151,7 +201,9 @@ def _particles_table(path: Path, blocks: dict[str, pd.DataFrame]) -> tuple[pd.Da
 
 
 def _grouped(particles: pd.DataFrame, optics: pd.DataFrame, particles_at: str, optics_at: str) -> _Tables:
-    """Tables of RELION 3.1 and later, where groups may have any numbers in any order."""
+    """Tables of RELION 3.1 and later, where groups may have any numbers in any order, and one group needs none."""
+    if len(optics) == 1 and "rlnOpticsGroup" not in particles:
+        return _Tables(particles, optics, np.zeros(len(particles), dtype=np.int64), particles_at, optics_at)
     groups = pd.Index(_numbers(optics, "rlnOpticsGroup", optics_at))
     if groups.has_duplicates:
         twice = groups[groups.duplicated()][0]
@@ -167,9 +219,9 @@ def _grouped(particles: pd.DataFrame, optics: pd.DataFrame, particles_at: str, o
     return _Tables(particles, optics.iloc[used], row_of, particles_at, optics_at)
 
 
-def _column(table: pd.DataFrame, column: str, where: str) -> pd.Series:
+def _column(table: pd.DataFrame, column: str, where: str, advice: str = "") -> pd.Series:
     if column not in table:
-        raise InputError(f"{where} lacks the column {column}")
+        raise InputError(f"{where} lacks the column {column}{advice}")
     if list(table.columns).count(column) > 1:
         raise InputError(f"{where} has the column {column} twice")
     return table[column]
@@ -181,12 +233,13 @@ def _numbers(table: pd.DataFrame, column: str, where: str) -> FloatArray:
 
 def _refuse_unsuitable_images(tables: _Tables) -> None:
     for column, what in _CORRECTED.items():
-        if column not in tables.optics:
+        held = tables.holding(column)
+        if column not in held.optics:
             continue
-        bad = np.flatnonzero(tables.optics_numbers(column))
+        bad = np.flatnonzero(held.optics_numbers(column))
         if len(bad):
             raise InputError(
-                f"{tables.optics_at}: {column} is set for {tables.label(bad[0])}: its images are {what}; "
+                f"{held.optics_at}: {column} is set for {held.label(bad[0])}: its images are {what}; "
                 "images without CTF correction are needed"
             )
     if "rlnImageDimensionality" in tables.optics:
@@ -194,33 +247,91 @@ def _refuse_unsuitable_images(tables: _Tables) -> None:
         if (dimensions != 2).any():
             found = dimensions[dimensions != 2][0]
             raise InputError(f"{tables.optics_at}: rlnImageDimensionality is {found:g}; 2 is allowed")
+    for table, where in ((tables.particles, tables.particles_at), (tables.optics, tables.optics_at)):
+        tomographic = [str(column) for column in table.columns if str(column).startswith("rlnTomo")]
+        if tomographic:
+            raise InputError(f"{where} has the column {tomographic[0]}, of tilt series; {_ONE_IMAGE_A_PARTICLE}")
+    if {"rlnGroupName", "rlnMicrographPreExposure"} <= set(tables.particles.columns):
+        exposures = tables.particles.groupby("rlnGroupName")["rlnMicrographPreExposure"].nunique()
+        if (exposures > 1).any():
+            raise InputError(
+                f"{tables.particles_at}: rlnMicrographPreExposure differs within rlnGroupName {exposures.idxmax()}, as "
+                f"in tilt series; {_ONE_IMAGE_A_PARTICLE}"
+            )
 
 
-def _pixel_size_A(tables: _Tables) -> float:
-    """rlnImagePixelSize or rlnPixelSize, or the detector's pixel (µm) divided by the magnification."""
-    where, stated = tables.optics_at, [c for c in ("rlnImagePixelSize", "rlnPixelSize") if c in tables.optics]
+_ONE_IMAGE_A_PARTICLE = "several images of one particle are not supported, one image a particle is expected"
+
+_PIXEL_SIZES = ("rlnImagePixelSize", "rlnPixelSize")
+_MAGNIFIED = ("rlnDetectorPixelSize", "rlnMagnification")
+
+
+def _states_pixel_size(tables: _Tables) -> bool:
+    present = {str(column) for column in (*tables.optics.columns, *tables.particles.columns)}
+    return bool(present & {*_PIXEL_SIZES, _MAGNIFIED[0]})
+
+
+def _pixel_sizes_A(tables: _Tables) -> tuple[FloatArray, _Tables, str]:
+    """rlnImagePixelSize or rlnPixelSize, or the detector's pixel (µm) by the magnification, of each row of the optics.
+
+    And the tables whose optics these are, and what messages call the column.
+    """
+    present = {*tables.optics.columns, *tables.particles.columns}
+    stated = [name for name in _PIXEL_SIZES if name in present]
+    held = tables.holding(*(stated[:1] or _MAGNIFIED))
     if stated:
-        source, values = stated[0], tables.optics_numbers(stated[0])
-    elif "rlnDetectorPixelSize" in tables.optics:
+        source, values = stated[0], held.optics_numbers(stated[0])
+    elif _MAGNIFIED[0] in present:
         source = "rlnDetectorPixelSize * 1e4 / rlnMagnification"
-        magnification = tables.optics_numbers("rlnMagnification")
+        magnification = held.optics_numbers("rlnMagnification")
         if (magnification <= 0).any():
-            raise InputError(f"{where}: rlnMagnification is {magnification.min():g}; above 0 is allowed")
-        values = tables.optics_numbers("rlnDetectorPixelSize") * 1e4 / magnification
+            raise InputError(f"{held.optics_at}: rlnMagnification is {magnification.min():g}; above 0 is allowed")
+        values = held.optics_numbers("rlnDetectorPixelSize") * 1e4 / magnification
     else:
         raise InputError(
-            f"{where} lacks the column rlnImagePixelSize (or rlnPixelSize, or rlnDetectorPixelSize and "
-            "rlnMagnification); if it is known, give pixel_size_A"
+            f"{tables.optics_at} lacks the column rlnImagePixelSize (or rlnPixelSize, or rlnDetectorPixelSize and "
+            "rlnMagnification); if it is known, give pixel_size_A (--pixel-size)"
         )
-    source = f"{where}: {source}"
-    values = columns.limited(values, source, columns.PIXEL_SIZE, tables.label)
-    return columns.one_pixel_size(values, tables.label, source)
+    source = f"{held.optics_at}: {source}"
+    return columns.limited(values, source, columns.PIXEL_SIZE, held.label), held, source
 
 
-def _optics(tables: _Tables) -> Optics:
-    optics, where = tables.optics, tables.optics_at
-    fields = {f"{where}: {name}": _column(optics, name, where) for name in _OPTICS_COLUMNS}
-    return columns.optics_from_columns(fields, tables.row_of, tables.label)
+def _optics(tables: _Tables, given: Microscope, notes: list[str], path: Path) -> Optics:
+    def stated(number: int) -> FloatArray:
+        name = _OPTICS_COLUMNS[number]
+        held = tables.holding(name)
+        column = _column(held.optics, name, held.optics_at, columns.microscope_advice(number))
+        where, limits = f"{held.optics_at}: {name}", columns.MICROSCOPE_LIMITS[number]
+        return columns.limited(column, where, limits, held.label)[held.row_of]
+
+    return columns.microscope_of_particles(given, len(tables.particles), stated, notes, path)
+
+
+def _aberrations(tables: _Tables) -> dict[str, FloatArray]:
+    """What is known of aberrations that are not used, by name."""
+    found = {}
+    for name, what in (("rlnBeamTiltX", "beam tilt"), ("rlnBeamTiltY", "beam tilt")):
+        values = tables.of_particles(name, 0.0)
+        if values is not None:
+            found[f"{what} ({name})"] = values
+    for name, what in (("rlnOddZernike", "odd Zernike terms"), ("rlnEvenZernike", "even Zernike terms")):
+        held = tables.holding(name)
+        if name in held.optics:
+            # Lists in brackets, such as [0.47,-34.4,0].
+            text = " ".join(held.optics[name].astype(str)).translate(str.maketrans("[],", "   "))
+            found[f"{what} ({name})"] = pd.to_numeric(pd.Series(text.split()), errors="coerce").fillna(1).to_numpy()
+    return found
+
+
+def _magnification(tables: _Tables) -> FloatArray | None:
+    """The magnification matrices (N, 2, 2), None where they are neutral or not there. Raises InputError."""
+    neutral = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
+    fields = [tables.of_particles(name, value) for name, value in neutral.items()]
+    if all(field is None for field in fields):
+        return None
+    n = len(tables.particles)
+    parts = [np.full(n, v) if f is None else f for f, v in zip(fields, neutral.values(), strict=True)]
+    return columns.magnification_of_particles(np.stack(parts, 1).reshape(n, 2, 2), f"{tables.optics_at}: rlnMagMat")
 
 
 def _defocus(tables: _Tables) -> Defocus:
@@ -228,9 +339,13 @@ def _defocus(tables: _Tables) -> Defocus:
     u, v, angle = (_numbers(particles, column, where) for column in _DEFOCUS_COLUMNS)
     # RELION leaves the column out where there is no phase plate.
     phase = _numbers(particles, "rlnPhaseShift", where) if "rlnPhaseShift" in particles else np.zeros(len(u))
-    defocus = Defocus(u, v, angle, phase)
+    b_factor, scale = (
+        tables.of_particles(name, neutral) for name, neutral in zip(DAMPING_COLUMNS, (0, 1), strict=True)
+    )
+    defocus = Defocus(u, v, angle, phase, *columns.damping(b_factor, scale))
     # A stack without CTF says so by amplitude contrast 1 and no defocus: see `hydra_bench.contracts.stack`.
-    if not (tables.optics_numbers("rlnAmplitudeContrast") == 1).all():
+    contrast = tables.of_particles("rlnAmplitudeContrast", 0.0)
+    if contrast is None or not (contrast == 1).all():
         columns.check_defocus(defocus, f"{where}: rlnDefocusU and rlnDefocusV")
     return defocus
 

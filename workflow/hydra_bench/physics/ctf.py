@@ -1,7 +1,7 @@
 """The contrast transfer function.
 
-CTF(s) = sin(χ(s) + asin(w) + phase shift), χ = π λ Δf s² - (π/2) Cs λ³ s⁴: RELION's sign, +w at zero
-frequency, so that image = CTF x projection of a positive density shows white particles. cryoDRGN's
+CTF(s) = scale · exp(-B s²/4) · sin(χ(s) + asin(w) + phase shift), χ = π λ Δf s² - (π/2) Cs λ³ s⁴: RELION's sign, +w at
+zero frequency, so that image = CTF x projection of a positive density shows white particles. cryoDRGN's
 function is the negative of it.
 Source: Rohou & Grigorieff, J. Struct. Biol. 192 (2015) 216, equations 2-5.
 """
@@ -40,18 +40,26 @@ class Optics:
 
 @dataclass(frozen=True)
 class Defocus:
-    """Per particle, each (N,): defocus U and V in Å, angle of U from x in degrees, phase shift in degrees."""
+    """Per particle, each (N,): defocus U and V in Å, angle of U from x in degrees, phase shift in degrees.
+
+    And what the CTF is multiplied by, if it is: exp(-B s²/4) of a B-factor in Å², and a scale.
+    """
 
     u_A: FloatArray
     v_A: FloatArray
     angle_deg: FloatArray
     phase_shift_deg: FloatArray
+    b_factor_A2: FloatArray | None = None
+    scale: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.u_A)
 
     def take(self, indices: IntArray) -> Defocus:
-        return Defocus(*(a[indices] for a in (self.u_A, self.v_A, self.angle_deg, self.phase_shift_deg)))
+        return Defocus(
+            *(field[indices] for field in (self.u_A, self.v_A, self.angle_deg, self.phase_shift_deg)),
+            *(None if field is None else field[indices] for field in (self.b_factor_A2, self.scale)),
+        )
 
 
 def electron_wavelength_A(voltage_kV: float | FloatArray) -> float | FloatArray:
@@ -70,7 +78,7 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
 
     Returns
     -------
-    (B, P) float32, dimensionless, in [-1, 1].
+    (B, P) float32, dimensionless, in [-1, 1] but for a scale or a negative B-factor.
     """
     wavelength, aberration_mm, offset = (
         torch.as_tensor(field, device=frequencies.device)[:, None] if isinstance(field, np.ndarray) else float(field)
@@ -92,4 +100,9 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
     defocus_s2 = particles @ torch.stack([s2, kx.square() - ky.square(), 2 * kx * ky])
     aberration = 0.5 * torch.pi * aberration_mm * 1e7 * wavelength**3 * s2.square()
     chi = torch.pi * wavelength * defocus_s2 - aberration
-    return torch.sin(chi + offset + phase[:, None]).float()
+    transfer = torch.sin(chi + offset + phase[:, None])
+    if defocus.b_factor_A2 is not None:
+        transfer = transfer * torch.exp(-torch.as_tensor(defocus.b_factor_A2, device=s2.device)[:, None] / 4 * s2)
+    if defocus.scale is not None:
+        transfer = transfer * torch.as_tensor(defocus.scale, device=s2.device)[:, None]
+    return transfer.float()

@@ -214,7 +214,8 @@ def settings(runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
     """What the numbers of one dataset depend on, as (name, value), from whatever is known."""
     facts: list[tuple[str, str]] = []
     provenance = dataset_places(runs[0]).truth / PROVENANCE_NAME
-    definition = read_json(provenance).get("definition") if provenance.is_file() else None
+    content = read_json(provenance) if provenance.is_file() else {}
+    definition = content.get("definition")
     simulation = (definition or {}).get("simulation", {})
     good = next((run for run in runs if run.ok), None)
     if good is not None:
@@ -227,6 +228,7 @@ def settings(runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
             ("SNR", f"{simulation['snr']:g} at the full box of {simulation['box_px']} px"),
             ("Shifts", f"±{simulation['shift_px']:g} px of {simulation['pixel_size_A']:g} Å"),
         ]
+    facts += [("Particles as read", str(note)) for note in content.get("notes", [])]
     judges = {"reference": "the reference of another program, not a truth", "nothing": "nothing: no reference is given"}
     if (judge := runs[0].metrics.judged_by) in judges:
         facts += [("Judged by", judges[judge])]

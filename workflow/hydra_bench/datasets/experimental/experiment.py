@@ -16,12 +16,15 @@ from hydra_bench.contracts import truth
 from hydra_bench.contracts.places import PARTICLES_NAME
 from hydra_bench.contracts.source import Source, source_beside, write_source
 from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.datasets.experimental.kind import reference_files
 from hydra_bench.datasets.importing import Delivery, Processing, evaluated
 from hydra_bench.datasets.kind import Definition, duration_text, size_text
 from hydra_bench.datasets.simulated.density import VolumeSource, load_volume
+from hydra_bench.particles.columns import Microscope
 from hydra_bench.particles.cryodrgn import read_numbers
 from hydra_bench.particles.particle_files import is_listed, read_labels, read_particles, read_poses
 
@@ -29,6 +32,8 @@ _SECONDS_PER_IMAGE_128PX = 1.0e-3
 """What taking one over costs, measured with two threads on 2 cores (docs/explanation/benchmarks.md)."""
 
 UNLABELLED = "unlabelled"
+
+_MICROSCOPE = ("voltage_kV", "spherical_aberration_mm", "amplitude_contrast")
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,13 @@ class Experiment:
     def open(cls, definition: Definition) -> Experiment:
         """Raises InputError if the particles are not usable, or an image is listed twice and must not be."""
         options = ("datadir", "ctf", "pixel_size_A", "passthrough", "repeated")
-        return cls(definition, read_particles(definition["file"], **{key: definition[key] for key in options}))
+        microscope = Microscope(*(definition[key] for key in _MICROSCOPE))
+        particles = read_particles(
+            definition["file"], microscope=microscope, **{key: definition[key] for key in options}
+        )
+        for note in particles.notes:
+            say(note)
+        return cls(definition, particles)
 
     def check_box(self) -> None:
         """Raises InputError if images would have to grow."""
@@ -142,11 +153,13 @@ def import_experiment(definition: Definition, stack_folder: Path, truth_folder: 
     )
     delivery.write(stack_folder, truth_folder)
     files = [experiment.particles.path, *reference_files(experiment.definition["reference"])]
-    facts = {
+    facts: JsonObject = {
         "kind": "nothing" if reference.says_nothing else "reference",
         "files_sha256": {str(path): sha256(path) for path in files if path not in experiment.particles.images.paths},
         "particles_in_file": len(experiment.particles),
     }
+    if experiment.particles.notes:
+        facts["notes"] = list(experiment.particles.notes)
     truth.write_provenance(truth_folder, definition, facts)
     source = Source.of_stack(delivery.particles, became=stack_folder / PARTICLES_NAME)
     write_source(source_beside(stack_folder), source)
@@ -160,6 +173,7 @@ def describe_experiment(dataset: Definition) -> Iterator[str]:
     taken, box = particles.take(chosen), experiment.processing.box_px
     yield f"{len(chosen):,} of {len(particles):,} particles in {len(particles.images.files):,} image files"
     pixel = particles.pixel_size_A * particles.box_px / box
+    yield from (f"note: {note}" for note in particles.notes)
     yield f"images: {particles.box_px} px of {particles.pixel_size_A:g} Å, delivered as {box} px of {pixel:g} Å"
     if taken.defocus is None or taken.optics is None:
         yield "CTF: none"
