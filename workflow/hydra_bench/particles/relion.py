@@ -121,8 +121,10 @@ def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
 def stated_pixel_size_A(path: Path) -> float | None:
     """The pixel size that a STAR file states for its images, None where it states none. Raises InputError."""
     tables = _read_tables(path)
-    stated = any(name in tables.optics for name in ("rlnImagePixelSize", "rlnPixelSize", "rlnDetectorPixelSize"))
-    return _pixel_size_A(tables) if stated else None
+    if not _states_pixel_size(tables):
+        return None
+    sizes_A, held, source = _pixel_sizes_A(tables)
+    return columns.one_pixel_size(sizes_A, held.label, source)
 
 
 def read_star_labels(path: Path) -> tuple[IntArray, ImageNames]:
