@@ -25,8 +25,8 @@ COLUMNS = "dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s
 
 
 @pytest.fixture(scope="module")
-def finished(make_clone: Callable[[Path], Clone]) -> Clone:
-    clone = make_clone(COMMANDS)
+def finished(make_clone: Callable[[Path], Clone], warm: Path) -> Clone:
+    clone = make_clone(warm)
     clone.add_net()
     clone.run(*SMALL)
     return clone
@@ -92,7 +92,7 @@ def test_snakemakes_own_report_is_made(finished: Clone, tmp_path: Path) -> None:
     finished.run(*SMALL, "--report", str(tmp_path / "report.zip"))
 
 
-def test_the_same_seed_gives_the_same_bytes_on_one_core_too(
+def test_the_same_seed_gives_the_same_bytes_on_one_core_and_from_the_installed_command(
     finished: Clone, make_clone: Callable[[Path], Clone]
 ) -> None:
     again = make_clone(COMMANDS)
