@@ -70,6 +70,7 @@ generated: .venv/installed-dev
 	$(RUN) python -m hydra_bench.config.key_tables docs/reference/configuration.md
 	$(RUN) python docs/architecture.py
 	$(RUN) python docs/metrics.py
+	$(RUN) python envs/environments.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

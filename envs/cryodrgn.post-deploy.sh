@@ -1,5 +1,7 @@
 #!/bin/sh
-# Snakemake runs this in the new environment, from the working directory: the root of the clone.
+# Snakemake runs this in the new environment. The package is not installed there: jobs import that of the clone which
+# runs them, by the PYTHONPATH that rules/common.smk sets, so that the environment serves a moved clone, too.
 set -e
 python -m pip install --no-deps cryodrgn==4.3.1
-python -m pip install --no-deps --no-build-isolation --editable .
+printf '#!/bin/sh\nexec "%s/bin/python" -m hydra_bench.cli "$@"\n' "$CONDA_PREFIX" > "$CONDA_PREFIX/bin/hydra-bench"
+chmod +x "$CONDA_PREFIX/bin/hydra-bench"

@@ -3,10 +3,12 @@
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,36 @@ import numpy as np
 import pytest
 from clone import Clone
 from net_runs import arguments, configuration
+from packaging.utils import canonicalize_name
 from test_net import check_results
+from warm_commands import RECORDER
 
 from hydra_bench.contracts.reconstruction import read_assignments
 from hydra_bench.contracts.truth import read_truth
+from hydra_bench.jobs.doctor import OF_THE_WORKFLOW, requirements
 
 SMALL, N = arguments("config"), 120
 COMMANDS = Path(sys.executable).parent
+NOT_REACHED = {"requests"}
+"""What hydra-bench needs only where it fetches, which no test's run does from the network."""
 COLUMNS = "dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s,peak_rss_mb,state"
 
 
 @pytest.fixture(scope="module")
-def finished(make_clone: Callable[[Path], Clone], warm: Path) -> Clone:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the names of what is imported while the workflow runs, a file a process."""
+    return tmp_path_factory.mktemp("recorded")
+
+
+@pytest.fixture(scope="module")
+def finished(make_clone: Callable[[Path], Clone], warm: Path, recorded: Path) -> Clone:
     clone = make_clone(warm)
     clone.add_net()
-    clone.run(*SMALL)
+    known = os.environ.get("PYTHONPATH")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(RECORDER), *([known] if known else [])]))
+        patch.setenv("RECORDED_IMPORTS", str(recorded))
+        clone.run(*SMALL)
     return clone
 
 
@@ -42,6 +59,17 @@ def rows(finished: Clone) -> dict[str, dict[str, str]]:
 
 def test_the_table_has_a_row_for_each_method(finished: Clone) -> None:
     check_results(finished.folder / "results", "config")
+
+
+def test_what_a_run_imports_is_what_pyproject_lists(finished: Clone, recorded: Path) -> None:
+    """Read through importlib.resources, too; tests/house/test_environments.py holds the other lists to pyproject's."""
+    distributions = metadata.packages_distributions()
+    packages = {package for path in recorded.iterdir() for package in path.read_text().split()}
+    own = {*sys.stdlib_module_names, "hydra_bench", "hydra_bench_methods", "snakemake"}
+    used = {canonicalize_name(distributions[package][0]) for package in packages - own}
+    listed = {canonicalize_name(requirement.name) for requirement in requirements()} - set(OF_THE_WORKFLOW)
+    assert used - listed == set(), "imported, and not listed"
+    assert listed - used == NOT_REACHED, "listed, and not imported"
 
 
 def test_the_oracle_is_the_ceiling_and_shuffled_labels_the_floor(finished: Clone) -> None:

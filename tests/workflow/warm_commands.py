@@ -22,6 +22,10 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
+RECORDER = Path(__file__).parents[1] / "material" / "recorder"
+sys.path.append(str(RECORDER))
+from imports_recorder import record  # noqa: E402
+
 LIBRARIES = (
     "astropy_healpix",
     "gemmi",
@@ -111,6 +115,7 @@ def _become(client: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    record()
 
 
 def console_script() -> int | None:
