@@ -11,7 +11,12 @@ RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$P
 # Two tests at a time; tests/conftest.py says which stay together. In their order: the longest come first.
 PYTEST := pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
-.PHONY: demo envs test test-fast test-faults test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean
+.PHONY: setup setup-dev demo tiny envs test test-fast test-faults test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean \
+  lint-alone docs release-notes
+
+# Installs, and runs nothing: what the workflow needs; with what testing needs.
+setup: .venv/installed
+setup-dev: .venv/installed-dev
 
 demo: .venv/installed
 	$(RUN) snakemake
@@ -19,6 +24,10 @@ demo: .venv/installed
 	@cat results/tables/table1.md
 	@echo
 	@echo "Report: results/report/index.html"
+
+# Everything from structures to page in half a minute, on so few images that nothing is learned. Results in .test/results.
+tiny: .venv/installed
+	$(RUN) snakemake --directory .test --cores 2 --forceall
 
 test: lint
 	$(RUN) $(PYTEST) tests/workflow tests/house tests/unit
@@ -62,6 +71,26 @@ lint: .venv/installed-dev
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) python docs/architecture.py --check
+	$(RUN) actionlint
+	$(RUN) check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+# As the workflow catalog reads it: Snakemake with what it brings itself, at the version of the lock, and not this package.
+lint-alone: build/alone/installed
+	XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" build/alone/bin/snakemake --lint
+
+build/alone/installed: requirements.lock
+	$(PYTHON) -m venv build/alone
+	build/alone/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock snakemake
+	@touch $@
+
+# The site of documents, in build/site; what its builder warns of, broken links among it, is an error.
+docs: .venv/installed-dev
+	$(RUN) mkdocs build --strict --quiet --site-dir build/site
+
+# The text of a release: the changelog's section of the code's version. TAG=v... must be that of the version.
+release-notes:
+	@mkdir -p build
+	$(PYTHON) docs/release_notes.py $(TAG) > build/release-notes.md
 
 # What is written from the code: schema and tables of settings and keys, the rooms and their picture. Tests fail where
 # they are stale.
@@ -70,6 +99,7 @@ generated: .venv/installed-dev
 	$(RUN) python -m hydra_bench.config.key_tables docs/reference/configuration.md
 	$(RUN) python docs/architecture.py
 	$(RUN) python docs/metrics.py
+	$(RUN) python docs/commands.py
 	$(RUN) python envs/environments.py
 
 .venv/bin/python:
@@ -105,7 +135,7 @@ lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet --upgrade --editable . $(TORCH) 'setuptools>=77'
 	$(FREEZE) > requirements.lock
-	build/lock/bin/pip install --quiet --editable '.[dev]' $(TORCH)
+	build/lock/bin/pip install --quiet --editable '.[dev,docs]' $(TORCH)
 	{ echo '--requirement requirements.lock'; $(FREEZE) | grep -vxFf requirements.lock; } > requirements-dev.lock
 	rm -rf build/lock
 
