@@ -10,7 +10,8 @@ from particle_files import write_images
 
 from hydra_bench.core import image_files
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.image_files import ImageFiles, read_mrc_header
+from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.mrc_header import read_mrc_header
 
 BOX = 8
 

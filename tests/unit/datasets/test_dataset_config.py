@@ -12,7 +12,8 @@ import pytest
 
 from hydra_bench.config import configuration
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.mrc import MRC_HEADER_BYTES, write_map
+from hydra_bench.core.mrc import write_map
+from hydra_bench.core.mrc_header import MRC_HEADER_BYTES
 from hydra_bench.datasets.kinds import description
 
 ROOT = Path(__file__).parents[3]

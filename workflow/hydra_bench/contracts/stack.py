@@ -20,8 +20,8 @@ import torch
 from hydra_bench.contracts.places import EVALUATION_NAME, IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_text
-from hydra_bench.core.image_files import ImageFiles, read_mrc_header
-from hydra_bench.core.mrc import MRC_HEADER_BYTES
+from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.mrc_header import MRC_HEADER_BYTES, read_mrc_header
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer

@@ -3,15 +3,12 @@
 A memory map is not used, because its pages count as the process's memory once touched: with reads by
 position, memory is that of the batch, however many images there are. A file is open only while it is
 read from, so thousands of files need one handle, and threads and forked workers share nothing.
-
-Source of the format: Cheng et al., J. Struct. Biol. 192 (2015) 146 (MRC2014); for the byte modes that
-IMOD wrote unsigned, IMOD's description of its MRC header (imodStamp, imodFlags).
+Headers are read by `mrc_header`.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,97 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.mrc import MRC_HEADER_BYTES
+from hydra_bench.core.mrc_header import MrcFile, read_mrc_header
 from hydra_bench.core.types import FloatArray, IntArray
 
-_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
-_LARGEST_SIDE_PX = 65535
-_IMOD_STAMP, _IMOD_SIGNED_BYTES = 1146047817, 1
 _READ_BYTES = 8 << 20
 """The most that one read takes, so that a run of neighbouring frames does not double a batch's memory."""
-
-
-@dataclass(frozen=True)
-class MrcFile:
-    """What the header says of one file; `pixel_size_A` is 0 where it says nothing."""
-
-    path: Path
-    n_images: int
-    height_px: int
-    width_px: int
-    dtype: np.dtype[Any]  # of whatever type the file has
-    data_offset: int
-    size_bytes: int
-    pixel_size_A: float
-
-    @property
-    def image_bytes(self) -> int:
-        return self.height_px * self.width_px * self.dtype.itemsize
-
-    @property
-    def data_end(self) -> int:
-        """Bytes that the file must at least have."""
-        return self.data_offset + self.n_images * self.image_bytes
-
-
-def read_mrc_header(path: Path, named_by: str = "") -> MrcFile:
-    """Read and check one file's header; the images are not touched.
-
-    `named_by` (file and field, such as ``particles.star: rlnImageName``) is quoted if the file is missing.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, is no MRC file, has a mode that is not supported, or is truncated.
-    """
-    try:
-        with open(path, "rb") as file:
-            header = file.read(MRC_HEADER_BYTES)
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise InputError(f"{path}: {what}" + (f"; named by {named_by}" if named_by else "")) from None
-    order = _byte_order(header)
-    if order is None:
-        raise InputError(f"{path}: not an MRC file (no valid size and mode in its header)")
-    width, height, n_images, mode = struct.unpack_from(f"{order}4i", header)
-    (extended,) = struct.unpack_from(f"{order}i", header, 92)
-    if mode not in _TYPES:
-        raise InputError(f"{path}: MRC mode {mode} in its header; allowed are {', '.join(map(str, _TYPES))}")
-    (samples,) = struct.unpack_from(f"{order}i", header, 28)
-    (cell_A,) = struct.unpack_from(f"{order}f", header, 40)
-    mrc = MrcFile(
-        path=Path(path),
-        n_images=n_images,
-        height_px=height,
-        width_px=width,
-        dtype=np.dtype(order + ("u1" if mode == 0 and _has_unsigned_bytes(header, order) else _TYPES[mode])),
-        data_offset=MRC_HEADER_BYTES + max(extended, 0),
-        size_bytes=size,
-        pixel_size_A=cell_A / samples if samples > 0 else 0.0,
-    )
-    if size < mrc.data_end:
-        raise InputError(
-            f"{path}: truncated: {size} bytes; the {n_images} images of {width} x {height} px in its header "
-            f"need {mrc.data_end}"
-        )
-    return mrc
-
-
-def _byte_order(header: bytes) -> str | None:
-    """'<' or '>', by which of them gives a size and a mode that can be; the machine stamp is often wrong."""
-    if len(header) == MRC_HEADER_BYTES:
-        for order in "<>":
-            width, height, n_images, mode = struct.unpack_from(f"{order}4i", header)
-            sides_are_possible = 0 < width <= _LARGEST_SIDE_PX and 0 < height <= _LARGEST_SIDE_PX
-            if sides_are_possible and n_images >= 0 and 0 <= mode <= 101:
-                return order
-    return None
-
-
-def _has_unsigned_bytes(header: bytes, order: str) -> bool:
-    stamp, flags = struct.unpack_from(f"{order}2i", header, 152)
-    return stamp == _IMOD_STAMP and not flags & _IMOD_SIGNED_BYTES
 
 
 @dataclass(frozen=True)
@@ -147,8 +58,8 @@ class ImageFiles:
         Raises
         ------
         InputError
-            If there are no images, a file is missing, unreadable or truncated, images are not square or not
-            all of one size, or a frame lies outside its file.
+            If there are no images, a file is missing, unreadable or truncated, images or their pixels are not
+            square, images are not all of one size, or a frame lies outside its file.
         """
         if len(file_index) == 0:
             raise InputError(f"{named_by}: no images; at least one is needed")
@@ -156,6 +67,9 @@ class ImageFiles:
         box = files[0].width_px if box_px is None else box_px
         stated_by = f"the first file, {files[0].path}, has" if box_px is None else f"{box_named_by} says"
         for file in files:
+            if file.axes[2] != 3:
+                raise InputError(f"{file.path}: its sections are no images (MAPS {file.axes[2]}); 3 is expected")
+            file.refuse_unequal_voxels("xy")
             if (file.width_px, file.height_px) != (box, box):
                 size = f"{file.width_px} x {file.height_px}"
                 raise InputError(f"{file.path}: image size {size} px in its header; {stated_by} {box} x {box}")
@@ -244,4 +158,5 @@ def _read_frames(handle: int, file: MrcFile, first: int, last: int) -> npt.NDArr
         if n_bytes == 0:
             raise InputError(f"{file.path}: truncated since it was opened; it ends within image {last + 1} or before")
         done += n_bytes
-    return np.frombuffer(data, dtype=file.dtype).reshape(-1, file.height_px, file.width_px)
+    frames = np.frombuffer(data, dtype=file.dtype).reshape(-1, file.height_px, file.width_px)
+    return frames if file.axes[0] == 1 else frames.swapaxes(1, 2)

@@ -1,17 +1,18 @@
-"""MRC files that are written here: cubic maps and image stacks. Anybody's image files are read by `image_files`."""
+"""Cubic maps, read and written, and image stacks written. Anybody's image files are read by `image_files`."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 
+from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
+from hydra_bench.core.mrc_header import MRC_HEADER_BYTES, read_mrc_header
 from hydra_bench.core.types import FloatArray, IntArray
-
-MRC_HEADER_BYTES = 1024
 
 
 def write_map(path: Path | str, volume: FloatArray, pixel_size_A: float) -> None:
@@ -23,19 +24,40 @@ def write_map(path: Path | str, volume: FloatArray, pixel_size_A: float) -> None
 
 
 def read_map(path: Path | str) -> tuple[FloatArray, float]:
-    """Return (volume float32 (D, D, D) in z, y, x; pixel size in Å). Raises InputError."""
+    """Return (volume float32 (D, D, D) in z, y, x; pixel size in Å).
+
+    Columns, rows and sections may be any of x, y and z, as the header says. Its origin and first voxel are not used,
+    which is said where they are not zero: the map's centre is at voxel D//2.
+
+    Raises
+    ------
+    InputError
+        If there is no map, or it is not cubic, or its voxels are not.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; an MRC map is expected")
     try:
-        with mrcfile.open(path, permissive=False) as mrc:
-            volume = np.array(mrc.data, dtype=np.float32)
-            pixel_size_A = float(mrc.voxel_size.x)
-    except ValueError as error:
-        raise InputError(f"{path}: not a readable MRC map ({error})") from None
-    if volume.ndim != 3 or len(set(volume.shape)) != 1:
-        raise InputError(f"{path}: shape {volume.shape}; a cubic map is expected")
-    return volume, pixel_size_A
+        header = read_mrc_header(path)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{path}: ", f"{path}: not a readable MRC map: ", 1)) from None
+    shape = (header.n_images, header.height_px, header.width_px)
+    header.refuse_unequal_voxels("xyz")
+    if any(angle not in (0, 90) for angle in header.angles_deg):
+        angles = ", ".join(f"{angle:g}" for angle in header.angles_deg)
+        raise InputError(f"{path}: the angles of its cell are {angles} degrees; 90 are expected")
+    if len(set(shape)) != 1:
+        raise InputError(f"{path}: shape {shape}; a cubic map is expected")
+    data = np.fromfile(path, header.dtype, math.prod(shape), offset=header.data_offset).reshape(shape)
+    columns, rows, sections = header.axes
+    written = (sections, rows, columns)
+    volume = data.transpose([written.index(axis) for axis in (3, 2, 1)])
+    if any(header.origin_A) or any(header.start):
+        origin, start = (", ".join(f"{x:g}" for x in place) for place in (header.origin_A, header.start))
+        say(
+            f"{path}: its origin ({origin}) Å and first voxel ({start}) are not used; its centre is voxel {shape[0] // 2}"
+        )
+    return np.ascontiguousarray(volume, dtype=np.float32), header.pixel_size_A
 
 
 def _set_label(mrc: mrcfile.mrcfile.MrcFile) -> None:

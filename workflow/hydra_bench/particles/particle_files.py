@@ -7,7 +7,8 @@ import numpy as np
 
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.image_files import ImageFiles, read_mrc_header
+from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.mrc_header import read_mrc_header
 from hydra_bench.core.types import BoolArray, FloatArray, IntArray
 from hydra_bench.particles import cryosparc, cryosparc_alignments, relion
 from hydra_bench.particles.columns import CtfSource, Microscope

@@ -25,7 +25,8 @@ from hydra_bench.contracts import truth
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256
-from hydra_bench.core.image_files import ImageFiles, read_mrc_header
+from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.mrc_header import read_mrc_header
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.datasets.cryobench.kind import archive_folder
 from hydra_bench.datasets.importing import Delivery, Processing, evaluated
