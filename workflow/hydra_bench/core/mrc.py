@@ -54,9 +54,8 @@ def read_map(path: Path | str) -> tuple[FloatArray, float]:
     volume = data.transpose([written.index(axis) for axis in (3, 2, 1)])
     if any(header.origin_A) or any(header.start):
         origin, start = (", ".join(f"{x:g}" for x in place) for place in (header.origin_A, header.start))
-        say(
-            f"{path}: its origin ({origin}) Å and first voxel ({start}) are not used; its centre is voxel {shape[0] // 2}"
-        )
+        centre = shape[0] // 2
+        say(f"{path}: its origin ({origin}) Å and first voxel ({start}) are not used; its centre is voxel {centre}")
     return np.ascontiguousarray(volume, dtype=np.float32), header.pixel_size_A
 
 
