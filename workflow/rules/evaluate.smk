@@ -23,7 +23,8 @@ rule evaluate:
         label=lambda wildcards: settings["method_definitions"][wildcards.method]["label"],
         state=state_of,
     shell:
-        # A run that is evaluated is known to Snakemake to be finished: only now its state goes.
+        # A run that is evaluated is known to Snakemake to be finished, and its files were read back whole: only now its
+        # state goes.
         "hydra-bench evaluate --threads {threads} --definition {params.definition:q} --dataset {wildcards.dataset:q}"
         " --method {wildcards.method:q} --label {params.label:q} --particles {input.particles:q}"
         " --truth {input.truth:q} --reconstruction {input.reconstruction:q}"

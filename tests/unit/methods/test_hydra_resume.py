@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,8 +15,8 @@ import torch
 from hydra_cases import Case, assert_same_state, environment, hydra, run, tiny, write_stack
 
 from hydra_bench.cli.main import main
-from hydra_bench.core.errors import InputError
-from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped, first_difference
+from hydra_bench.core.errors import InputError, MachineError
+from hydra_bench.methods.hydra.fit.checkpoint import VERSION, Checkpointer, Stopped, first_difference, write
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.settings import Settings
 
@@ -96,7 +97,7 @@ def test_stopped_twice_it_is_still_the_unbroken_run(case: Case, unbroken: dict[s
 def test_time_before_a_resumption_counts(case: Case, tmp_path: Path) -> None:
     stop_after(3, case, tiny(), tmp_path / "state")
     saved = torch.load(tmp_path / "state", weights_only=True)
-    torch.save({**saved, "wall_s": 1000.0}, tmp_path / "state")
+    write(tmp_path / "state", {**saved, "wall_s": 1000.0})
     assert run(case.stack, tiny(), checkpointer=Checkpointer(tmp_path / "state")).history.rows[-1]["wall_s"] > 1000
 
 
@@ -104,7 +105,7 @@ def test_a_state_is_written_when_it_is_time(case: Case, tmp_path: Path) -> None:
     always, never = Checkpointer(tmp_path / "always", every_s=0), Checkpointer(tmp_path / "never", every_s=1e9)
     for checkpointer in (always, never, Checkpointer(None, every_s=0)):
         run(case.stack, tiny(decode_epochs=0), checkpointer=checkpointer)
-    assert [path.name for path in tmp_path.iterdir()] == ["always"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["always", "always.previous"]
 
 
 def test_a_failed_write_names_the_path_and_leaves_the_state_before_it(
@@ -112,20 +113,77 @@ def test_a_failed_write_names_the_path_and_leaves_the_state_before_it(
 ) -> None:
     path = tmp_path / "state"
     stop_after(3, case, tiny(), path)
-    before, real = path.read_bytes(), torch.save
+    before = path.read_bytes()
 
     def full(content: Any, file: BinaryIO) -> None:
-        real(content, file)
-        file.truncate(1000)
+        file.write(bytes(1000))
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(InputError, match=r"state: the checkpoint cannot be written .*No space left.* still good"):
+    with pytest.raises(MachineError, match=r"state: the checkpoint cannot be written .*No space left.* still good"):
         run(case.stack, tiny(), checkpointer=Checkpointer(path, every_s=0))
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
     assert_same_state(state_of(run(case.stack, tiny(), checkpointer=Checkpointer(path))), unbroken)
+
+
+DAMAGES: dict[str, Callable[[bytearray], None]] = {
+    "a flipped bit": lambda content: content.__setitem__(len(content) // 3, content[len(content) // 3] ^ 4),
+    "a page of zeros": lambda content: content.__setitem__(slice(4096, 8192), bytes(4096)),
+    "cut off": lambda content: content.__delitem__(slice(len(content) // 2, None)),
+    "a flipped bit of the checksum": lambda content: content.__setitem__(-1, content[-1] ^ 1),
+    "empty": lambda content: content.clear(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_of_a_damaged_checkpoint_the_one_before_it_is_taken(
+    case: Case, unbroken: dict[str, Any], damage: Callable[[bytearray], None], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = tmp_path / "state"
+    stop_after(2, case, tiny(), path)
+    stop_after(4, case, tiny(), path)
+    content = bytearray(path.read_bytes())
+    damage(content)
+    path.write_bytes(content)
+    capsys.readouterr()
+    found = run(case.stack, tiny(), checkpointer=Checkpointer(path))
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "going on from the one before it" in error
+    assert_same_state(state_of(found), unbroken)
+    (tmp_path / "state.previous").unlink()
+    with pytest.raises(InputError, match=r"not a readable checkpoint .*delete it, and the run begins anew"):
+        Checkpointer(path).load()
+
+
+def test_a_checkpoint_that_is_not_there_any_more_is_the_one_before_it(case: Case, tmp_path: Path) -> None:
+    """As where a run was killed between two renames."""
+    stop_after(2, case, tiny(), tmp_path / "state")
+    before = (tmp_path / "state").read_bytes()
+    stop_after(4, case, tiny(), tmp_path / "state")
+    assert (tmp_path / "state.previous").read_bytes() == before
+    (tmp_path / "state").unlink()
+    assert Checkpointer(tmp_path / "state").exists()
+    assert Checkpointer(tmp_path / "state").load() is not None
+    Checkpointer(tmp_path / "state").remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_number_of_threads_resumes_and_is_recorded(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "state"
+    checkpointer = Checkpointer(path, computed_with={"threads": 1})
+    checkpointer.asked_to_stop = True
+    with pytest.raises(Stopped):
+        run(case.stack, tiny(), checkpointer=checkpointer)
+    again = Checkpointer(path, computed_with={"threads": 2})
+    run(case.stack, tiny(), checkpointer=again)
+    assert again.departures == ["threads was 1 and is 2"]
+    assert "threads was 1 and is 2; it goes on, but the last digits will not be those" in capsys.readouterr().err
 
 
 def test_differences_are_named() -> None:
@@ -136,7 +194,7 @@ def test_differences_are_named() -> None:
 
 @pytest.fixture(scope="module")
 def stopped(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a real process was stopped by SIGTERM: nothing but out.checkpoint."""
+    """A folder in which a real process was stopped by SIGTERM: nothing but its checkpoints."""
     folder = tmp_path_factory.mktemp("stopped")
     arguments = hydra(case.stack.path, folder / "out", "--checkpoint-minutes", "0", decode_epochs=40)
     process = subprocess.Popen(
@@ -160,7 +218,7 @@ def again(case: Case, folder: Path, *more: str, **changes: Any) -> list[str]:
 
 
 def test_a_process_that_was_stopped_is_resumed_to_the_same_files(case: Case, stopped: Path, tmp_path: Path) -> None:
-    assert [path.name for path in stopped.iterdir()] == ["out.checkpoint"]
+    assert {path.name for path in stopped.iterdir()} <= {"out.checkpoint", "out.checkpoint.previous"}
     kept = (stopped / "out.checkpoint").read_bytes()
     assert torch.load(stopped / "out.checkpoint", weights_only=True)["place"]["epoch"] < 40
     assert main(again(case, stopped, "--resume")) == 0
@@ -225,10 +283,13 @@ def test_an_unreadable_checkpoint_is_refused(
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
-    torch.save({"version": 0}, tmp_path / "state")
-    with pytest.raises(InputError, match="a checkpoint of version 0; 1 is expected"):
+    write(tmp_path / "state", {"version": 1})
+    with pytest.raises(InputError, match=f"a checkpoint of version 1; {VERSION} is expected"):
         Checkpointer(tmp_path / "state").load()
-    torch.save([1], tmp_path / "state")
+    torch.save({"version": VERSION}, tmp_path / "state")
+    with pytest.raises(InputError, match="no checksum at its end: it is cut off, or of an earlier version"):
+        Checkpointer(tmp_path / "state").load()
+    write(tmp_path / "state", [1])
     with pytest.raises(InputError, match="not a readable checkpoint"):
         Checkpointer(tmp_path / "state").load()
 

@@ -15,7 +15,8 @@ from hydra_cases import Case
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import Assignments, read_given_poses, read_run, write_assignments
-from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
+from hydra_bench.core.errors import InputError, MachineError, NotConfiguredError, RunFailedError
+from hydra_bench.core.machine import TooMuchMemoryError
 from hydra_bench.core.mrc import read_map
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.programs import Programs, find_executable, program_output
@@ -62,9 +63,7 @@ def test_what_is_not_installed_says_how_to_install_it(programs: Programs) -> Non
     [
         ("echo begun; echo 'Error: no such map'; exit 3", "theirs: exit status 3; last line: Error: no such map"),
         ("exit 1", "theirs: exit status 1; last line: it said nothing"),
-        ("kill -KILL $$", "theirs: killed (SIGKILL), perhaps for want of memory"),
         ("kill -SEGV $$", "theirs: crashed (SIGSEGV)"),
-        ("kill -TERM $$", "theirs: ended by SIGTERM"),
     ],
 )
 def test_how_a_program_failed_is_said_in_one_line(programs: Programs, text: str, reason: str) -> None:
@@ -72,6 +71,22 @@ def test_how_a_program_failed_is_said_in_one_line(programs: Programs, text: str,
     with pytest.raises(RunFailedError) as failure:
         programs.run("theirs")
     assert str(failure.value) == reason
+
+
+@pytest.mark.parametrize("number", ["KILL", "TERM"])
+def test_a_program_that_somebody_ended_did_not_fail(programs: Programs, number: str) -> None:
+    script(programs, "theirs", f"kill -{number} $$")
+    with pytest.raises(MachineError, match=f"^theirs: ended by SIG{number} from outside; no limit of its job explains"):
+        programs.run("theirs")
+
+
+def test_a_program_that_took_more_memory_than_its_job_may_is_told_apart(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")  # MB, of which any process takes more
+    script(programs, "theirs", "kill -KILL $$")
+    with pytest.raises(TooMuchMemoryError, match="more memory than its job may"):
+        programs.run("theirs")
 
 
 def test_the_last_lines_are_kept(programs: Programs) -> None:

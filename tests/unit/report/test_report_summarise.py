@@ -50,18 +50,18 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return results
 
 
-def test_what_is_not_finished_is_a_failed_row_with_its_reason(results: Path) -> None:
+def test_what_is_not_finished_is_a_row_with_its_reason(results: Path) -> None:
     summarise(results / "configuration.json", results)
     table = (results / "tables" / "table1.md").read_text()
-    for label, reason in (
-        ("Hydra, K=3", "out of memory"),
-        ("Hydra, K=5", "2 attempts; the last"),
-        ("Hydra, K=7", "1 attempt; the last one was killed, or is still running"),
-        ("Hydra, K=9", "reconstructed, but not evaluated"),
-        ("Oracle", "did not start"),
+    for label, state, reason in (
+        ("Hydra, K=3", "failed", "out of memory"),
+        ("Hydra, K=5", "failed", "2 attempts; the last"),
+        ("Hydra, K=7", "interrupted", "1 attempt; the last one was killed, or is still running"),
+        ("Hydra, K=9", "interrupted", "reconstructed, but not evaluated"),
+        ("Oracle", "interrupted", "did not start"),
     ):
         (row,) = (line for line in table.splitlines() if line.startswith(f"| {label} |"))
-        assert row.endswith(f"| failed: {reason} |")
+        assert row.endswith(f"| {state}: {reason} |")
     assert "Hydra, K=5" in (results / "report" / "index.html").read_text()
     with open(results / "tables" / "cost.csv") as file:
         costs = {row["method"]: row for row in csv.DictReader(file) if row["step"] == "reconstruct"}
@@ -71,6 +71,20 @@ def test_what_is_not_finished_is_a_failed_row_with_its_reason(results: Path) -> 
         "node7",
     )
     assert (costs["hydra_k7"]["attempts"], costs["hydra_k7"]["attempts_lost"]) == ("1", "1")
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "state"),
+    [(2, "machine", "interrupted"), (143, "", "interrupted"), (130, "", "interrupted"), (137, "memory", "failed"),
+     (137, "machine", "interrupted"), (1, "", "failed"), (139, "", "failed")],
+)  # fmt: skip
+def test_what_was_interrupted_did_not_fail(results: Path, status: int, cause: str, state: str) -> None:
+    settings = validate(load(["config.yaml"]))
+    attempts.add(state_folder(settings, "demo", "hydra_k5", 0), START)
+    attempts.add(state_folder(settings, "demo", "hydra_k5", 0), attempts.End(1.0, 1.0, 1.0, status, cause))
+    summarise(results / "configuration.json", results)
+    (row,) = [line for line in (results / "tables" / "table1.csv").read_text().splitlines() if "K=5" in line]
+    assert f",{state}," in row
 
 
 def test_snakemake_makes_it_anew_when_more_is_finished(results: Path) -> None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from hydra_bench.methods.recording import Outcome, Request
 
 HELP = "reconstruct particles by a mixture of neural fields"
-STOPPED = 143
-"""The exit status of a run that SIGTERM ended: 128 + 15, as shells count."""
 
 
 class ListSettings(Action):
@@ -97,7 +95,7 @@ def run(args: Namespace) -> int:
 
     definition = method_definition(args)
     device = choose_device(args.device)
-    check_out(args.out)
+    check_replaced(args.out)
     request = Request(definition, args.seed, str(device), bool(definition.get("reads_truth", False)))
     if args.definition and args.poses_from and waits_in_vain(args.poses_from, args.out, request):
         return 0
@@ -110,7 +108,8 @@ def run(args: Namespace) -> int:
         evaluation = read_evaluation_list(args.evaluation_list, len(start_from.stack))
     set_threads(args.threads, device.type)
     parallel = Parallel.from_environment(device)
-    checkpointer = open_checkpoint(args, start_from)
+    computed_with = {"device": device.type, "processes": parallel.size, "threads": args.threads} | versions()
+    checkpointer = open_checkpoint(args, start_from, computed_with)
 
     def work(folder: Path) -> "Outcome":
         try:
@@ -126,13 +125,15 @@ def run(args: Namespace) -> int:
             notes["poses_from"] = source
         if start_from.stack.notes:
             notes["particles"] = list(start_from.stack.notes)
+        if checkpointer.departures:  # its last digits are not those of an unbroken run
+            notes["resumed_with"] = checkpointer.departures
         return replace(outcome, notes=notes)
 
     try:
         return recorded(args, request, parallel, checkpointer, work)
     except Stopped:
         print(f"hydra-bench: stopped; {checkpointer.path} is the state, --resume goes on from it", file=sys.stderr)
-        return STOPPED
+        return 128 + checkpointer.stopped_by
     finally:
         parallel.leave()
 
@@ -174,8 +175,8 @@ def recorded(
         return 0
     made = record_run(args.out, request, work)
     if made.state == "ok":
-        if not args.keep_checkpoint and checkpointer.path is not None:
-            checkpointer.path.unlink(missing_ok=True)
+        if not args.keep_checkpoint:
+            checkpointer.remove()
         return 0
     print(f"hydra-bench: error: {made.reason}", file=sys.stderr)
     # In a benchmark a failed method is a result, a failed row of the table; among processes others must end too.
@@ -241,23 +242,29 @@ def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
     return TrainingInput(stack, settings, args.seed, given)
 
 
-def check_out(out: Path) -> None:
+def check_replaced(out: Path) -> None:
     """The folder is replaced when the run ends. Raises InputError if that would take what is no reconstruction."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out: {out} is a file; a folder is expected")
+    from hydra_bench.methods.recording import check_out
+
+    check_out(out)
     if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
         raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
-    if not out.name or out.name == "..":
-        raise InputError(f"--out: {out}; a folder with a name is expected")
 
 
-def open_checkpoint(args: Namespace, start_from: "TrainingInput") -> "Checkpointer":
+def versions() -> dict[str, str]:
+    """Of the library that computes."""
+    import torch
+
+    return {"torch": torch.__version__}
+
+
+def open_checkpoint(args: Namespace, start_from: "TrainingInput", computed_with: JsonObject) -> "Checkpointer":
     """Raises InputError if a checkpoint is there and it was not asked to go on from it."""
     from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 
     path: Path = args.checkpoint or args.out.with_name(args.out.name + ".checkpoint")
-    if path.is_file() and not args.resume:
+    checkpointer = Checkpointer(path, start_from.identity(), computed_with, 60 * args.checkpoint_minutes)
+    if checkpointer.exists() and not args.resume:
         raise InputError(f"{path}: the checkpoint of an unfinished run; go on with --resume, or delete it")
-    checkpointer = Checkpointer(path, start_from.identity(), 60 * args.checkpoint_minutes)
     checkpointer.listen()
     return checkpointer

@@ -1,12 +1,16 @@
 """The command line: the sub-commands of the workflow and of its users, each in the file of its name beside this one."""
 
+import locale
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from hydra_bench import __version__
-from hydra_bench.core.errors import InputError
+from hydra_bench.core.errors import InputError, MachineError
+from hydra_bench.core.machine import machine_error, tell
 
 COMMANDS = (
     "check-config",
@@ -31,6 +35,12 @@ COMMANDS = (
     "compare",
 )
 """In the order of the help."""
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C: 128 + 2, as shells count."""
+
+_FILES = ("path", "star_path", "file", "folder")
+"""What functions call the file or folder that they work on."""
 
 
 class Command(Protocol):
@@ -57,10 +67,65 @@ def build_parser() -> ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one sub-command; 2 for an input that is wrong, with one line that says so."""
-    args = build_parser().parse_args(arguments)
+    """Run one sub-command; 2 for an input that is wrong or a machine that fails, with one line that says so."""
+    if arguments is None:
+        _speak_utf8()
+    command = ""
     try:
-        return args.run(args) or 0
-    except InputError as error:
-        print(f"hydra-bench: error: {error}", file=sys.stderr)
-        return 2
+        args = build_parser().parse_args(arguments)
+        command = args.command
+        status = args.run(args) or 0
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("hydra-bench: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except (InputError, MachineError) as error:
+        return _refused(str(error), error)
+    except (OSError, MemoryError, UnicodeError, EOFError) as error:
+        return _refused(_in_words(error, command), error)
+
+
+def _refused(line: str, error: Exception) -> int:
+    machine = machine_error(error)
+    if machine is not None:
+        tell(machine)
+    try:
+        print(f"hydra-bench: error: {line}", file=sys.stderr)
+        sys.stdout.flush()
+    except OSError:
+        # Nobody listens, or the disk of the log is full, too: nothing more is tried when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 2
+
+
+def _in_words(error: Exception, command: str) -> str:
+    """What the system said, naming the file and what was done with it as far as that is known."""
+    said = getattr(error, "strerror", None) or " ".join(str(error).split()) or "it ended too early"
+    named = getattr(error, "filename", None)
+    file = _worked_on(error) if named is None else os.fsdecode(named)
+    said = {
+        MemoryError: f"not enough memory ({said})",
+        UnicodeDecodeError: f"cannot be read as UTF-8 ({said})",
+        UnicodeEncodeError: f"cannot be written as {getattr(error, 'encoding', 'text')} ({said})",
+        EOFError: f"ends too early ({said})",
+    }.get(type(error), f"cannot be read or written ({said})")
+    return f"{command}: {file}: {said}" if file else f"{command}: {said}"
+
+
+def _worked_on(error: BaseException) -> str:
+    """The file that the innermost of this package's functions worked on, "" if it tells of none."""
+    file, trace = "", error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("hydra_bench."):
+            found = next((trace.tb_frame.f_locals[n] for n in _FILES if n in trace.tb_frame.f_locals), None)
+            file = str(found) if isinstance(found, Path | str) else file
+        trace = trace.tb_next
+    return file
+
+
+def _speak_utf8() -> None:
+    """Start anew in Python's UTF-8 mode where the locale is another: files are UTF-8, and libraries read them, too."""
+    if not sys.flags.utf8_mode and locale.getpreferredencoding(False).lower() not in ("utf-8", "utf8"):
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hydra_bench.cli.options import add_paths, add_run_of_method
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import writing
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
 from hydra_bench.core.yaml_files import read_definition
@@ -55,7 +56,8 @@ def run(args: Namespace) -> None:
         work=args.state / "work",
         programs=programs,
     )
-    task.work.mkdir(parents=True, exist_ok=True)
+    with writing(task.work):
+        task.work.mkdir(parents=True, exist_ok=True)
 
     def work(out: Path) -> Outcome:
         given = task
@@ -72,4 +74,4 @@ def run(args: Namespace) -> None:
         return Outcome(0, notes() | ({"log_tail": tail} if tail else {}), programs.gpu_memory_mb)
 
     reads_truth = bool(definition.get("reads_truth", card["reads_truth"]))
-    record_run(args.out, Request(definition, args.seed, device, reads_truth), work, failed)
+    record_run(args.out, Request(definition, args.seed, device, reads_truth), work, failed, task.work)

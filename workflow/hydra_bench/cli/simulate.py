@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from hydra_bench.cli.options import add_paths, add_threads
+from hydra_bench.core.checksums import write_checksums
+from hydra_bench.core.files import sync_all, writing
 from hydra_bench.core.threads import set_threads
 from hydra_bench.core.yaml_files import read_definition
 from hydra_bench.datasets.kinds import kind_of
@@ -24,6 +26,11 @@ def run(args: Namespace) -> None:
     set_threads(args.threads, keep_memory=False)
     kind_of(definition).make(definition, args.structures, args.stack, args.truth)
     record_source(args.stack)
+    # Every evaluation trusts the truth: it holds it to these.
+    write_checksums(args.truth)
+    with writing(args.truth):
+        sync_all(args.truth)
+        sync_all(args.stack)
 
 
 def record_source(stack_folder: Path) -> None:

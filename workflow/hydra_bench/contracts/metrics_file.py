@@ -21,6 +21,8 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import Json, JsonObject
 
+INTERRUPTED = "interrupted"
+"""The state of a run without a result: it was stopped, or the machine failed, and the same call goes on with it."""
 VERSION = 1
 """Of the file. It rises when a key changes its name or its meaning, or goes."""
 
@@ -269,8 +271,9 @@ class MetricsFile(Part):
     """What tables and figures call it."""
     seed: int
     """The run's seed."""
-    state: Annotated[str, Field(pattern=f"^({'|'.join(STATES)})$")]
-    """How the run ended: "not configured" where its program has no licence or host here, which is no failure."""
+    state: Annotated[str, Field(pattern=f"^({'|'.join((*STATES, INTERRUPTED))})$")]
+    """How the run ended: "not configured" where its program has no licence or host here, and "interrupted" where it
+    was stopped, or the machine failed, which are no failures."""
     reason: str
     """Why it did not end well."""
     reads_truth: bool
@@ -330,8 +333,9 @@ class MetricsFile(Part):
 
 
 def write_metrics(path: Path | str, metrics: MetricsFile) -> None:
-    """Write the file: keys sorted, floats to six digits, and so the same bytes for the same run."""
-    write_json(path, _rounded(metrics.model_dump()))
+    """Write the file: keys sorted, floats to six digits, and so the same bytes for the same run; and read it back."""
+    write_json(path, _rounded(metrics.model_dump()), durable=True)
+    read_metrics_file(path)
 
 
 def read_metrics_file(path: Path | str) -> MetricsFile:

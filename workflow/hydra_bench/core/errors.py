@@ -1,4 +1,4 @@
-"""The one exception a user is meant to see."""
+"""The exceptions that a user is meant to see, each as one line."""
 
 
 class InputError(Exception):
@@ -15,3 +15,10 @@ class RunFailedError(Exception):
 
 class NotConfiguredError(RunFailedError):
     """A method that needs a licence or a host that nobody gave it: no failure; the message says what to set."""
+
+
+class MachineError(Exception):
+    """The machine failed, neither the user's input nor a method: a full or failing disk, a kill from outside.
+
+    It is no result: the command ends with one line and exit code 2, what was saved stays, and the same call goes on.
+    """

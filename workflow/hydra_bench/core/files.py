@@ -1,7 +1,7 @@
 """Writing files so that none is left half-written or time-stamped; text, JSON, checksums.
 
 Every writer fills a temporary name beside its target and renames it, and none writes the time of day:
-the same content gives the same bytes.
+the same content gives the same bytes. Text is UTF-8, whatever the locale.
 """
 
 import hashlib
@@ -9,25 +9,70 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hydra_bench.core.errors import InputError
+from hydra_bench.core.errors import InputError, MachineError
 from hydra_bench.core.json_values import Json
+from hydra_bench.core.partial import clear_dead, partial_path
 
 
 @contextmanager
-def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; rename it to `path` if the block succeeds."""
+def atomic(path: Path | str, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; rename it to `path` if the block succeeds.
+
+    durable : whether the disk must have it before it has its name, so that it outlives a loss of power.
+    Raises MachineError if it cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers such as matplotlib and gzip choose the format by it.
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = partial_path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_dead(path.parent)
+        try:
+            yield temporary
+            if durable:
+                sync(temporary)
+            temporary.replace(path)
+            if durable:
+                sync(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """While a file or folder is written: what the system says against it becomes a MachineError that names it."""
     try:
-        yield temporary
-        temporary.replace(path)
+        yield
+    except OSError as error:
+        named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        # A file that is read meanwhile is another matter.
+        if named is not None and path.parent not in (named, *named.parents) and named not in path.parents:
+            raise
+        raise MachineError(unwritten(path, error)) from error
+
+
+def unwritten(path: Path, error: Exception) -> str:
+    """Why a file or folder cannot be written, in words."""
+    said = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+    return f"{path}: cannot be written ({said}); {disk_text(path.parent)}"
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file's content, or a folder's entries. Raises OSError."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(number)
+
+
+def sync_all(folder: Path) -> None:
+    """The same for a folder and all that is in it."""
+    for path in [*folder.rglob("*"), folder]:
+        sync(path)
 
 
 def sha256(path: Path | str) -> str:
@@ -39,26 +84,29 @@ def sha256(path: Path | str) -> str:
 def disk_text(folder: Path | str) -> str:
     """The disk that a folder is on and what is free of it, in words: the disk at /scratch has 12 MB free of 800 MB."""
     mount = Path(folder).resolve()
-    while not mount.exists() or (not mount.is_mount() and mount != mount.parent):
-        mount = mount.parent
-    usage = shutil.disk_usage(mount)
+    try:
+        while not mount.exists() or (not mount.is_mount() and mount != mount.parent):
+            mount = mount.parent
+        usage = shutil.disk_usage(mount)
+    except OSError as error:
+        return f"the disk at {mount} does not answer ({error.strerror})"
     return f"the disk at {mount} has {usage.free / 1e6:,.0f} MB free of {usage.total / 1e6:,.0f} MB"
 
 
-def write_text(path: Path | str, text: str) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(text)
+def write_text(path: Path | str, text: str, durable: bool = False) -> None:
+    with atomic(path, durable) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path | str, content: Json) -> None:
+def write_json(path: Path | str, content: Json, durable: bool = False) -> None:
     """Write sorted, indented JSON; NaN is refused because no other JSON reader takes it."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", durable)
 
 
 def read_json(path: Path | str) -> Json:
     """Raises InputError if the file is missing or is not JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:

@@ -4,12 +4,17 @@ An attempt that was killed outright, or whose node was lost, has no second line:
 """
 
 import json
+import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hydra_bench.core.files import writing
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.machine import MACHINE
 
 NAME = "attempts.jsonl"
+_NO_FAILURE = (0, *(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)))
+"""Exit statuses of what ended well, though its job may not have, and of what was asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,17 @@ class Start:
 
 @dataclass(frozen=True)
 class End:
-    """What an attempt cost, and the exit status that it ended with (128 + n for signal n)."""
+    """What an attempt cost, and the exit status that it ended with (128 + n for signal n).
+
+    cause : why it ended where that is no result, "" otherwise: "machine" for a full or failing disk or a kill that no
+    limit of the job explains, "memory" for more memory than the job may take.
+    """
 
     wall_s: float
     cpu_s: float
     peak_rss_mb: float
     status: int
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,12 +49,19 @@ class Attempt:
     start: Start
     end: End | None
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether it ended, or was ended, without a result of its own: the same call goes on from what it saved."""
+        return self.end is None or self.end.cause == MACHINE or self.end.status in _NO_FAILURE
+
 
 def add(folder: Path, event: Start | End) -> None:
-    """Add a line to the account in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / NAME, "a") as file:
-        file.write(json.dumps({type(event).__name__.lower(): asdict(event)}) + "\n")
+    """Add a line to the account in `folder`. Raises MachineError."""
+    path = folder / NAME
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({type(event).__name__.lower(): asdict(event)}) + "\n")
 
 
 def read(folder: Path) -> list[Attempt]:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from hydra_bench.contracts.places import RUN_NAME
-from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import read_json, write_json, write_text
+from hydra_bench.core import machine
+from hydra_bench.core.errors import InputError, MachineError
+from hydra_bench.core.files import read_json, write_json, write_text, writing
 from hydra_bench.jobs import attempts, cuda, devices
 
 _LOG_NAME = "log.txt"
@@ -76,8 +77,9 @@ def _alone(state: Path) -> Iterator[int]:
 
     Yields a file that holds the lock as long as this process or a child that inherits it lives.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    file = os.open(state / "lock", os.O_RDWR | os.O_CREAT)
+    with writing(state):
+        state.mkdir(parents=True, exist_ok=True)
+        file = os.open(state / "lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -106,16 +108,18 @@ def _launch(job: Job, command: list[str], lock: int) -> int:
     start = attempts.Start(socket.gethostname(), slurm_job(), gpus, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     attempts.add(job.state, start)
     _copy(job.state / _LOG_NAME, job.log)  # Snakemake deletes the log of a job that it tries again
-    with open(job.log, "a" if before else "w") as log:
+    limit = machine.MemoryLimit.of_job()
+    with writing(job.log), open(job.log, "a" if before else "w") as log, machine.marks(environment) as marks:
         of_slurm = f", SLURM job {start.slurm_job}" if start.slurm_job else ""
         on_gpus = f", GPUs {gpus}" if gpus else ""
         print(f"# attempt {len(before) + 1}: {start.started}, {start.node}{of_slurm}{on_gpus}", file=log, flush=True)
         offset = log.tell()
         began = time.monotonic()
         status = _run(job, command, environment, (lock, *held.files), log)
+        cause = _cause(job, status, machine.told(marks), limit) if status else ""
     held.release()
     _copy(job.log, job.state / _LOG_NAME)
-    attempts.add(job.state, attempts.End(round(time.monotonic() - began, 3), *_usage(), status))
+    attempts.add(job.state, attempts.End(round(time.monotonic() - began, 3), *_usage(), status, cause))
     if status == 0:
         _record(job)
     elif not sys.stderr.isatty():
@@ -123,14 +127,24 @@ def _launch(job: Job, command: list[str], lock: int) -> int:
     return status
 
 
+def _cause(job: Job, status: int, told: str, limit: machine.MemoryLimit) -> str:
+    """Why the attempt ended without a result of its own, "" if it is one: see attempts.End."""
+    killed = status == 128 + signal.SIGKILL
+    if not told and killed:
+        told = machine.MEMORY if limit.exceeded() else machine.MACHINE
+    # Of a command that a full disk ended nobody may have been told.
+    full = any(machine.no_room(folder) for folder in {job.state, job.out.parent, job.log.parent})
+    return told or (machine.MACHINE if full else "")
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy a file if it is there; a full disk costs no more than the copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_file():
         try:
-            write_text(target, source.read_text(errors="replace"))
-        except OSError as error:
-            print(f"hydra-bench: {target}: not written ({error.strerror})", file=sys.stderr)
+            write_text(target, source.read_text(encoding="utf-8", errors="replace"))
+        except MachineError as error:
+            print(f"hydra-bench: {error}", file=sys.stderr)
 
 
 def _run(job: Job, command: list[str], environment: dict[str, str], files: tuple[int, ...], log: IO[str]) -> int:
@@ -207,6 +221,6 @@ def _record(job: Job) -> None:
 
 
 def _show(log: Path, offset: int) -> None:
-    with open(log) as file:
+    with open(log, encoding="utf-8", errors="replace") as file:
         file.seek(offset)
         sys.stderr.writelines(file.readlines()[-_SHOWN_LINES:])

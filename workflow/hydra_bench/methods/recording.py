@@ -1,6 +1,5 @@
 """Running a method so that its result, or its failure, and its cost are always recorded."""
 
-import os
 import resource
 import shutil
 import sys
@@ -13,9 +12,14 @@ from pathlib import Path
 import torch
 
 from hydra_bench import __version__
-from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED, OK, Cost, Run, write_run
-from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
+from hydra_bench.contracts.places import RUN_NAME
+from hydra_bench.contracts.reconstruction import FAILED, HISTORY_NAME, NOT_CONFIGURED, OK, Cost, Run, write_run
+from hydra_bench.core.checksums import check_checksums, write_checksums
+from hydra_bench.core.errors import InputError, MachineError, NotConfiguredError, RunFailedError
+from hydra_bench.core.files import sync, sync_all, writing
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.machine import machine_error
+from hydra_bench.core.partial import clear_dead, partial_path
 
 
 @dataclass(frozen=True)
@@ -42,35 +46,56 @@ def _nothing_known() -> Outcome:
     return Outcome(0)
 
 
+def check_out(out: Path) -> None:
+    """Whether a reconstruction's folder, which is replaced as a whole, can be put there. Raises InputError."""
+    if not out.name or out.name == "..":
+        raise InputError(f"--out: {out}; a folder with a name is expected")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out: {out} is a file; a folder is expected")
+    if out.resolve().is_mount():
+        raise InputError(f"--out: {out} is where a disk is mounted; a folder within it is allowed")
+
+
 def record_run(
     out: Path,
     request: Request,
     work: Callable[[Path], Outcome],
     known_of_failed: Callable[[], Outcome] = _nothing_known,
+    also_written: Path | None = None,
 ) -> Run:
-    """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step.
+    """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step, and read it back.
 
     An exception in `work` leaves a folder with nothing but a run.json, state failed (or not configured) and the reason,
     because the report must show what failed, with what `known_of_failed` tells of it. An InputError is the user's to
     mend: it is passed on, and nothing is left; nor is there anything of a run that was stopped.
+
+    also_written : a folder that `work` writes to besides.
+    Raises MachineError, and leaves nothing, where a disk is full or fails: that says nothing of the method.
     """
-    partial = out.with_name(f".partial-{os.getpid()}-{out.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    check_out(out)
+    out = out.resolve() if out.is_symlink() else out  # what a link names is replaced, not the link
+    partial = partial_path(out)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        clear_dead(out.parent)
+        partial.mkdir()
     wall, cpu = time.monotonic(), _cpu_seconds()
     try:
         outcome, state, reason = work(partial), OK, ""
     except BaseException as error:
-        shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
         # The user's mistake, or a run that was stopped: nothing to record.
-        if isinstance(error, InputError) or not isinstance(error, Exception):
+        if isinstance(error, InputError | MachineError) or not isinstance(error, Exception):
             raise
+        if machine := machine_error(error, out.parent, *([also_written] if also_written else [])):
+            raise machine from error
         if not isinstance(error, RunFailedError):
             traceback.print_exc(file=sys.stderr)
         outcome = known_of_failed()
         reason = _one_line(error)
         state = NOT_CONFIGURED if isinstance(error, NotConfiguredError) else FAILED
-        partial.mkdir()
+        with writing(out):
+            partial.mkdir()
     gpu_memory_mb = max(_gpu_memory_mb(), outcome.gpu_memory_mb)
     cost = Cost(round(time.monotonic() - wall, 3), round(_cpu_seconds() - cpu, 3), _peak_rss_mb(), gpu_memory_mb)
     run = Run(
@@ -87,9 +112,19 @@ def record_run(
         reads_truth=request.reads_truth,
         notes=outcome.notes,
     )
-    write_run(partial, run)
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    try:
+        with writing(out):
+            # Both say what a run cost, which differs between two runs of a seed.
+            write_checksums(partial, without=(RUN_NAME, HISTORY_NAME))
+            write_run(partial, run)
+            sync_all(partial)
+            check_checksums(partial)
+            shutil.rmtree(out, ignore_errors=True)
+            partial.rename(out)
+            sync(out.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     return run
 
 

@@ -26,6 +26,7 @@ from hydra_bench.contracts.places import EVALUATION_NAME
 from hydra_bench.contracts.reconstruction import OK, read_assignments, read_history_labels, read_run
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
+from hydra_bench.core.checksums import check_checksums
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import write_map
@@ -80,10 +81,13 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
     Raises
     ------
     InputError
-        If a contract is broken: see read_stack, read_truth, read_run and read_assignments.
+        If a contract is broken: see read_stack, read_truth, read_run and read_assignments; or if a file of the
+        truth or the reconstruction is not as it was written.
     """
     stack = read_stack(files.stack_star)
     truth = read_truth(files.truth)
+    for folder in (files.truth, files.reconstruction):
+        check_checksums(folder)
     run = read_run(files.reconstruction)
     if len(truth) != len(stack):
         raise InputError(f"{files.truth}: {len(truth)} particles; the stack {files.stack_star} has {len(stack)}")

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
 from hydra_bench.contracts.measures import Measure
-from hydra_bench.contracts.metrics_file import MEASURES
+from hydra_bench.contracts.metrics_file import INTERRUPTED, MEASURES
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED
 from hydra_bench.core.files import write_text
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, read_all
@@ -88,6 +88,7 @@ def _what_else(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> l
         "seeds": lambda runs: sorted(run.seed for run in runs),
         "failed seeds": lambda runs: [run.seed for run in runs if run.state == FAILED],
         "seeds not configured": lambda runs: [run.seed for run in runs if run.state == NOT_CONFIGURED],
+        "interrupted seeds": lambda runs: [run.seed for run in runs if run.state == INTERRUPTED],
         "version": lambda runs: sorted({str(run.metrics.program_version) for run in runs}),
         "device": lambda runs: sorted({str(run.metrics.device) for run in runs}),
         "FSC mask": lambda runs: sorted({str(run.fsc.mask) for run in runs if run.metrics.fsc}),

@@ -7,10 +7,11 @@ from pathlib import Path
 from hydra_bench.config import configuration as config
 from hydra_bench.config.identity import state_folder
 from hydra_bench.config.method_definitions import reads_truth
-from hydra_bench.contracts.metrics_file import MetricsFile, RunCost, read_metrics_file, write_metrics
+from hydra_bench.contracts.metrics_file import INTERRUPTED, MetricsFile, RunCost, read_metrics_file, write_metrics
 from hydra_bench.contracts.places import Results, RunPlaces
 from hydra_bench.contracts.reconstruction import FAILED
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.machine import MEMORY
 from hydra_bench.jobs import attempts
 from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.page.page import write_page
@@ -29,7 +30,7 @@ def summarise(configuration: Path | str, folder: Path | str) -> None:
     results = Results(Path(folder))
     shutil.rmtree(results.unfinished, ignore_errors=True)
     paths = [
-        _finished(run) or _write_failed(settings, run, seed)
+        _finished(run) or _write_unfinished(settings, run, seed)
         for dataset in settings["datasets"]
         for method in settings["methods"]
         for seed in settings["seeds"]
@@ -53,21 +54,27 @@ def _finished(run: RunPlaces) -> Path | None:
     return run.metrics
 
 
-def _write_failed(settings: config.Config, run: RunPlaces, seed: int) -> Path:
-    """Metrics of a run that gave none: state failed, and all that is known of why."""
+def _write_unfinished(settings: config.Config, run: RunPlaces, seed: int) -> Path:
+    """Metrics of a run that gave none: state failed or interrupted, and all that is known of why."""
     made = attempts.read(state_folder(settings, run.dataset, run.method, seed))
     metrics = MetricsFile(
         dataset=run.dataset,
         method=run.method,
         label=settings["method_definitions"][run.method]["label"],
         seed=seed,
-        state=FAILED,
+        state=_state(run, made),
         reason=_reason(run, made),
         reads_truth=reads_truth(settings["method_definitions"], run.method),
         cost=_cost(made),
     )
     write_metrics(run.unfinished, metrics)
     return run.unfinished
+
+
+def _state(run: RunPlaces, made: list[attempts.Attempt]) -> str:
+    """Failed if its last attempt ended by itself, or took more memory than it may."""
+    begun = bool(made) and not run.reconstruction.is_dir()
+    return FAILED if begun and not made[-1].interrupted else INTERRUPTED
 
 
 def _cost(made: list[attempts.Attempt]) -> RunCost:
@@ -96,6 +103,8 @@ def _reason(run: RunPlaces, made: list[attempts.Attempt]) -> str:
     if made[-1].end is None:
         return f"{times}; the last one was killed, or is still running"
     log, mark = run.log("reconstruct"), "hydra-bench: error: "
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    if made[-1].end.cause == MEMORY:
+        return f"{times}; the last one took more memory than its job may"
     said = [line.removeprefix(mark) for line in lines if line.startswith(mark)]
     return f"{times}; {said[-1] if said else f'exit status {made[-1].end.status}, see {log}'}"

@@ -17,12 +17,13 @@ from io import TextIOWrapper
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 
-from hydra_bench.core.errors import InputError, RunFailedError
+from hydra_bench.core.errors import InputError, MachineError, RunFailedError
+from hydra_bench.core.machine import MemoryLimit, TooMuchMemoryError, machine_error
 
 _KEPT_LINES = 20
 _QUERY_S = 120
 _PR_SET_PDEATHSIG = 1
-_SIGNALS = {signal.SIGKILL: "killed (SIGKILL), perhaps for want of memory", signal.SIGSEGV: "crashed (SIGSEGV)"}
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
 @dataclass
@@ -74,19 +75,26 @@ class Programs:
         Raises
         ------
         RunFailedError
-            If it is not installed, its exit status is not 0, a signal ended it or the time limit did.
+            If it is not installed, its exit status is not 0, it crashed or the time limit ended it.
+        MachineError
+            If a signal ended it: from outside, or since it took more memory than its job may.
         """
         words = [self.find(str(command[0])), *map(str, command[1:])]
         name = " ".join(map(str, command[:2])) if len(command) > 1 and _is_word(str(command[1])) else str(command[0])
         # Without the folders of this machine, which say nothing to a reader.
         self.commands.append(shlex.join([str(command[0]), *words[1:]]))
         print(f"# {shlex.join(words)}", flush=True)
+        limit = MemoryLimit.of_job()
         status, timed_out = self._run(words, cwd, self._variables(environment or {}))
         if timed_out and self.time_limit_s is not None:
             raise RunFailedError(f"{name}: stopped at the time limit of {self.time_limit_s / 60:g} minutes")
         if status < 0:
-            said = _SIGNALS.get(signal.Signals(-status), f"ended by {signal.Signals(-status).name}")
-            raise RunFailedError(f"{name}: {said}")
+            ended_by = signal.Signals(-status)
+            if ended_by in _CRASHES:
+                raise RunFailedError(f"{name}: crashed ({ended_by.name})")
+            if ended_by == signal.SIGKILL and limit.exceeded():
+                raise TooMuchMemoryError(f"{name}: killed ({ended_by.name}): it took more memory than its job may")
+            raise MachineError(f"{name}: ended by {ended_by.name} from outside; no limit of its job explains it")
         if status:
             last = next((line for line in reversed(self.log_tail) if line.strip()), "it said nothing")
             raise RunFailedError(f"{name}: exit status {status}; last line: {last.strip()}")
@@ -182,8 +190,12 @@ def program_output(path: Path | str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if machine := machine_error(error):
+            raise machine from None
         raise RunFailedError(f"unusable output: {error}") from None
     except (OSError, ValueError, KeyError, EOFError) as error:
+        if machine_error(error):
+            raise
         text = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise RunFailedError(f"unusable output: {path}: {text}") from None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hydra_bench.contracts.measures import Measure
-from hydra_bench.contracts.metrics_file import MEASURES, FscScores
+from hydra_bench.contracts.metrics_file import INTERRUPTED, MEASURES, FscScores
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED, OK
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, settings
 
@@ -75,8 +75,8 @@ class Row:
 
     @property
     def kind_of_state(self) -> str:
-        """The state in one of four words, to choose rows by."""
-        if self.state in (OK, NOT_CONFIGURED):
+        """The state in one of five words, to choose rows by."""
+        if self.state in (OK, NOT_CONFIGURED, INTERRUPTED):
             return self.state
         return "partly ok" if self.n_seeds else FAILED
 
@@ -120,11 +120,12 @@ def _per_class(compared: list[FscScores], names: list[str]) -> dict[str, tuple[f
 
 
 def _state(seeds: list[EvaluatedRun], n_wanted: int) -> str:
-    """One state if all seeds share it; or how many failed, how many are not configured and how many were not run."""
+    """One state if all seeds share it; or how many failed, are not configured, were interrupted or were not run."""
     states = [run.state for run in seeds]
-    if set(states) in ({FAILED}, {NOT_CONFIGURED}):
+    wanting = (FAILED, NOT_CONFIGURED, INTERRUPTED)
+    if len(set(states)) == 1 and states[0] in wanting:
         return states[0]
-    counts = [(state, states.count(state)) for state in (FAILED, NOT_CONFIGURED)]
+    counts = [(state, states.count(state)) for state in wanting]
     parts = [f"{count} of {len(seeds)} {state}" for state, count in counts if count]
     if len(seeds) < n_wanted:
         parts.append(f"{n_wanted - len(seeds)} of {n_wanted} seeds missing")

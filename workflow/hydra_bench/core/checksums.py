@@ -1,0 +1,36 @@
+"""Checksums of a folder's files, in a file of the form that `sha256sum --check` reads: what a later job trusts."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import sha256, write_text
+
+NAME = "SHA256SUMS"
+
+
+def write_checksums(folder: Path, without: Collection[str] = ()) -> None:
+    """Write SHA256SUMS of all files in a folder but those of these names, if there are others. Raises MachineError."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (NAME, *without))
+    if not files:
+        return
+    write_text(folder / NAME, "".join(f"{sha256(path)}  {path.relative_to(folder)}\n" for path in files))
+
+
+def check_checksums(folder: Path) -> None:
+    """Read every file that SHA256SUMS names; a folder without one, of somebody else's making, is taken as it is.
+
+    Raises InputError that names the first file that is not there, or is not as it was written.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        file = folder / name
+        if not name or file.resolve() == path.resolve() or not file.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path}: {line[:80]!r}; a checksum and the name of a file beside it are expected")
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; {NAME} beside it names it, so it was there")
+        if sha256(file) != digest:
+            raise InputError(f"{file}: is not as it was written: its checksum is not that of {NAME}; make it anew")
