@@ -14,7 +14,7 @@ from tally import Tally
 from warm import Warm
 
 GROUP = "kills"
-SIGNALS = (signal.SIGTERM, signal.SIGKILL)
+SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 KILLS = 10
 """Of each seed."""
 

@@ -255,7 +255,7 @@ def versions() -> dict[str, str]:
     """Of the library that computes."""
     import torch
 
-    return {"torch": torch.__version__}
+    return {"torch": str(torch.__version__)}
 
 
 def open_checkpoint(args: Namespace, start_from: "TrainingInput", computed_with: JsonObject) -> "Checkpointer":
