@@ -25,6 +25,8 @@ RUN = RESULTS.run("{dataset}", "{method}", "{seed}")
 FIGURES = paper_figures()
 
 try:
+    if workflow.is_main_process:
+        configuration.load(workflow.configfiles)  # by the careful reader: Snakemake's takes repeated keys, and more
     settings = configuration.validate(config, workflow.configfiles)
     if workflow.is_main_process:  # jobs re-read this file, and one look is enough
         for entry in configuration.check_named_files(settings, workflow.configfiles):

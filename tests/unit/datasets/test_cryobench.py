@@ -19,7 +19,8 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.cryobench.archive import import_archive
-from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pickle, read_pose_table
+from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pose_table
+from hydra_bench.particles.pickles import read_pickle
 
 
 @pytest.fixture

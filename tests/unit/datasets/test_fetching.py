@@ -142,7 +142,7 @@ def refused(work: Callable[[], object]) -> str:
 
 
 def nothing_but(cache: Path, *names: str) -> bool:
-    return sorted(path.name for path in cache.iterdir()) == sorted(names)
+    return sorted(path.name for path in cache.glob("*")) == sorted(names)
 
 
 def test_an_entry_is_fetched_recorded_and_used(server: Server, tmp_path: Path) -> None:

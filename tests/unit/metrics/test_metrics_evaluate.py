@@ -185,7 +185,7 @@ def test_labels_of_the_history_are_judged_epoch_by_epoch(world):
     with pytest.raises(InputError, match=r"history_labels.npy: uint8 \(3, 39\); integers \(rows, 40\) are expected"):
         read_history_labels(folder, N)
     (folder / "history_labels.npy").write_bytes(b"broken off")
-    with pytest.raises(InputError, match=r"history_labels.npy: not readable"):
+    with pytest.raises(InputError, match=r"history_labels.npy: not a NumPy file"):
         read_history_labels(folder, N)
 
 

@@ -49,7 +49,7 @@ def run(args: Namespace) -> None:
     task = Task(
         stack=stack,
         evaluation=evaluation,
-        parameters={key: value for key, value in definition["parameters"].items() if value is not None},
+        parameters=cards.given_parameters(definition),
         seed=args.seed,
         threads=args.threads,
         device=device,

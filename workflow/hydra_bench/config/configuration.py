@@ -20,7 +20,7 @@ from hydra_bench.core.yaml_files import read_schema, read_yaml
 from hydra_bench.datasets import kinds
 from hydra_bench.datasets.kind import Definition
 from hydra_bench.datasets.simulated.fetching import Source, ensure
-from hydra_bench.methods.cards import named_files
+from hydra_bench.methods.cards import check_parameters, named_files
 
 # Keys in their order, with values of as many types as the schema says.
 Config = JsonObject
@@ -92,14 +92,17 @@ def problems_located(config: Config, sources: Iterable[Path | str]) -> Iterator[
 
 
 def _located(problem: KeyPathError, config: Config, sources: Iterable[Path | str]) -> str:
-    """The message of a problem, begun with the file that holds the key, or the nearest key above it."""
+    """The message of a problem, begun with the file that holds the key, or the nearest key above it.
+
+    Of several files it is the last, whose value counts.
+    """
     files = [(source, read_yaml(source)) for source in sources]
-    for depth in range(len(problem.path), 0, -1):
-        path = problem.path[:depth]
-        for source, content in files:
-            # A value set on the command line is in no file, though a file may set the same key.
+    for depth in range(len(problem.sought), 0, -1):
+        path = problem.sought[:depth]
+        for source, content in reversed(files):
+            # A value set on the command line is in no file, though a file may set the same key. NaN equals nothing.
             if (found := _value(content, path)) is not None and (
-                isinstance(found, dict) or found == _value(config, path)
+                isinstance(found, dict) or repr(found) == repr(_value(config, path))
             ):
                 return f"{source}: {problem}"
     return str(problem)
@@ -162,15 +165,18 @@ def fetch_entries(config: Config, sources: Iterable[Path | str] = ()) -> None:
 
 
 def check_contents(config: Config, sources: Iterable[Path | str] = ()) -> None:
-    """Check the datasets that are to run against what is in the files that they name.
+    """Check the methods that are to run as far as their cards say how, and the datasets against what is in their files.
 
     Raises
     ------
     InputError
-        If an entry, model, chain or assembly is not there, the box has no room for a shifted species, or particles
-        or their reference are not usable.
+        If a method's parameters are such as no dataset could make right; if an entry, model, chain or assembly is not
+        there, the box has no room for a shifted species, or particles or their reference are not usable.
     """
     with problems_located(config, sources):
+        for name in _methods(config):
+            with at_key(("method_definitions", name, "parameters")):
+                check_parameters(config["method_definitions"][name])
         for dataset, at in _datasets(config):
             kinds.kind_of(dataset).check(dataset, structure_folders(config), at)
 

@@ -8,13 +8,19 @@ from hydra_bench.config.method_definitions import TRUTH, pose_sources, reads_tru
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.files import write_text
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.datasets.simulated.fetching import without_password
+from hydra_bench.methods.cards import given_parameters
 
 Config = JsonObject
 
 
 def write_configuration(path: Path, settings: Config) -> None:
-    """Write a checked configuration as JSON, keys in their order: that of species is the order of the true classes."""
-    write_text(path, json.dumps(settings, indent=2) + "\n")
+    """Write a checked configuration as JSON, keys in their order: that of species is the order of the true classes.
+
+    Passwords in the mirrors' addresses are left out.
+    """
+    fetching = settings["fetching"] | {"mirrors": [without_password(url) for url in settings["fetching"]["mirrors"]]}
+    write_text(path, json.dumps(settings | {"fetching": fetching}, indent=2) + "\n")
 
 
 def dataset_definition(settings: Config, dataset: str) -> str:
@@ -25,8 +31,7 @@ def dataset_definition(settings: Config, dataset: str) -> str:
 def method_definition(settings: Config, method: str) -> str:
     """What a method depends on, as JSON; its label is not in it. A parameter of null is left to the program."""
     definition = settings["method_definitions"][method]
-    chosen = {key: value for key, value in definition["parameters"].items() if value is not None}
-    content = {"name": method, "program": definition["program"], "parameters": chosen}
+    content = {"name": method, "program": definition["program"], "parameters": given_parameters(definition)}
     content |= {key: definition[key] for key in ("poses_from", "time_limit_min") if definition[key] is not None}
     if definition["poses_from"] is not None:
         content["reads_truth"] = reads_truth(settings["method_definitions"], method)

@@ -40,6 +40,10 @@ def _check_poses(definitions: JsonObject, name: str) -> None:
     if source is None and card(program).get("needs_poses"):
         raise KeyPathError(at, f"is null; the program {program} needs poses, {TRUTH} or those of another method")
     if source is None:
+        for key, values in (card(program).get("needs_poses_for") or {}).items():
+            if (value := definitions[name]["parameters"][key]) in values:
+                problem = f"{value} is not allowed without poses; poses_from is expected, {TRUTH} or a method's name"
+                raise KeyPathError((*at[:2], "parameters", key), problem)
         return
     if not card(program).get("takes_poses"):
         takers = ", ".join(name for name in programs() if card(name).get("takes_poses")) or "none there"

@@ -13,9 +13,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hydra_bench.contracts.measures import Measure, measures_of
+from hydra_bench.contracts.metrics_consistency import contradictions
+from hydra_bench.contracts.places import is_name
 from hydra_bench.contracts.reconstruction import OK, STATES
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
@@ -25,6 +27,16 @@ INTERRUPTED = "interrupted"
 """The state of a run without a result: it was stopped, or the machine failed, and the same call goes on with it."""
 VERSION = 1
 """Of the file. It rises when a key changes its name or its meaning, or goes."""
+
+
+def _a_name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"{text[:100]!r} is no name of letters, digits, _, . and - (at most 100, not index.json)")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_a_name)]
+"""Of a part of a path, which must not lead out of its folder."""
 
 
 class Part(BaseModel):
@@ -263,9 +275,9 @@ class MetricsFile(Part):
 
     metrics_version: int = VERSION
     """Version of this file."""
-    dataset: str
+    dataset: Name
     """Name of the dataset."""
-    method: str
+    method: Name
     """Name of the method."""
     label: str
     """What tables and figures call it."""
@@ -329,6 +341,8 @@ class MetricsFile(Part):
         missing = [name for name in wanted if self.state == OK and getattr(self, name) is None]
         if missing:
             raise ValueError(f"lacks {missing[0]!r}")
+        if self.state == OK and (wrong := next(contradictions(self), None)) is not None:
+            raise ValueError(wrong)
         return self
 
 
@@ -343,10 +357,12 @@ def read_metrics_file(path: Path | str) -> MetricsFile:
     content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a metrics file; a mapping is expected")
-    if (found := content.get("metrics_version")) != VERSION:
+    found = content.get("metrics_version")
+    if found != VERSION or type(found) is not int:
+        shown = "missing" if found is None else repr(found)[:100]
         raise InputError(
-            f"{path}: metrics_version is {'missing' if found is None else found}; this version of hydra-bench reads "
-            f"{VERSION}; delete the file, and `snakemake` evaluates the run again"
+            f"{path}: metrics_version is {shown}; this version of hydra-bench reads {VERSION}; delete the file, and "
+            "`snakemake` evaluates the run again"
         )
     # A default stands for what a run that never began cannot know; in a file every key is there.
     missing = [name for name in MetricsFile.model_fields if name not in content]

@@ -7,13 +7,21 @@ imported, since every job reads the Snakefiles. Of the files in a contract's fol
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+NAME = r"(?!index\.json$)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+"""What datasets, methods and classes may be called: these names are parts of paths, and index.json is taken there."""
 PARTICLES_NAME, IMAGES_NAME, EVALUATION_NAME = "particles.star", "particles.mrcs", "evaluation_particles.txt"
 """The files of a stack; the particles of a reconstruction have the first name, too."""
 TRUTH_NAME, RUN_NAME = "truth.star", "run.json"
 SOURCE_FOLDER = "source"
 """Beside the folder of a stack, and in that of a run on anybody's particles: which rows of whose file they are."""
+
+
+def is_name(text: str) -> bool:
+    """Whether it may be the name of a dataset, a method or a class."""
+    return re.fullmatch(NAME, text) is not None
 
 
 def class_volume_path(folder: Path, k: int) -> Path:

@@ -27,6 +27,7 @@ from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedErr
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import write_map
+from hydra_bench.core.npy import read_npy
 from hydra_bench.core.star import columns_named, read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
 
@@ -181,10 +182,7 @@ def read_history_labels(folder: Path | str, n_particles: int) -> IntArray | None
     path = Path(folder) / HISTORY_LABELS_NAME
     if not path.is_file():
         return None
-    try:
-        labels: IntArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not readable ({' '.join(str(error).split())[:120]})") from None
+    labels: IntArray = read_npy(path, mapped=True)
     if labels.ndim != 2 or labels.shape[1] != n_particles or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(f"{path}: {labels.dtype} {labels.shape}; integers (rows, {n_particles}) are expected")
     return labels

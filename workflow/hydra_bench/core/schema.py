@@ -1,6 +1,7 @@
 """JSON schemas with defaults: checking, filling in, and saying in words what is allowed."""
 
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -12,20 +13,33 @@ import yaml
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json, JsonObject
 
+_LARGEST_NUMBER = 2**63 - 1
+"""Of either sign; every program takes such integers that one is handed on to."""
+_LONGEST_TEXT = 4096
+"""Of Linux's paths, the longest texts that there are."""
+_DEEPEST = 50
+_MOST_SHOWN = 100
+"""Characters of a value in an error message."""
+
 Schema = JsonObject
 KeyPath = tuple[str | int, ...]
 
 
 class KeyPathError(Exception):
-    """Something is wrong at a key. Becomes an InputError where the file that holds the key is known."""
+    """Something is wrong at a key. Becomes an InputError where the file that holds the key is known.
 
-    def __init__(self, path: KeyPath, problem: str) -> None:
-        super().__init__(path, problem)
-        self.path, self.problem = path, problem
+    `sought` is the key by which that file is found, where it is not the one that is named.
+    """
+
+    def __init__(self, path: KeyPath, problem: str, sought: KeyPath | None = None) -> None:
+        super().__init__(path, problem, sought)
+        self.path = path
+        self.problem = problem
+        self.sought = sought or path
 
     def __str__(self) -> str:
         """The key as text, dataset_definitions.demo.simulation.snr or seeds[0], and what is wrong there."""
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" for part in self.path)
         return f"{key.removeprefix('.') or 'the configuration'}: {self.problem}"
 
 
@@ -50,9 +64,8 @@ def filled(schema: Schema, content: Json, at: KeyPath = ()) -> Json:
 
 
 def _with_defaults(schema: Schema, content: Json, at: KeyPath) -> Json:
+    _check_plain(schema, content, at)
     if isinstance(content, float):
-        if not math.isfinite(content):
-            raise KeyPathError(at, f"{content} is not allowed; {allowed_text(schema)} is expected")
         # JSON schema takes 64.0 for an integer, Python's range does not.
         return int(content) if schema.get("type") == "integer" and content.is_integer() else content
     if isinstance(content, list):
@@ -67,6 +80,45 @@ def _with_defaults(schema: Schema, content: Json, at: KeyPath) -> Json:
     return {key: _with_defaults(_inner(schema, key), content[key], (*at, key)) for key in order}
 
 
+def _check_plain(schema: Schema, value: Json, at: KeyPath) -> None:
+    """Raises KeyPathError for what no schema here allows, and JSON schema lets through or stumbles over.
+
+    So it is wherever a configuration comes from: a file, Snakemake's reading of it, or its command line.
+    """
+    wanted = f"{allowed_text(schema)} is expected" if schema else "another value is expected"
+    if len(at) > _DEEPEST:
+        raise KeyPathError(at[:3], f"more than {_DEEPEST} mappings and lists within each other are not allowed")
+    if isinstance(value, int | float):
+        if not abs(value) <= _LARGEST_NUMBER:  # NaN is not
+            shown = f"an integer of about {value.bit_length() * 3 // 10} digits" if isinstance(value, int) else value
+            raise KeyPathError(at, f"{shown} is not allowed; {wanted}")
+    elif isinstance(value, str):
+        _check_text(value, at, "")
+    elif isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise KeyPathError(at, f"the key {key!r} is not allowed; a text is expected: put it in quotes")
+            _check_text(key, (*at, key), "the key ")
+    elif value is not None and not isinstance(value, list):
+        raise KeyPathError(at, f"a {type(value).__name__} is not allowed; {wanted}")
+
+
+def _check_text(text: str, at: KeyPath, what: str) -> None:
+    """Names, labels and paths end up in file names, commands, tables and pages, each of a line."""
+    if len(text) > _LONGEST_TEXT:
+        raise KeyPathError(at, f"{what}{_shown(text)} is not allowed; at most {_LONGEST_TEXT} characters are expected")
+    if _printable(text) != text:
+        raise KeyPathError(at, f"{what}{_shown(text)} is not allowed; one line without control characters is expected")
+
+
+def _printable(text: str) -> str:
+    """A text without what is no character: controls, ends of lines, halves of a pair of surrogates."""
+    return "".join(
+        character if unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp") else f"\\x{ord(character):02x}"
+        for character in text
+    )
+
+
 def _inner(schema: Schema, key: str) -> Schema:
     """The schema of a key of a mapping; empty if the mapping has no such key."""
     others = schema.get("additionalProperties")
@@ -78,6 +130,8 @@ def _explained(error: jsonschema.ValidationError, at: KeyPath) -> KeyPathError:
     path = (*at, *error.path)
     schema: Json = error.schema
     value: Json = error.instance
+    if "propertyNames" in error.schema_path:
+        return KeyPathError(path, f"{_shown(value)} is not allowed; {allowed_text(schema)} is expected", (*path, value))
     required: Json = error.validator_value
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
@@ -119,7 +173,13 @@ def allowed_text(schema: Schema) -> str:
 
 
 def _shown(value: Json) -> str:
-    """A value as YAML writes it, on one line."""
+    """A value as YAML writes it, the beginning of a long one."""
+    text = _as_yaml(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
+def _as_yaml(value: Json) -> str:
+    """A value on one line."""
     return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
 
 
@@ -175,7 +235,7 @@ def markdown_table(schema: Schema, path: str = "") -> str:
     lines = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key, value, required in keys(schema, path):
         # `default_text` says what stands behind a default of null.
-        known = value.get("default_text", _shown(value["default"]) if "default" in value else "")
+        known = value.get("default_text", _as_yaml(value["default"]) if "default" in value else "")
         default = "required" if required else f"`{known}`" if known else ""
         text = " | ".join((f"`{key}`", allowed_text(value), default, value["description"]))
         lines.append(f"| {text} |")

@@ -115,6 +115,22 @@ def check_methods(settings: config.Config) -> Iterator[Finding]:
             yield Finding(OK, f"program {program}: {', '.join(executables) or 'nothing beside this package'}")
 
 
+def check_fit(settings: config.Config) -> Iterator[Finding]:
+    """Methods that cannot take a dataset, as far as the configuration says how large that is; their rows fail."""
+    for name in settings["datasets"]:
+        dataset = settings["dataset_definitions"][name]
+        size = kind_of(dataset).delivered_size(dataset)
+        if size is None:
+            continue
+        n_images, box_px = size
+        for method in settings["methods"]:
+            try:
+                method_cards.check_fit(settings["method_definitions"][method], n_images, box_px)
+            except InputError as error:
+                what = f"method {method} on dataset {name}: {error}; its rows there will say failed"
+                yield Finding(WARNING, what, "change the parameter, or leave the method or the dataset out")
+
+
 def check_gpus(wanted: int) -> Iterator[Finding]:
     """GPUs of this machine, if it is to compute on them."""
     if not wanted:
@@ -186,5 +202,6 @@ def doctor(
     yield from check_environment(in_a_job)
     yield from check_disk(settings, results)
     yield from check_methods(settings)
+    yield from check_fit(settings)
     yield from check_gpus(gpus)
     yield from check_slurm(jobs or [])

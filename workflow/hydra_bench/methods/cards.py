@@ -80,6 +80,23 @@ def named_function(program: str, key: str) -> Callable[..., Any]:  # the key say
     return named
 
 
+def check_parameters(definition: JsonObject) -> None:
+    """Raises InputError for parameters of a definition that no dataset could make right, if its card names a check."""
+    if "parameters_checked_by" in card(definition["program"]):
+        named_function(definition["program"], "parameters_checked_by")(given_parameters(definition))
+
+
+def check_fit(definition: JsonObject, n_particles: int, box_px: int) -> None:
+    """Raises InputError where a method cannot take a dataset of that size, if its program's card names a check."""
+    if "fit_checked_by" in card(definition["program"]):
+        named_function(definition["program"], "fit_checked_by")(given_parameters(definition), n_particles, box_px)
+
+
+def given_parameters(definition: JsonObject) -> JsonObject:
+    """Those of a definition that are handed to the program; null leaves a parameter to it."""
+    return {key: value for key, value in definition["parameters"].items() if value is not None}
+
+
 def method_module(file: str) -> ModuleType:
     """The module of a file of workflow/methods, such as relion/adapter.py. Raises ImportError.
 

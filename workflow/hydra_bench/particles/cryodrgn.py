@@ -5,53 +5,24 @@ voltage in kV, spherical aberration in mm, amplitude contrast, phase shift in de
 poses.pkl: rotations (N, 3, 3) and translations (N, 2), or the rotations alone. The rotations are as here, map to
 view. A translation, in boxes, is that which centres the image: the particle's displacement is its negative.
 
-A pickle can run anything when it is loaded. Here it can make NumPy arrays and plain values, and nothing else.
+What may be in a pickle, `pickles` says.
 """
 
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.npy import read_npy
+from hydra_bench.core.reading import read_text
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.particles.columns import MICROSCOPE_LIMITS, check_defocus, limited, numbers
+from hydra_bench.particles.pickles import read_pickle
 from hydra_bench.physics.ctf import Defocus, Optics
 
+_LARGEST_NUMBER = 2**53
+"""To which every whole number is one as a float64, too."""
 CTF_COLUMNS = ("D", "Apix", "DefocusU", "DefocusV", "DefocusAngle", "Voltage", "Cs", "w", "phase shift")
-
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-    *((f"numpy.{core}.{module}", name) for core in ("core", "_core")
-      for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))),
-}  # fmt: skip
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, and only NumPy arrays are allowed")
-        # The old name of a module that NumPy 2 warns of.
-        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
-
-
-def read_pickle(path: Path) -> Any:
-    """Arrays and plain values of a pickle. Raises InputError if it is missing, broken or holds anything else."""
-    return read_pickles(path, 1)[0]
-
-
-def read_pickles(path: Path, count: int) -> list[Any]:
-    """The first `count` contents of a file of several pickles, as `read_pickle` reads one. Raises InputError."""
-    try:
-        with open(path, "rb") as file:
-            return [_ArraysOnly(file).load() for _ in range(count)]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except Exception as error:  # a broken pickle raises whatever its bytes say
-        raise InputError(f"{path}: not a pickle of arrays ({' '.join(str(error).split())})") from None
 
 
 def read_ctf_table(path: Path) -> tuple[Optics, Defocus, float, int]:
@@ -83,12 +54,14 @@ def read_pose_arrays(path: Path) -> tuple[FloatArray, FloatArray]:
     """As `read_pose_table`, the displacements in whatever unit the file has them. Raises InputError."""
     content = read_pickle(path)
     rotations, centring = content if isinstance(content, tuple | list) and len(content) == 2 else (content, None)
-    rotations = np.asarray(rotations, dtype=np.float64)
+    rotations = _floats(rotations, f"{path}: rotations")
     if rotations.ndim != 3 or rotations.shape[1:] != (3, 3) or not len(rotations):
         raise InputError(f"{path}: rotations of shape {rotations.shape}; (particles, 3, 3) is expected")
-    centring = np.zeros((len(rotations), 2)) if centring is None else np.asarray(centring, dtype=np.float64)
+    centring = np.zeros((len(rotations), 2)) if centring is None else _floats(centring, f"{path}: translations")
     if centring.shape != (len(rotations), 2):
         raise InputError(f"{path}: translations of shape {centring.shape}; {(len(rotations), 2)} is expected")
+    if not (np.abs(rotations) < 2).all():  # NaN is not, and what is large overflows in a product
+        raise InputError(f"{path}: holds matrices that are no rotations")
     # float32 in the file; -R.Rᵀ tells a matrix that is none.
     off = np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max()
     if not off < 1e-3 or not (np.linalg.det(rotations) > 0).all():
@@ -98,17 +71,24 @@ def read_pose_arrays(path: Path) -> tuple[FloatArray, FloatArray]:
     return rotations, -centring
 
 
+def _floats(values: object, what: str) -> FloatArray:
+    """Raises InputError for lists of different lengths, and for what is no number."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what}: an array of numbers is expected ({error})") from None
+
+
 def read_numbers(path: Path) -> IntArray:
     """Whole numbers (n,) of a .pkl, .npy or text file: indices or labels. Raises InputError."""
     if path.suffix == ".pkl":
-        values = np.asarray(read_pickle(path))
+        values = _floats(read_pickle(path), str(path))
+    elif path.suffix == ".npy":
+        values = read_npy(path)
     else:
-        try:
-            values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=1)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-        except ValueError:
-            raise InputError(f"{path}: whole numbers are expected, in a text file one a line") from None
-    if values.ndim != 1 or values.dtype.kind not in "iuf" or (values != np.round(values)).any():
-        raise InputError(f"{path}: whole numbers, one a particle, are expected")
+        lines = (line.partition("#")[0].strip() for line in read_text(path).splitlines())
+        values = _floats([line for line in lines if line], str(path))
+    is_list = values.ndim == 1 and values.dtype.kind in "iuf"
+    if not is_list or not (np.abs(values) < _LARGEST_NUMBER).all() or (values != np.round(values)).any():
+        raise InputError(f"{path}: whole numbers, one a particle, are expected; in a text file one a line")
     return values.astype(np.int64)

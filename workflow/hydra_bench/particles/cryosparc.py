@@ -25,6 +25,7 @@ import pandas as pd
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
+from hydra_bench.core.npy import read_npy
 from hydra_bench.core.types import FloatArray, IntArray, StringArray
 from hydra_bench.particles import columns
 from hydra_bench.particles.columns import CtfSource, Microscope
@@ -155,18 +156,9 @@ def _joined(path: Path, main: Rows, passthrough: Path) -> Rows:
     return joined
 
 
-_LONGEST_HEADER = 1 << 24
-"""Characters of a header that are read: a classification into many classes has some ten thousand."""
-
-
 def _load(path: Path) -> Rows:
-    try:
-        rows: Rows = np.load(path, allow_pickle=False, max_header_size=_LONGEST_HEADER)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError:
-        raise InputError(f"{path}: not a .cs file; a NumPy structured array without objects is expected") from None
-    if not isinstance(rows, np.ndarray) or rows.dtype.names is None or rows.ndim != 1:
+    rows: Rows = read_npy(path, "a .cs file")
+    if rows.dtype.names is None or rows.ndim != 1:
         raise InputError(f"{path}: not a .cs file; a NumPy array of rows with named fields is expected")
     return rows
 

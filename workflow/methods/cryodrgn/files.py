@@ -26,7 +26,8 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import read_map
 from hydra_bench.methods.programs.programs import program_output
-from hydra_bench.particles.cryodrgn import CTF_COLUMNS, read_pickles, read_pose_arrays
+from hydra_bench.particles.cryodrgn import CTF_COLUMNS, read_pose_arrays
+from hydra_bench.particles.pickles import read_pickles
 from hydra_bench.physics.ctf import Defocus, Optics
 
 _END_OF_EPOCH = re.compile(

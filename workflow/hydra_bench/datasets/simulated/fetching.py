@@ -1,35 +1,31 @@
 """PDB entries by id from the wwPDB's sites, into a cache that checks what it holds.
 
-An entry comes as gzipped mmCIF from the first mirror that gives it whole. A transfer that breaks off is resumed where
-it stopped. What came must unpack, and be the mmCIF of that entry, before it gets its name in the cache; beside it
-`<entry>.cif.gz.json` records where it came from, its size and its SHA-256, which are compared whenever it is used.
+An entry comes as gzipped mmCIF from the first mirror that gives it whole (`transfer`). What came must unpack, and be
+the mmCIF of that entry, before it gets its name in the cache; beside it `<entry>.cif.gz.json` records where it came
+from, its size and its SHA-256, which are compared whenever it is used. Of several processes that fetch an entry at
+once, the first one's file stays, with its record.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
+import re
 import sys
-import time
+import tempfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hydra_bench import __version__
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, sha256, write_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.datasets.simulated.entries import Folders, as_folders, entry_path, is_fetchable, is_file_name
 
-if TYPE_CHECKING:
-    import requests
-
-_CHUNK_BYTES = 1 << 16
-_LONGEST_WAIT_S = 30.0
-_WORTH_RETRYING = (408, 425, 429, 500, 502, 503, 504)
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,13 +33,16 @@ class Source:
     """How entries are fetched: the configuration's `fetching` block.
 
     cache: folder; mirrors: URLs with {entry} (in lower case) and {middle} (its second and third character);
-    timeout_s: longest silence of a server; attempts: at one mirror; wait_s: before the second one, doubled each time.
+    timeout_s: longest silence of a server; total_s: longest time at one mirror; max_mb: largest size of an entry,
+    packed and unpacked; attempts: at one mirror; wait_s: before the second one, doubled each time.
     """
 
     cache: Path
     mirrors: Sequence[str]
     offline: bool = False
     timeout_s: float = 20.0
+    total_s: float = 600.0
+    max_mb: float = 2000.0
     attempts: int = 3
     wait_s: float = 1.0
 
@@ -60,14 +59,6 @@ class Source:
                 f"entry {entry!r} is not there, and fetching is switched off (fetching.offline, or "
                 f"HYDRA_BENCH_OFFLINE); put its file into the structures' folder or into {self.cache}"
             )
-
-
-class _UnavailableError(Exception):
-    """One mirror did not give the entry; `final` if asking it again is no use."""
-
-    def __init__(self, why: str, final: bool = False, wait_s: float | None = None) -> None:
-        super().__init__(why)
-        self.final, self.wait_s = final, wait_s
 
 
 def ensure(entries: Iterable[str], folders: Folders, source: Source) -> None:
@@ -103,111 +94,90 @@ def check_cached(path: Path) -> None:
 
 
 def fetch(entry: str, source: Source) -> Path:
-    """Bring an entry into the cache. Raises InputError if no mirror gives it, naming what each of them said."""
+    """Bring an entry into the cache.
+
+    Raises InputError if no mirror gives it, naming what each of them said, or if the cache cannot be written.
+    """
+    from hydra_bench.datasets.simulated.transfer import UnavailableError  # what only reads a configuration does without
+
     source.check_online(entry)
     said = []
     for mirror in source.mirrors:
-        url = mirror.format(entry=entry.lower(), middle=entry.lower()[1:3])
-        print(f"hydra-bench: fetching {entry} from {url}", file=sys.stderr)
+        url = mirror.replace("{entry}", entry.lower()).replace("{middle}", entry.lower()[1:3])
+        print(f"hydra-bench: fetching {entry} from {without_password(url)}", file=sys.stderr)
         try:
             return _from_mirror(entry, url, source)
-        except _UnavailableError as problem:
-            said.append(f"{url}: {problem}")
+        except UnavailableError as problem:
+            said.append(without_password(f"{url}: {problem}"))
+        except OSError as error:
+            problem_text = error.strerror or str(error)
+            raise InputError(f"{source.cache}: entry {entry!r} cannot be kept in this cache ({problem_text})") from None
     raise InputError(f"entry {entry!r} cannot be fetched; {'; '.join(said)}")
 
 
+def without_password(text: str) -> str:
+    """A text without the user's name and password that addresses in it may have."""
+    return re.sub(r"(?<=//)[^/@\s]*@", "", text)
+
+
 def _from_mirror(entry: str, url: str, source: Source) -> Path:
+    """Raises UnavailableError if this mirror does not give the entry, OSError if the cache cannot be written."""
+    from hydra_bench.datasets.simulated.transfer import Limits, UnavailableError, download
+
     target = source.cache / f"{entry.lower()}.cif.gz"
-    source.cache.mkdir(parents=True, exist_ok=True)
-    # Named after the process: two runs at a time must not write into one file.
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
-    partial.unlink(missing_ok=True)
-    try:
-        _download(url, partial, source)
-        why = unusable(partial, entry)
+    limits = Limits(source.timeout_s, source.total_s, source.max_mb * 1e6, source.attempts, source.wait_s)
+    with _partial(target) as partial:
+        download(url, partial, limits)
+        why = unusable(partial, entry, source.max_mb)
         if why:
-            raise _UnavailableError(why)
-        record = {"entry": entry.lower(), "url": url, "bytes": partial.stat().st_size, "sha256": sha256(partial)}
-        # The record first: a file without one would be refused.
-        write_json(_record_path(target), record)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+            raise UnavailableError(why)
+        record = {"entry": entry.lower(), "url": without_password(url), "bytes": partial.stat().st_size}
+        record["sha256"] = sha256(partial)
+        with _alone(source.cache):
+            if not target.is_file():
+                # The record first: a file without one would be refused.
+                write_json(_record_path(target), record)
+                partial.replace(target)
     return target
+
+
+@contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """An empty file in the target's folder, which goes if it is there in the end; so does the folder if it is empty."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(target.name, f".partial-{os.getpid()}-", target.parent)
+    os.fchmod(handle, 0o644)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            target.parent.rmdir()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While this lasts, no other process, or thread, is in here with the same folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _download(url: str, partial: Path, source: Source) -> None:
-    """All attempts at one mirror, each going on where the one before stopped."""
-    wait = source.wait_s
-    for left in reversed(range(source.attempts)):
-        try:
-            _one_attempt(url, partial, source)
-            return
-        except _UnavailableError as problem:
-            if problem.final or not left:
-                raise
-            time.sleep(min(wait if problem.wait_s is None else problem.wait_s, _LONGEST_WAIT_S))
-            wait *= 2
-
-
-def _one_attempt(url: str, partial: Path, source: Source) -> None:
-    import requests  # what only reads a configuration does without
-
-    have = partial.stat().st_size if partial.is_file() else 0
-    # Bytes as they are stored: "identity" keeps a server from packing the file once more.
-    headers = {"User-Agent": f"hydra-bench/{__version__}", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=source.timeout_s) as answer:
-            if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
-                partial.unlink()
-                raise _UnavailableError("the rest of a broken transfer is not to be had")
-            if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
-                retry = answer.status_code in _WORTH_RETRYING
-                raise _UnavailableError(f"HTTP {answer.status_code} {answer.reason}", not retry, _retry_after(answer))
-            expected = answer.headers.get("Content-Length")
-            answer.raw.enforce_content_length = False  # it would throw away what came before a break; checked below
-            with open(partial, "ab" if answer.status_code == requests.codes.partial_content else "wb") as file:
-                before = file.tell()
-                for chunk in answer.iter_content(_CHUNK_BYTES):
-                    file.write(chunk)
-                got = file.tell() - before
-            if expected is not None and got != int(expected):
-                raise _UnavailableError(f"broke off after {before + got} of {before + int(expected)} bytes")
-    except requests.Timeout:
-        raise _UnavailableError(f"no answer within {source.timeout_s:g} s") from None
-    except requests.RequestException as error:
-        raise _UnavailableError(_plain(error)) from None
-
-
-def _retry_after(answer: requests.Response) -> float | None:
-    """How long the server asks to be left alone, in seconds."""
-    value = answer.headers.get("Retry-After", "")
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError):
-        return None
-
-
-def _plain(error: Exception) -> str:
-    """The innermost cause of a network error, on one line."""
-    while (inner := error.__cause__ or error.__context__) is not None and isinstance(inner, Exception):
-        error = inner
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def unusable(path: Path, entry: str) -> str:
+def unusable(path: Path, entry: str, max_mb: float = 2000.0) -> str:
     """Why a file cannot be the gzipped mmCIF of an entry; empty if it can."""
     import gemmi
 
     try:
+        if _unpacked_bytes(path, max_mb * 1e6) > max_mb * 1e6:
+            return f"what came unpacks to more than {max_mb:,g} MB (fetching.max_mb)"
         with gzip.open(path) as file:
             text = file.read()
     except (OSError, EOFError, zlib.error) as error:
@@ -215,8 +185,17 @@ def unusable(path: Path, entry: str) -> str:
     try:
         block = gemmi.cif.read_string(text.decode()).sole_block()
     except (RuntimeError, ValueError) as error:
-        return f"what came is no mmCIF ({' '.join(str(error).split())})"
+        return f"what came is no mmCIF ({' '.join(str(error).split())[:200]})"
     name = gemmi.cif.as_string(block.find_value("_entry.id") or block.name)
     if name.lower() != entry.lower():
-        return f"what came is entry {name}"
+        return f"what came is entry {name[:50]}"
     return "" if block.find_loop("_atom_site.id") else "what came holds no atoms"
+
+
+def _unpacked_bytes(path: Path, most: float) -> int:
+    """The size of what a gzip file holds, or a size above `most`: a few MB can unpack to more than there is memory."""
+    size = 0
+    with gzip.open(path) as file:
+        while size <= most and (chunk := file.read(_CHUNK_BYTES)):
+            size += len(chunk)
+    return size

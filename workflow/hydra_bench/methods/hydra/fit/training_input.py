@@ -28,19 +28,12 @@ class TrainingInput:
 
     def check(self) -> None:
         """Raises InputError for settings that this stack cannot be run with."""
-        s, stack = self.settings, self.stack
-        if self.seed < 0:
-            raise InputError(f"--seed: {self.seed}; 0 or more is allowed")
-        if s.classes > len(stack):
-            raise InputError(
-                f"classes: {s.classes} for the {len(stack)} images of {stack.path}; "
-                "at most one class an image is possible"
-            )
-        if s.downsample_px is not None and s.downsample_px > stack.box_px:
-            raise InputError(f"downsample_px: {s.downsample_px}; the stack's box of {stack.box_px} or less is allowed")
-        self.schedule()
-        if (s.poses == "search") != (self.given is None):
-            raise InputError(f"poses: {s.poses}; {'no poses were given' if self.given is None else 'poses were given'}")
+        if self.seed not in range(2**63):
+            raise InputError(f"--seed: {self.seed}; 0 to 2^63 - 1 is allowed")
+        check_sizes(self.settings, len(self.stack), self.stack.box_px)
+        if (self.settings.poses == "search") != (self.given is None):
+            given = "no poses were given" if self.given is None else "poses were given"
+            raise InputError(f"poses: {self.settings.poses}; {given}")
 
     @property
     def box_px(self) -> int:
@@ -68,6 +61,19 @@ class TrainingInput:
             "stack": self.stack.fingerprint(),
             "poses": poses,
         }
+
+
+def check_sizes(settings: Settings, n_particles: int, box_px: int) -> None:
+    """Raises InputError for settings that a stack of so many images, of that box, cannot be run with."""
+    if settings.classes > n_particles:
+        raise InputError(
+            f"classes: {settings.classes} for the {n_particles} images of the stack; "
+            "at most one class an image is possible"
+        )
+    inside = settings.downsample_px or box_px
+    if inside > box_px:
+        raise InputError(f"downsample_px: {inside}; the stack's box of {box_px} or less is allowed")
+    make_schedule(settings, n_particles, largest_l(inside))
 
 
 @dataclass(frozen=True)
