@@ -12,7 +12,11 @@ from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc_header import MRC_HEADER_BYTES, read_mrc_header
+from hydra_bench.core.reading import regular_file
 from hydra_bench.core.types import FloatArray, IntArray
+
+_LARGEST_MAP_BYTES = 1 << 34
+"""A map of 1,600 px; what is larger is a mistake, or a sparse file that would fill the memory."""
 
 
 def write_map(path: Path | str, volume: FloatArray, pixel_size_A: float) -> None:
@@ -32,11 +36,12 @@ def read_map(path: Path | str) -> tuple[FloatArray, float]:
     Raises
     ------
     InputError
-        If there is no map, or it is not cubic, or its voxels are not.
+        If there is no map, or it is not cubic, or its voxels are not, or hold what is no number.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; an MRC map is expected")
+    regular_file(path, _LARGEST_MAP_BYTES)
     try:
         header = read_mrc_header(path)
     except InputError as error:
@@ -51,6 +56,10 @@ def read_map(path: Path | str) -> tuple[FloatArray, float]:
     data = np.fromfile(path, header.dtype, math.prod(shape), offset=header.data_offset).reshape(shape)
     columns, rows, sections = header.axes
     written = (sections, rows, columns)
+    if not np.isfinite(data).all():
+        raise InputError(f"{path}: values that are no numbers")
+    if not 0 <= header.pixel_size_A < np.inf:
+        raise InputError(f"{path}: pixel size {header.pixel_size_A:g} Å in its header; a number above 0 is allowed")
     volume = data.transpose([written.index(axis) for axis in (3, 2, 1)])
     if any(header.origin_A) or any(header.start):
         origin, start = (", ".join(f"{x:g}" for x in place) for place in (header.origin_A, header.start))

@@ -9,6 +9,7 @@ header (imodStamp, imodFlags).
 """
 
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def read_mrc_header(path: Path, named_by: str = "") -> MrcFile:
         truncated.
     """
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise InputError(f"{path}: not an MRC file (it is a folder, pipe or device)")
         with open(path, "rb") as file:
             header = file.read(MRC_HEADER_BYTES)
             size = os.fstat(file.fileno()).st_size

@@ -1,5 +1,6 @@
 """JSON schemas with defaults: checking, filling in, and saying in words what is allowed."""
 
+import json
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -175,6 +176,8 @@ def allowed_text(schema: Schema) -> str:
 def _shown(value: Json) -> str:
     """A value as YAML writes it, the beginning of a long one."""
     text = _as_yaml(value)
+    if "\n" in text:  # YAML writes a text of several lines so
+        text = json.dumps(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 

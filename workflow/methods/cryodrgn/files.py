@@ -93,8 +93,6 @@ def read_volume(path: Path, box_px: int) -> np.ndarray:
         volume = read_map(path)[0]
         if volume.shape[0] != box_px:
             raise InputError(f"{path}: a box of {volume.shape[0]} px; {box_px} is expected")
-        if not np.isfinite(volume).all():
-            raise InputError(f"{path}: voxels that are no numbers; the training diverged")
     return volume
 
 

@@ -128,8 +128,8 @@ def load_volume(folders: Folders, entry: str, mass_kDa: float | None = None) -> 
     volume, pixel = read_map(path)
     if not 0 < pixel < np.inf:
         raise InputError(f"{path}: pixel size {pixel:g} Å in its header; above 0 is expected")
-    if not np.isfinite(volume).all() or volume.min() == volume.max():
-        raise InputError(f"{path}: holds values that are no numbers, or one value only")
+    if volume.min() == volume.max():
+        raise InputError(f"{path}: holds one value only")
     if len(volume) % 2:
         raise InputError(f"{path}: box {len(volume)}; an even one is expected, whose origin is a voxel")
     return VolumeSource(path, volume, pixel, mass_kDa)

@@ -12,6 +12,10 @@ _PREVIEWED_IMAGES, _PREVIEWED_STATES = 16, 3
 
 _PADDING = 2.5
 """`physics.projection.SIMULATION_PADDING`, which cannot be imported lightly; a test holds both to each other."""
+_FINEST_VOXEL_A = 1.7
+"""As `density` has it, likewise."""
+_MOST_VOXELS = 2048
+"""Along a side of the grid that atoms are summed on: 34 GB."""
 
 
 class Simulated(Kind):
@@ -98,6 +102,10 @@ def _check_simulation(simulation: Definition, at: KeyPath) -> None:
     box, delivered = simulation["box_px"], simulation["delivered_box_px"]
     if delivered > box:
         raise KeyPathError((*at, "delivered_box_px"), f"{delivered} is not allowed; at most box_px, {box}, is expected")
+    pixel_A = simulation["pixel_size_A"]
+    if box * math.ceil(pixel_A / _FINEST_VOXEL_A) > _MOST_VOXELS:
+        problem = f"{pixel_A:g} is not allowed; less is expected, for a box of {box} px (atoms are summed on a grid of"
+        raise KeyPathError((*at, "pixel_size_A"), f"{problem} {_FINEST_VOXEL_A} Å, of at most {_MOST_VOXELS:,} voxels)")
     for key in ("defocus_A", "astigmatism_A"):
         low, high = simulation["ctf"][key]
         if low > high:

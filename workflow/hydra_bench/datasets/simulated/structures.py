@@ -21,6 +21,8 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray
 from hydra_bench.datasets.simulated.entries import Folders, find_entry, is_map
 
+_FARTHEST_A = 1e5
+"""Of an atom from the origin of its file: ten times what fits into the format of the PDB."""
 _RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 
 
@@ -176,6 +178,13 @@ def _centred(model: gemmi.Model, path: Path) -> Atoms:
         raise InputError(f"{path}: the selection holds no atoms")
     positions = np.array([atom.pos.tolist() for atom in atoms])
     masses = np.array([atom.element.weight * atom.occ for atom in atoms])
+    nowhere = np.flatnonzero(~(np.abs(positions) < _FARTHEST_A).all(1) | ~(masses >= 0))  # NaN is neither
+    if len(nowhere):
+        site = list(model.all())[nowhere[0]]
+        raise InputError(
+            f"{path}: atom {site.atom.name} of residue {site.residue.name} {site.residue.seqid} in chain "
+            f"{site.chain.name}: its coordinates or occupancy are missing, or none that can be"
+        )
     if not masses.sum() > 0:
         raise InputError(f"{path}: the selection's atoms have no mass (unknown elements, or occupancies of 0)")
     centre = (positions * masses[:, None]).sum(0) / masses.sum()

@@ -45,6 +45,11 @@ Number = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
 Numbers = Annotated[tuple[OneOrMore, ...], Field(min_length=1)]
+# Bounds that no box, memory or patience of today comes near, so that a zero too many is told at once.
+Resolution = Annotated[StrictInt, Field(ge=1, le=4096)]
+Count = Annotated[StrictInt, Field(ge=0, le=1000)]
+Size = Annotated[StrictInt, Field(ge=1, le=65536)]
+Passes = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
 
 
 @plain_dataclass(frozen=True)
@@ -70,15 +75,15 @@ class Settings:
     """
 
     # What is chosen most
-    classes: OneOrMore = 3
+    classes: Annotated[StrictInt, Field(ge=1, le=1000)] = 3
     """K, the number of neural fields. K=1 is DRGN-AI; classes then come from k-means on the latents."""
-    latent_dim: ZeroOrMore | Annotated[tuple[ZeroOrMore, ...], Field(min_length=1)] = 2
+    latent_dim: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 2
     """Dimension of the conformational latent, one for all classes or a list of one a class; 0 is rigid."""
-    l_schedule: Numbers = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
+    l_schedule: Annotated[tuple[Resolution, ...], Field(min_length=1)] = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
     """Resolution of each pass of the pose search over the stack, a radius in Fourier space in cycles per box."""
-    decode_epochs: ZeroOrMore = 10
+    decode_epochs: Passes = 10
     """Passes over the stack after the pose search, at full resolution."""
-    spare_fields: ZeroOrMore = 2
+    spare_fields: Count = 2
     """Fields beyond the classes while classes form, so that no two species must share one."""
     prior_strength: Number = 2.0
     """Exponent of a class's share of the particles in its prior; above 1, of two fields of a species one ends empty."""
@@ -98,11 +103,11 @@ class Settings:
     """Memory in MB in which the coefficients of the search are kept, if all of them fit."""
 
     # Fields
-    features: OneOrMore = 96
+    features: Size = 96
     """Random Fourier features of a field."""
-    width: OneOrMore = 96
+    width: Size = 96
     """Width of a field's layers."""
-    depth: ZeroOrMore = 2
+    depth: Count = 2
     """Residual layers of a field."""
     feature_sigma: Positive = 0.07
     """Spread of the features in boxes, the size of the region where density is expected."""
@@ -116,11 +121,11 @@ class Settings:
     """Images to search in all, repeats counted, over which l_schedule is stretched; null is one pass for each entry."""
     l_to_nyquist: StrictBool = False
     """Whether resolutions that the box cannot hold are lowered instead of refused."""
-    l_coarse: OneOrMore = 6
+    l_coarse: Resolution = 6
     """Resolution of the base grid of the search."""
     march_in_search: StrictBool = True
     """Whether the resolution rises over the subdivisions of one search, too."""
-    base_order: ZeroOrMore = 2
+    base_order: Annotated[StrictInt, Field(ge=0, le=6)] = 2
     """HEALPix order of the base grid; 2 is 4608 rotations, 15 degrees apart."""
     keep: Numbers = (8, 4, 2)
     """Poses kept at each subdivision of the base grid; as many subdivisions as numbers."""
@@ -164,27 +169,27 @@ class Settings:
     """Weight of the latents' prior."""
     search_conformations: OneOrMore = 5
     """Conformations of a class in which poses are searched, each particle in that nearest to its own; 1 is the mean."""
-    encoder_width: OneOrMore = 256
+    encoder_width: Size = 256
     """Width of the encoder's layers."""
-    encoder_depth: ZeroOrMore = 2
+    encoder_depth: Count = 2
     """Residual layers of the encoder."""
-    l_encoder: OneOrMore = 12
+    l_encoder: Resolution = 12
     """Resolution of the images that the encoder sees."""
 
     # Refinement of the poses found, by local search, with larger fields
-    refine_schedule: tuple[OneOrMore, ...] = ()
+    refine_schedule: tuple[Resolution, ...] = ()
     """Resolution of each pass of refinement by local search; none if empty."""
     refine_chunk: OneOrMore = 1000
     """Particles that are refined, then learned from, at a time."""
     refine_sweeps: OneOrMore = 1
     """Sweeps of gradient steps over every refined chunk."""
-    grow_epochs: ZeroOrMore = 0
+    grow_epochs: Passes = 0
     """Passes before refinement in which new, larger fields learn at the poses found; 0 keeps the fields."""
-    fine_features: OneOrMore = 384
+    fine_features: Size = 384
     """As features, of the larger fields."""
-    fine_width: OneOrMore = 192
+    fine_width: Size = 192
     """As width, of the larger fields."""
-    fine_depth: ZeroOrMore = 1
+    fine_depth: Count = 1
     """As depth, of the larger fields."""
     fine_minibatch: OneOrMore = 5
     """As minibatch, from the larger fields on."""
