@@ -104,7 +104,7 @@ MERGED = "method_definitions.hydra_k5.merge_classes"
         ("dataset_definitions.demo.species.spliceosome.images", 0, "images: 0 is not allowed; an integer at least 1"),
         ("dataset_definitions.demo.species", {}, "species: .* a mapping of names to definitions or null is expected"),
         ("dataset_definitions.demo.evaluation_particles_per_class", 501, "at most the images of species spliceosome"),
-        (f"{PARAMETERS}.classes", 0, f"{PARAMETERS}.classes: 0 is not allowed; an integer at least 1 is expected"),
+        (f"{PARAMETERS}.classes", 0, f"{PARAMETERS}.classes: 0 is not allowed; an integer at least 1 and at most 1000"),
         (f"{PARAMETERS}.clases", 3, f"{PARAMETERS}.clases: unknown key; .*; did you mean classes?"),
         ("method_definitions.hydra_k3.program", "hidra", "program: unknown name 'hidra'; .*; did you mean hydra?"),
         ("methods", ["hydra_k4"], r"methods\[0\]: unknown name 'hydra_k4'; .*hydra_k5.*; did you mean"),
@@ -140,7 +140,7 @@ MOTION = "dataset_definitions.moving.species.ribosome.motion"
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("states", 1, "states: 1 is not allowed; an integer at least 2 is expected"),
+        ("states", 1, "states: 1 is not allowed; an integer at least 2 and at most 10000"),
         ("angle_deg", [5, 5], r"angle_deg: \[5, 5\] is not allowed; two different ends, the lower first"),
         ("angle_deg", [15, -15], r"angle_deg: \[15, -15\] is not allowed"),
         ("angle_deg", [15], r"angle_deg: \[15\] is not allowed; a list of 2, each a number or null is expected"),

@@ -27,9 +27,9 @@ def refused(arguments: list[str], message: str, folder: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--set", "clases=3"], "parameters.clases: unknown; allowed are preset, "),
+        (["--set", "clases=3"], "parameters.clases: unknown setting; did you mean classes?"),
         (["--set", "width"], "--set: 'width'; KEY=VALUE is expected"),
-        (["--set", "width=[1"], "--set: 'width=[1'; the value is not YAML"),
+        (["--set", "width=[1"], "--set: 'width=[1'; the value is not readable YAML"),
         (["--set", "width=wide"], "width: 'wide'; a whole number is expected"),
         (["--set", "width=0"], "width: 0; 1 or more"),
         (["--set", "l_schedule=5"], "l_schedule: 5; whole numbers in brackets"),
@@ -40,8 +40,8 @@ def refused(arguments: list[str], message: str, folder: Path, capsys: pytest.Cap
         (["--preset", "slow"], "preset: 'slow'; allowed are fast, fine, many, paper"),
         (["--latent-dim", "2,x"], "--latent-dim: '2,x'; numbers with commas"),
         (["--latent-dim", "2,2,2,0"], "latent_dim: 4 numbers for 3 classes"),
-        (["--classes", "61"], "classes: 61 for the 60 images of"),
-        (["--seed", "-1"], "--seed: -1; 0 or more"),
+        (["--classes", "61"], "classes: 61 for the 60 images of the stack"),
+        (["--seed", "-1"], "--seed: -1; 0 to 2^63 - 1 is allowed"),
         (["--threads", "0"], "--threads: 0; 1 or more"),
         (["--device", "tpu"], "--device: 'tpu'; auto, cpu, cuda"),
         (["--set", "poses=refine"], "lacks the column rlnAngleRot"),
@@ -149,7 +149,7 @@ def test_one_image_is_too_few_for_three_classes(
 ) -> None:
     folder = tmp_path_factory.mktemp("one")
     one = write_stack(folder, case.stack, case.stack.read_images(np.arange(1)), 9.9)
-    message = f"classes: 3 for the 1 images of {one.path}; at most one class an image is possible"
+    message = "classes: 3 for the 1 images of the stack; at most one class an image is possible"
     refused(hydra(one.path, tmp_path / "out", classes=3), message, tmp_path, capsys)
     assert main(hydra(one.path, tmp_path / "out", classes=1)) == 0
 

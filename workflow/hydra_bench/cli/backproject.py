@@ -3,8 +3,8 @@
 from argparse import ArgumentParser, Namespace
 
 from hydra_bench.cli.options import add_paths, add_run_of_method
+from hydra_bench.config.by_hand import method_definition
 from hydra_bench.core.threads import set_threads
-from hydra_bench.core.yaml_files import read_definition
 
 HELP = "back-project with true poses: the bounds"
 
@@ -20,7 +20,7 @@ def run(args: Namespace) -> None:
     from hydra_bench.methods.bounds.backprojection import run_backprojection
     from hydra_bench.methods.recording import Request, record_run
 
-    definition = read_definition(args.definition)
+    definition = method_definition(args.definition)
     stack = read_stack(args.particles)
     truth = read_truth(args.truth)
     evaluation = read_evaluation_list(args.evaluation_list, len(stack))

@@ -3,8 +3,8 @@
 from argparse import ArgumentParser, Namespace
 
 from hydra_bench.cli.options import add_paths, add_threads
+from hydra_bench.config.by_hand import evaluation_definition
 from hydra_bench.core.threads import set_threads
-from hydra_bench.core.yaml_files import read_definition
 
 HELP = "score a reconstruction against the truth"
 
@@ -28,6 +28,6 @@ def run(args: Namespace) -> None:
     from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 
     set_threads(args.threads)
-    settings = EvaluationSettings.from_definition(read_definition(args.definition))
+    settings = EvaluationSettings.from_definition(evaluation_definition(args.definition))
     files = RunFiles(args.particles, args.truth, args.reconstruction, args.dataset, args.method, args.label)
     evaluate(files, args.out, args.aligned, settings)

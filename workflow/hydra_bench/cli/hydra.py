@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from hydra_bench.cli.options import numbers
+from hydra_bench.config.by_hand import method_definition as given_definition
 from hydra_bench.contracts.places import RUN_NAME, SOURCE_FOLDER
 from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
-from hydra_bench.core.yaml_files import read_definition
+from hydra_bench.core.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from hydra_bench.core.types import IntArray
@@ -185,8 +186,6 @@ def recorded(
 
 def method_definition(args: Namespace) -> JsonObject:
     """The definition given, or one made of the single arguments. Raises InputError."""
-    import yaml
-
     single = {"classes": args.classes, "preset": args.preset, "downsample_px": args.downsample}
     parameters = {name: value for name, value in single.items() if value is not None}
     if args.latent_dim is not None:
@@ -199,14 +198,14 @@ def method_definition(args: Namespace) -> JsonObject:
         if not equals:
             raise InputError(f"--set: {text!r}; KEY=VALUE is expected")
         try:
-            parameters[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set: {text!r}; the value is not YAML") from None
+            parameters[name.strip()] = parse_yaml(value)
+        except ValueError as error:
+            raise InputError(f"--set: {text!r}; the value is not readable YAML ({error})") from None
     if not args.definition:
         return {"name": "hydra", "program": "hydra", "parameters": parameters}
     if set(parameters) - {"poses"}:
         raise InputError(f"--definition: holds all parameters; {', '.join(parameters)} cannot be given beside it")
-    definition = read_definition(args.definition)
+    definition = given_definition(args.definition, "hydra")
     if args.poses_from:
         definition["parameters"].setdefault("poses", "refine")
     return definition

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hydra_bench.cli.options import add_paths, add_run_of_method
+from hydra_bench.config.by_hand import method_definition
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import writing
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.threads import set_threads
-from hydra_bench.core.yaml_files import read_definition
 from hydra_bench.methods import cards
 
 HELP = "reconstruct particles by another program, as its method's card says"
@@ -32,7 +32,7 @@ def run(args: Namespace) -> None:
     from hydra_bench.methods.programs.task import Adapter, Task
     from hydra_bench.methods.recording import Outcome, Request, record_run
 
-    definition = read_definition(args.definition)
+    definition = method_definition(args.definition)
     program, source = definition["program"], definition.get("poses_from")
     card = cards.card(program)
     if card.get("needs_poses") and args.poses_from is None:

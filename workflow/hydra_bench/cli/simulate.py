@@ -4,10 +4,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from hydra_bench.cli.options import add_paths, add_threads
+from hydra_bench.config.by_hand import dataset_definition
 from hydra_bench.core.checksums import write_checksums
 from hydra_bench.core.files import sync_all, writing
 from hydra_bench.core.threads import set_threads
-from hydra_bench.core.yaml_files import read_definition
 from hydra_bench.datasets.kinds import kind_of
 
 HELP = "make a dataset's particle stack and truth, from PDB entries or others' particles"
@@ -21,7 +21,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    definition = read_definition(args.definition)
+    definition = dataset_definition(args.definition, args.structures)
     # A few very large blocks, which would stay beside each other if they were kept.
     set_threads(args.threads, keep_memory=False)
     kind_of(definition).make(definition, args.structures, args.stack, args.truth)

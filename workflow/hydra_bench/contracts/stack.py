@@ -22,6 +22,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_text
 from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.mrc_header import MRC_HEADER_BYTES, read_mrc_header
+from hydra_bench.core.reading import read_text
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer
@@ -257,11 +258,10 @@ def _open_images(path: Path, n: int, box: int, star_path: Path) -> ImageFiles:
 
 def read_evaluation_list(path: Path | str, n_particles: int) -> IntArray:
     """Particle numbers (0-based, sorted) for which a method writes its own volume. Raises InputError."""
+    text = read_text(path)
     try:
-        indices = np.array([int(line) for line in Path(path).read_text().split()], dtype=np.int64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
+        indices = np.array([int(line) for line in text.split()], dtype=np.int64)
+    except (ValueError, OverflowError):
         raise InputError(f"{path}: one particle number a line is expected") from None
     if len(indices) and (indices.min() < 0 or indices.max() >= n_particles):
         raise InputError(f"{path}: particle numbers must lie in 0..{n_particles - 1}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from hydra_bench.core.errors import InputError, MachineError
 from hydra_bench.core.json_values import Json
 from hydra_bench.core.partial import clear_dead, partial_path
+from hydra_bench.core.reading import read_text
 
 
 @contextmanager
@@ -105,9 +106,8 @@ def write_json(path: Path | str, content: Json, durable: bool = False) -> None:
 
 def read_json(path: Path | str) -> Json:
     """Raises InputError if the file is missing or is not JSON."""
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None

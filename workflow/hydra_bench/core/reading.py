@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hydra_bench.core.errors import InputError
 
-MOST_TEXT_BYTES = 2 << 30
-"""Of a text that is read whole. The metrics of ten million particles take less."""
+MOST_TEXT_BYTES = 8 << 30
+"""Of a text that is read whole. A list of ten million particles takes less."""
 
 
 def regular_file(path: Path | str, most_bytes: int | None = None) -> Path:

@@ -14,8 +14,8 @@ import yaml
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json, JsonObject
 
-_LARGEST_NUMBER = 2**63 - 1
-"""Of either sign; every program takes such integers that one is handed on to."""
+_LARGEST_INTEGER = 2**63 - 1
+"""Of either sign; every program takes such that one is handed on to."""
 _LONGEST_TEXT = 4096
 """Of Linux's paths, the longest texts that there are."""
 _DEEPEST = 50
@@ -89,10 +89,13 @@ def _check_plain(schema: Schema, value: Json, at: KeyPath) -> None:
     wanted = f"{allowed_text(schema)} is expected" if schema else "another value is expected"
     if len(at) > _DEEPEST:
         raise KeyPathError(at[:3], f"more than {_DEEPEST} mappings and lists within each other are not allowed")
-    if isinstance(value, int | float):
-        if not abs(value) <= _LARGEST_NUMBER:  # NaN is not
-            shown = f"an integer of about {value.bit_length() * 3 // 10} digits" if isinstance(value, int) else value
-            raise KeyPathError(at, f"{shown} is not allowed; {wanted}")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise KeyPathError(at, f"{value} is not allowed; {wanted}")
+    elif isinstance(value, int):
+        if abs(value) > _LARGEST_INTEGER:
+            digits = value.bit_length() * 3 // 10
+            raise KeyPathError(at, f"an integer of about {digits} digits is not allowed; {wanted}")
     elif isinstance(value, str):
         _check_text(value, at, "")
     elif isinstance(value, dict):

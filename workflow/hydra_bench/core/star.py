@@ -18,6 +18,7 @@ import starfile
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
+from hydra_bench.core.reading import MOST_TEXT_BYTES, regular_file
 
 _VALUE = re.compile(r"""'(.*?)'(?=\s|$)|"(.*?)"(?=\s|$)|(\S+)""")
 _QUOTE_OR_COMMENT = re.compile(r"""(?:^|\s)['"#]""", re.MULTILINE)
@@ -47,6 +48,7 @@ def read_star(path: Path | str, as_text: bool = False) -> dict[str, pd.DataFrame
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; a STAR file is expected")
+    regular_file(path, MOST_TEXT_BYTES)
     blocks = _read_blocks(path)
     if not blocks:
         raise InputError(f"{path}: holds no STAR table; a loop_ block is expected")

@@ -27,6 +27,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256
 from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.mrc_header import read_mrc_header
+from hydra_bench.core.reading import read_text
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.datasets.cryobench.kind import archive_folder
 from hydra_bench.datasets.importing import Delivery, Processing, evaluated
@@ -205,10 +206,7 @@ def _open_images(path: Path) -> ImageFiles:
     """All images of a stack, or of the stacks that a list names from its own folder, in order."""
     paths = [path]
     if path.suffix == ".txt":
-        try:
-            names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
         paths = [path.parent / name for name in names]
     counts = [read_mrc_header(file, str(path)).n_images for file in paths]
     file_index = np.repeat(np.arange(len(paths)), counts)

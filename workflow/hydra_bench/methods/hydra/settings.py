@@ -30,6 +30,7 @@ from pydantic_core import ArgsKwargs
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json, JsonObject
+from hydra_bench.core.schema import nearest
 
 
 def _no_truth_value(value: object) -> object:
@@ -247,7 +248,8 @@ class Settings:
         known = [field.name for field in fields(cls)]
         for name in chosen:
             if name not in known:
-                raise InputError(f"parameters.{name}: unknown; allowed are preset, {', '.join(sorted(known))}")
+                meant = nearest(str(name), ["preset", *known])
+                raise InputError(f"parameters.{name}: unknown setting{meant}; `hydra-bench hydra --settings` lists all")
         return cls(**{**PRESETS[preset], **chosen})
 
     @property

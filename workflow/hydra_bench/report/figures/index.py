@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hydra_bench.core.files import write_json
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.report.figures.class_maps import class_maps
 from hydra_bench.report.figures.confusion import confusion_matrices
@@ -43,6 +44,24 @@ def write_figures(metric_paths: Iterable[Path | str], out_folder: Path | str) ->
                     }
                 )
     write_json(out / INDEX_NAME, index)
+
+
+def read_index(folder: Path) -> list[JsonObject]:
+    """The figures of a folder that `write_figures` wrote, `file` as a path in it.
+
+    Raises InputError if there is no index, or an entry is none of it or leads out of the folder.
+    """
+    path = folder / INDEX_NAME
+    if not path.exists():
+        raise InputError(f"{path}: no such file; a folder that `hydra-bench figures` wrote is expected")
+    index = read_json(path)
+    kinds = {"file": str, "dataset": str, "title": str, "caption": str, "method": str | None, "interactive": bool}
+    for entry in index if isinstance(index, list) else [None]:
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(key, 0), kinds[key]) for key in kinds):
+            raise InputError(f"{path}: a list of entries with {', '.join(kinds)} is expected")
+        if Path(entry["file"]).is_absolute() or ".." in Path(entry["file"]).parts:
+            raise InputError(f"{path}: file {entry['file'][:200]!r} leads out of its folder")
+    return list(index)
 
 
 def _pictures(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Iterator[Picture]:

@@ -11,9 +11,9 @@ from hydra_bench import __version__
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import MEASURES, WALL_TIME
 from hydra_bench.contracts.places import TablePlaces
-from hydra_bench.core.files import read_json, write_text
+from hydra_bench.core.files import write_text
 from hydra_bench.core.json_values import JsonObject
-from hydra_bench.report.figures.index import INDEX_NAME
+from hydra_bench.report.figures.index import read_index
 from hydra_bench.report.figures.method_lines import MARKERS, Line, method_lines
 from hydra_bench.report.page import embedding
 from hydra_bench.report.page.details import classes, departures, facts, log_tail, plain, remarks, told
@@ -114,7 +114,7 @@ def write_page(
 def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
     rows = {(row.dataset, row.method): row for row in table_rows(runs)}
     lines = method_lines(runs)
-    index = read_json(figures / INDEX_NAME)
+    index = read_index(figures)
     result = []
     for n, (name, group) in enumerate(by_dataset(runs).items()):
         shown = [
