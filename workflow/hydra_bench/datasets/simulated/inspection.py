@@ -95,6 +95,9 @@ def _about(name: str, species: Species, definition: Definition, folders: Folders
             f"; {reach - room:.0f} Å too much: what leaves the image at the largest shifts comes in on its other side"
         )
     yield f"{name}: {definition['images']:,} images, {mass}, {species.diameter_A:.0f} Å across ({fit}); {files}"
+    if isinstance(species.atoms, Atoms) and species.atoms.left_out:
+        parts = (f"{part.n_atoms:,} atoms, {part.reason} ({part.mass_kDa:,.1f} kDa)" for part in species.atoms.left_out)
+        yield f"  left out: {'; '.join(parts)}"
     for line in _moves(species):
         yield f"  {line}"
 

@@ -26,7 +26,8 @@ from hydra_bench.datasets.simulated.motion import (
     moving_atoms,
     superposed,
 )
-from hydra_bench.datasets.simulated.structures import Atoms, blaming, load_atoms, read_structure
+from hydra_bench.datasets.simulated.structure_files import read_structure
+from hydra_bench.datasets.simulated.structures import Atoms, blaming, load_atoms
 
 SELECTION = ("entry", "model", "chains", "assembly")
 """The keys of a definition that choose atoms, in the order in which they are applied."""

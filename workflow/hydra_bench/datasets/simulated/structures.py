@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 
 import gemmi
@@ -19,7 +18,9 @@ import numpy as np
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray
-from hydra_bench.datasets.simulated.entries import Folders, find_entry, is_map
+from hydra_bench.datasets.simulated.entries import Folders, find_entry
+from hydra_bench.datasets.simulated.left_out import LeftOut, leave_out
+from hydra_bench.datasets.simulated.structure_files import read_structure
 
 _FARTHEST_A = 1e5
 """Of an atom from the origin of its file: ten times what fits into the format of the PDB."""
@@ -48,13 +49,15 @@ class Atoms:
     """The atoms of one species, its centre of mass at the origin.
 
     model: gemmi model, whose atoms' own positions are those of rest; positions_A (N, 3) as x, y, z, which
-    count; masses_Da (N,); centre_A (3,): where the entry has what is the origin here.
+    count; masses_Da (N,); centre_A (3,): where the entry has what is the origin here; left_out: what the file has
+    beside them.
     """
 
     model: gemmi.Model
     positions_A: FloatArray
     masses_Da: FloatArray
     centre_A: FloatArray
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def mass_kDa(self) -> float:
@@ -126,31 +129,9 @@ def load_atoms(
         structure.transform_to_assembly(assembly, gemmi.HowToNameCopiedChain.Dup)
     with blaming("chains"):
         _keep_chains(structure[0], chains or ["*"], path)
-    structure.remove_alternative_conformations()
-    structure.remove_hydrogens()
-    structure.remove_waters()
-    structure.remove_empty_chains()
     with blaming("entry" if chains in (None, ["*"]) else "chains"):
-        return _centred(structure[0], path)
-
-
-def read_structure(path: Path) -> gemmi.Structure:
-    """Raises InputError if the file is corrupt, or holds a map instead of atoms."""
-    if is_map(str(path)):
-        raise InputError(f"{path}: a map has no atoms, and so no chains, models, assemblies, motions and states")
-    about = path.stat()
-    return _read_once(path, about.st_mtime_ns, about.st_size).clone()
-
-
-@lru_cache(maxsize=2)  # species of one entry follow each other, and a ribosome takes a second to read
-def _read_once(path: Path, _changed: int, _size: int) -> gemmi.Structure:
-    try:
-        structure = gemmi.read_structure(str(path))
-    except Exception as error:  # gemmi raises several types for a corrupt file
-        raise InputError(f"{path}: not a readable structure ({' '.join(str(error).split())})") from None
-    if not len(structure) or not structure[0].count_atom_sites():
-        raise InputError(f"{path}: not a readable structure (it holds no atoms)")
-    return structure
+        left_out = leave_out(structure, path)
+        return replace(_centred(structure[0], path), left_out=left_out)
 
 
 def _keep_only(parent: gemmi.Structure | gemmi.Chain | gemmi.Residue, keep: list[bool]) -> None:
