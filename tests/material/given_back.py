@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
-from hydra_bench.contracts.places import SOURCE_FOLDER
+from hydra_bench.contracts.places import SOURCE_FOLDER, class_volume_path
 from hydra_bench.contracts.reconstruction import OK, Assignments, Cost, Run, write_assignments, write_run
 from hydra_bench.contracts.source import source_of_particles, write_source
 from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.mrc import write_map
+from hydra_bench.methods.hydra.model.networks import Field
+from hydra_bench.methods.hydra.output.reconstruction import FIELDS_NAME
 from hydra_bench.physics.rotations import random_rotations
 
 
@@ -34,3 +39,15 @@ def write_run_of(folder: Path, stack: Stack, found: Assignments | None = None) -
     write_result(folder, found_of(len(stack)) if found is None else found)
     write_source(folder / SOURCE_FOLDER, source_of_particles(stack))
     return folder
+
+
+def write_untrained_fields(run: Path, latent_dims: tuple[int, ...], box_px: int = 16) -> None:
+    """Fields that nobody trained, as a run of Hydra keeps them, and a ball as the map of each class."""
+    torch.manual_seed(0)
+    fields = [Field(8, 16, 1, d, 0.5, torch.ones(box_px)) for d in latent_dims]
+    content = {"shape": list(fields[0].shape), "latent_dims": list(latent_dims), "box_px": box_px, "pixel_size_A": 3.0}
+    torch.save({**content, "weights": nn.ModuleList(fields).state_dict()}, run / FIELDS_NAME)
+    axis = np.arange(box_px) - box_px // 2
+    radius = np.sqrt((axis**2)[:, None, None] + (axis**2)[:, None] + (axis**2) / 4)
+    for k in range(len(latent_dims)):
+        write_map(class_volume_path(run, k), np.exp(-(radius**2) / (8 + k)), 3.0)

@@ -23,6 +23,7 @@ COMMANDS = (
     "evaluate",
     "hydra",
     "hydra-volume",
+    "analyse",
     "select",
     "bench",
     "launch",
