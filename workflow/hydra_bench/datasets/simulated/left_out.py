@@ -63,21 +63,23 @@ def leave_out(structure: gemmi.Structure, path: object) -> tuple[LeftOut, ...]:
         counts[reason] += 1
         masses[reason] += atom.element.weight / 1e3
 
-    doomed: list[tuple[gemmi.Residue, list[int]]] = []
+    has_hydrogens = model.has_hydrogen()
     for chain in model:
         for residue in chain:
             name = residue.name.upper()
             solvent = _WATER if name in WATERS else _ION if name in IONS and _is_one_atom(residue) else None
-            for atom in residue:
-                if solvent or atom.is_hydrogen():
-                    count(solvent or _HYDROGEN, atom)
+            if solvent or has_hydrogens:
+                for atom in residue:
+                    if solvent or atom.is_hydrogen():
+                        count(solvent or _HYDROGEN, atom)
             if solvent:
                 residue.name = "HOH"  # which gemmi takes out faster than atoms one by one
     structure.remove_waters()
     structure.remove_hydrogens()
-    if model.has_hydrogen():
-        raise InputError(f"{path}: hydrogens could not be taken out")
-    for chain in model:
+    doomed: list[tuple[gemmi.Residue, list[int]]] = []
+    # Most files have none of these, and a ribosome has 165,000 atoms.
+    odd = any(site.atom.altloc != _NO_LETTER or _not_seen(site.atom) for site in model.all())
+    for chain in model if odd else ():
         conformers = _other_conformers(chain)
         for number, residue in enumerate(chain):
             out = []
@@ -103,9 +105,9 @@ def _is_one_atom(residue: gemmi.Residue) -> bool:
 
 
 def _not_seen(atom: gemmi.Atom) -> str | None:
-    if atom.element == gemmi.Element("X"):
-        return _UNKNOWN
-    return _UNSEEN if atom.occ <= 0 else None
+    if atom.occ <= 0:
+        return _UNSEEN
+    return _UNKNOWN if atom.element.atomic_number == 0 else None
 
 
 def _other_conformers(chain: gemmi.Chain) -> set[tuple[int, int]]:
