@@ -12,6 +12,7 @@ from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_hartleys, render_map, slices, slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import fourier_crop, hartley
+from hydra_bench.physics.preparation import soft_window
 from hydra_bench.physics.rotations import hopf_grid
 
 EVERY = slice(None, 100)
@@ -74,6 +75,22 @@ def test_normalising_the_stack_undoes_one_scale_and_offset(case: Case, tmp_path:
     plain, same = (source_of(x, Frequencies.of_box(32, 9), Settings()) for x in (case.stack, other))
     difference = same.load(np.arange(9), EVERY).hartley - plain.load(np.arange(9), EVERY).hartley
     assert difference.abs().max() < 2e-2
+
+
+@pytest.mark.parametrize("normalise", ["stack", "image"])
+@pytest.mark.parametrize(("inner", "edge", "outside"), [(0.9, 0.1, 0.0), (0.8, 0.1, 0.0), (0.9, 0.02, 0.5)])
+def test_the_noise_of_windowed_images_is_measured_inside_the_window(
+    case: Case, tmp_path: Path, normalise: str, inner: float, edge: float, outside: float
+) -> None:
+    """Beyond it they hold zeros, or one grey: a deviation of 0 made them 10¹² times as bright."""
+    images, window = case.stack.read_images(np.arange(60)), soft_window(32, inner, edge).numpy()
+    other = write_stack(tmp_path, case.stack, 7 * (images * window + outside * (1 - window)), 9.9)
+    frequencies = Frequencies.of_box(32, 9)
+    plain, windowed = (
+        source_of(stack, frequencies, Settings(normalise=normalise, window=0.7)).load(np.arange(60), EVERY).hartley
+        for stack in (case.stack, other)
+    )
+    assert 0.7 < windowed.std() / plain.std() < 1.2
 
 
 def test_normalising_each_image_undoes_its_own_scale_and_offset(case: Case, tmp_path: Path) -> None:

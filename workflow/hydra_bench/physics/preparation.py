@@ -18,6 +18,27 @@ def soft_window(box_px: int, inner: float, edge: float) -> torch.Tensor:
     return 0.5 * (1 + torch.cos(torch.pi * position))
 
 
+_NO_NOISE = 1e-3
+_EDGE, _RING = 0.1, 0.1
+"""Widths in half boxes: of the edge that a window may have, and of the ring inside it that noise is measured on."""
+
+
+def ring_inside_window(images: torch.Tensor, outside: torch.Tensor) -> tuple[float, float] | None:
+    """Where to measure the noise of images (B, D, D) that were windowed: a ring's radii, inside the window's edge.
+
+    None where they have noise on the pixels `outside` (D, D), bool: a deviation of at least 0.1 % of the whole image's.
+    """
+    whole = images.flatten(1).std(1).mean()
+    if images[:, outside].std(1).mean() > _NO_NOISE * whole:
+        return None
+    radius = radius_in_half_boxes(images.shape[-1])
+    half = images.shape[-1] // 2
+    rings = [(number / half, (radius * half).round() == number) for number in range(1, half + 1)]
+    shown = [place for place, ring in rings if images[:, ring].std(1).mean() > _NO_NOISE * whole]
+    farthest = max(shown, default=1.0)
+    return max(farthest - _EDGE - _RING, 0.0), max(farthest - _EDGE, _RING)
+
+
 def mean_and_deviation(
     images: torch.Tensor, measured: torch.Tensor, correction: int
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,10 +8,16 @@ import numpy as np
 import torch
 
 from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.console import say
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import frequency_plane, hartley, hartley_moved_back, shift_phases
-from hydra_bench.physics.preparation import mean_and_deviation, radius_in_half_boxes, soft_window
+from hydra_bench.physics.preparation import (
+    mean_and_deviation,
+    radius_in_half_boxes,
+    ring_inside_window,
+    soft_window,
+)
 
 _SAMPLE = 1000
 """Images that the noise and the signal are estimated from."""
@@ -133,12 +139,23 @@ class Preparation:
 
 
 def prepare(stack: Stack, settings: Settings, sample: IntArray, device: torch.device) -> Preparation:
-    """Noise is measured where there should be no particle: outside the circle that the box holds."""
+    """Noise is measured where there should be no particle: outside the circle that the box holds.
+
+    Where images were windowed there is none left, and it is measured inside the window's edge, which is said.
+    """
     box = stack.box_px
-    background = radius_in_half_boxes(box) > 1
+    radius = radius_in_half_boxes(box)
+    background = radius > 1
     mean, deviation = 0.0, 1.0
+    if settings.normalise != "none":
+        images = torch.from_numpy(stack.read_images(sample))
+        ring = ring_inside_window(images, background)
+        if ring is not None:
+            background = (radius > ring[0]) & (radius <= ring[1])
+            where = f"{ring[0]:.2f} to {ring[1]:.2f} of half the box"
+            say(f"{stack.path}: images are windowed, so that their corners hold no noise; it is measured at {where}")
     if settings.normalise == "stack":
-        pixels = torch.from_numpy(stack.read_images(sample))[:, background]
+        pixels = images[:, background]
         mean, deviation = float(pixels.mean()), max(float(pixels.std()), _SMALLEST_DEVIATION)
     window = None
     if settings.window is not None:  # falls from 1 to 0 over a tenth of the radius
