@@ -1,0 +1,385 @@
+"""Particle files of the field: other layouts, units and odd headers than the usual; read rightly, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from particle_files import (
+    BOX,
+    DEFOCUS,
+    EVERY,
+    IMAGES,
+    PLACES,
+    N,
+    cs_blob,
+    cs_ctf,
+    cs_poses,
+    cs_rows,
+    joined,
+    relion_30_table,
+    relion_tables,
+    save_cs,
+    write_images,
+    write_two_files,
+)
+
+from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.star import write_star
+from hydra_bench.particles.columns import Microscope
+from hydra_bench.particles.particle_files import is_listed, read_labels, read_particles, read_poses
+
+UID = {"uid": np.arange(N, dtype=np.uint64) + 2**60}
+LABELS = np.array([0, 1, 1, 0, 2, 0])
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    write_two_files(tmp_path)
+    write_star(tmp_path / "p.star", relion_tables())
+    return read_particles(tmp_path / "p.star")
+
+
+def posteriors(labels: np.ndarray, k: int = 3) -> np.ndarray:
+    return (0.1 + 0.7 * np.eye(k)[labels]).astype("f4")
+
+
+def class_groups(labels: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"alignments_class_{k}__class_posterior": posteriors(labels)[:, k] for k in range(3)}
+
+
+def own_layouts() -> dict[str, dict[str, np.ndarray]]:
+    multi = {"alignments3D_multi__class_posterior": posteriors(LABELS)}
+    multi |= {
+        "alignments3D_multi__pose": np.zeros((N, 3, 3), "f4"),
+        "alignments3D_multi__shift": np.zeros((N, 3, 2), "f4"),
+        "alignments3D_multi__psize_A": np.ones(N, "f4"),
+    }
+    return {
+        "classification": {"alignments3D__class": LABELS.astype(np.uint32)},
+        "two-dimensional": {"alignments2D__class": LABELS.astype(np.uint32)},
+        "refinement": class_groups(LABELS),
+        "refinement 4.5": multi,
+    }
+
+
+@pytest.mark.parametrize("layout", own_layouts())
+@pytest.mark.parametrize("passed", ["classification", "refinement", "refinement 4.5"])
+def test_a_jobs_own_classes_go_before_those_that_passed_through(
+    tmp_path: Path, stack: Stack, layout: str, passed: str
+) -> None:
+    upstream = own_layouts()[passed]
+    upstream = {name: values[::-1] for name, values in upstream.items()}
+    save_cs(tmp_path / "J9" / "J9_00042_particles.cs", cs_rows(**UID, **own_layouts()[layout])[::-1])
+    blob = cs_blob()
+    save_cs(tmp_path / "J9" / "J9_passthrough_particles_all_classes.cs", joined(blob, cs_rows(**UID, **upstream)))
+    assert read_labels(tmp_path / "J9" / "J9_00042_particles.cs", stack).tolist() == LABELS.tolist()
+
+
+def test_classes_of_two_jobs_in_one_file_are_refused(tmp_path: Path, stack: Stack) -> None:
+    layouts = own_layouts()
+    other = {"alignments3D__class": LABELS[::-1].astype(np.uint32)}
+    path = save_cs(tmp_path / "p.cs", joined(cs_blob(), cs_rows(**UID, **layouts["refinement"], **other)))
+    with pytest.raises(InputError, match=r"alignments3D/class and alignments_class_<k>/class_posterior are of dif"):
+        read_labels(path, stack)
+    agreeing = {"alignments3D__class": LABELS.astype(np.uint32)}
+    path = save_cs(tmp_path / "q.cs", joined(cs_blob(), cs_rows(**UID, **layouts["refinement"], **agreeing)))
+    assert read_labels(path, stack).tolist() == LABELS.tolist()
+
+
+def test_poses_are_the_jobs_own_too(tmp_path: Path, stack: Stack) -> None:
+    shifts = np.random.default_rng(0).uniform(-3, 3, (N, 2)).astype("f4")
+    own = {**class_groups(LABELS)}
+    rows = [cs_rows(**UID, **own)]
+    for k in range(3):
+        rows.append(cs_poses(f"alignments_class_{k}", np.zeros((N, 3)), shifts * (k == LABELS)[:, None], 2.0))
+    save_cs(tmp_path / "J9" / "J9_particles.cs", joined(*rows))
+    upstream = cs_poses("alignments3D", np.ones((N, 3)), np.full((N, 2), 9.0), 2.0)
+    save_cs(tmp_path / "J9" / "J9_passthrough_particles.cs", joined(cs_blob(), upstream))
+    rotations, shifts_A = read_poses(tmp_path / "J9" / "J9_particles.cs", stack)
+    np.testing.assert_allclose(shifts_A, -2 * shifts, atol=1e-5)
+    np.testing.assert_allclose(rotations, np.broadcast_to(np.eye(3), (N, 3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("beside", "taken"),
+    [
+        ({"J9_passthrough_particles_class_0.cs": EVERY[:3], "J9_passthrough_particles_all_classes.cs": EVERY}, True),
+        ({"J9_passthrough_particles_class_0.cs": EVERY[:3], "J9_passthrough_particles_class_1.cs": EVERY[3:]}, False),
+        ({"J8_passthrough_particles.cs": EVERY[:2], "J9_passthrough_particles.cs": EVERY[::-1]}, True),
+        ({"P1_J9_passthrough_particles_selected.cs": EVERY}, True),
+    ],
+)
+def test_of_several_passthrough_files_that_is_taken_whose_uids_cover(
+    tmp_path: Path, stack: Stack, beside: dict[str, np.ndarray], taken: bool
+) -> None:
+    own = save_cs(tmp_path / "J9" / "J9_00042_particles.cs", cs_rows(**UID, **own_layouts()["refinement"])[::-1])
+    for name, rows in beside.items():
+        save_cs(tmp_path / "J9" / name, cs_blob()[rows])
+    if taken:
+        assert read_labels(own, stack).tolist() == LABELS.tolist()
+        return
+    with pytest.raises(InputError, match=r"J9_passthrough_particles_class_0\.cs, J9_passthrough_particles_class_1\.cs"):
+        read_labels(own, stack)
+    save_cs(tmp_path / "elsewhere.cs", cs_blob())
+    named = read_labels(own, stack, passthrough=tmp_path / "elsewhere.cs")
+    assert named.tolist() == LABELS.tolist()
+
+
+def test_passthrough_files_that_say_different_things_are_not_chosen_among(tmp_path: Path, stack: Stack) -> None:
+    own = save_cs(tmp_path / "J9" / "particles.cs", cs_rows(**UID, **own_layouts()["refinement"]))
+    save_cs(tmp_path / "J9" / "a_passthrough.cs", cs_blob())
+    other = cs_blob()[::-1].copy()
+    other["uid"] = UID["uid"]  # given to other images
+    save_cs(tmp_path / "J9" / "b_passthrough.cs", other)
+    with pytest.raises(InputError, match=r"a_passthrough\.cs, b_passthrough\.cs"):
+        read_labels(own, stack)
+
+
+def test_the_file_of_one_class_lists_its_particles(tmp_path: Path, stack: Stack) -> None:
+    mine = np.array([1, 2])
+    path = save_cs(tmp_path / "J9" / "J9_class_01_particles.cs", cs_rows(uid=UID["uid"][mine]))
+    save_cs(tmp_path / "J9" / "J9_passthrough_particles_class_0.cs", cs_blob()[[0, 3]])
+    save_cs(tmp_path / "J9" / "J9_passthrough_particles_class_1.cs", cs_blob()[mine])
+    assert np.flatnonzero(is_listed(path, stack)).tolist() == mine.tolist()
+
+
+@pytest.mark.parametrize("classes", [100, 400])
+def test_headers_may_be_long(tmp_path: Path, classes: int) -> None:
+    write_two_files(tmp_path)
+    many = {f"alignments_class_{k}__class_posterior": np.full(N, 1 / classes, "f4") for k in range(classes)}
+    path = save_cs(tmp_path / "p.cs", joined(cs_blob(), cs_ctf(), cs_rows(**UID, **many)))
+    assert len(read_particles(path)) == N
+
+
+def test_pickles_are_never_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (tmp_path / "p.cs").write_bytes((tmp_path / "p.npy").read_bytes())
+    with pytest.raises(InputError, match=r"p\.cs: not a \.cs file"):
+        read_particles(tmp_path / "p.cs")
+
+
+def with_poses(table: pd.DataFrame, unit: str, x: np.ndarray) -> pd.DataFrame:
+    angles = {"rlnAngleRot": 0.0, "rlnAngleTilt": 0.0, "rlnAnglePsi": 0.0}
+    return table.assign(**angles, **{f"rlnOriginX{unit}": x, f"rlnOriginY{unit}": 0.0})
+
+
+def pose_files() -> dict[str, tuple[dict[str, pd.DataFrame], np.ndarray]]:
+    """Files with origins, and the displacement along x in Å that each says."""
+    x = np.arange(N, dtype=float)
+    tables = relion_tables()
+    groups = tables["particles"]["rlnOpticsGroup"].to_numpy()
+    tables["optics"]["rlnImagePixelSize"] = [4.0, 8.0, 3.0]
+    of_group = np.where(groups == 7, 4.0, 8.0)
+    old = relion_30_table()
+    one_group = relion_tables()
+    one_group["optics"] = one_group["optics"].iloc[:1].assign(rlnImagePixelSize=6.0)
+    one_group["particles"] = one_group["particles"].drop(columns="rlnOpticsGroup")
+    in_particles = relion_tables()
+    in_particles["optics"] = in_particles["optics"].drop(columns="rlnImagePixelSize")
+    in_particles["particles"]["rlnImagePixelSize"] = 5.0
+    both = with_poses(with_poses(relion_tables()["particles"], "", 100 * x), "Angst", x)
+    return {
+        "px, two groups of different binning": (
+            {**tables, "particles": with_poses(tables["particles"], "", x)},
+            -x * of_group,
+        ),
+        "Å, two groups": ({**tables, "particles": with_poses(tables["particles"], "Angst", x)}, -x),
+        "px, one group without a column": (
+            {**one_group, "particles": with_poses(one_group["particles"], "", x)},
+            -6 * x,
+        ),
+        "px, size in the particles": (
+            {**in_particles, "particles": with_poses(in_particles["particles"], "", x)},
+            -5 * x,
+        ),
+        "RELION 3.0, px by magnification": ({"": with_poses(old.assign(rlnMagnification=12500.0), "", x)}, -4 * x),
+        "RELION 3.0, px, no size": (
+            {"": with_poses(old.drop(columns=["rlnMagnification", "rlnDetectorPixelSize"]), "", x)},
+            -2 * x,
+        ),
+        "both, Å count": ({**relion_tables(), "particles": both}, -x),
+    }
+
+
+@pytest.mark.parametrize("name", pose_files())
+def test_lengths_are_in_the_units_of_the_file_that_they_stand_in(tmp_path: Path, stack: Stack, name: str) -> None:
+    tables, x_A = pose_files()[name]
+    write_star(tmp_path / "poses.star", tables)
+    np.testing.assert_allclose(read_poses(tmp_path / "poses.star", stack)[1][:, 0], x_A)
+
+
+def test_which_pixel_size_counts_is_said(tmp_path: Path, stack: Stack) -> None:
+    assert not stack.notes
+    given = read_particles(tmp_path / "p.star", pixel_size_A=2.5)
+    assert given.pixel_size_A == 2.5
+    assert "the pixel size is 2.5 Å as given, not 2 Å as in the file" in given.notes[0]
+    assert "2.5 Å, not that of the headers of 2 of its 2 image files (2 Å in b.mrcs)" in given.notes[1]
+    write_images(tmp_path / "a.mrcs", IMAGES[:3], 5.0)
+    header = read_particles(tmp_path / "p.star")
+    assert header.pixel_size_A == 2.0
+    assert "not that of the headers of 1 of its 2 image files (5 Å in a.mrcs)" in header.notes[0]
+
+
+LAYOUTS: dict[str, Callable[[dict[str, pd.DataFrame]], object]] = {
+    "constants in the particles": lambda t: move(t, ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]),
+    "all of the optics in the particles": lambda t: move(t, [c for c in t["optics"] if c.startswith("rlnI")]),
+    "general block": lambda t: t.update(general=pd.DataFrame({"rlnX": [1]})),
+}
+
+
+def move(tables: dict[str, pd.DataFrame], columns: list[str]) -> None:
+    """Columns of the optics into the particles, as converters leave them."""
+    optics = tables["optics"].set_index("rlnOpticsGroup")
+    for column in columns:
+        tables["particles"][column] = optics[column].loc[tables["particles"]["rlnOpticsGroup"]].to_numpy()
+        tables["optics"] = tables["optics"].drop(columns=column)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_optics_may_stand_in_either_table(tmp_path: Path, stack: Stack, name: str) -> None:
+    tables = relion_tables()
+    LAYOUTS[name](tables)
+    write_star(tmp_path / "q.star", tables)
+    other = read_particles(tmp_path / "q.star")
+    for field in ("voltage_kV", "spherical_aberration_mm", "amplitude_contrast"):
+        np.testing.assert_array_equal(getattr(other.optics, field), getattr(stack.optics, field))
+    assert other.pixel_size_A == stack.pixel_size_A
+
+
+def test_constants_that_are_missing_or_wrong_can_be_given(tmp_path: Path) -> None:
+    write_two_files(tmp_path)
+    tables = relion_tables()
+    tables["optics"] = tables["optics"].drop(columns=["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"])
+    write_star(tmp_path / "p.star", tables)
+    for given, option in (((None, 2.7, 0.1), "--voltage"), ((300, None, 0.1), "--cs"), ((300, 2.7, None), "--ampl")):
+        with pytest.raises(InputError, match=f"lacks the column rln.*; it can be given by {option}"):
+            read_particles(tmp_path / "p.star", microscope=Microscope(*given))
+    assert read_particles(tmp_path / "p.star", microscope=Microscope(300, 2.7, 0.1)).optics.voltage_kV == 300
+    with pytest.raises(InputError, match="--voltage is 5 in row 1; 10 to 3000"):
+        read_particles(tmp_path / "p.star", microscope=Microscope(5, 2.7, 0.1))
+    write_star(tmp_path / "q.star", relion_tables())
+    other = read_particles(tmp_path / "q.star", microscope=Microscope(amplitude_contrast=0.15))
+    assert other.optics.amplitude_contrast == 0.15
+    assert "amplitude_contrast is 0.15 as given, not 0.1 as in the file" in other.notes[0]
+    path = save_cs(tmp_path / "p.cs", cs_blob())
+    with pytest.raises(InputError, match=r"lacks the field ctf/accel_kv; .*; it can be given by --voltage"):
+        read_particles(path)
+
+
+@pytest.mark.parametrize("file", ["star, optics", "star, particles", "cs", "cs, whole matrix"])
+def test_the_whole_forward_model_is_read(tmp_path: Path, file: str) -> None:
+    write_two_files(tmp_path)
+    matrix, b_factor, scale = np.array([[1.02, 0.01], [-0.02, 0.99]]), np.linspace(0, 90, N), np.linspace(0.5, 1.5, N)
+    tables = relion_tables()
+    where = "particles" if file == "star, particles" else "optics"
+    for number, name in enumerate(("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11")):
+        tables[where][name] = matrix.ravel()[number]
+    tables["particles"] = tables["particles"].assign(rlnCtfBfactor=b_factor, rlnCtfScalefactor=scale)
+    tables["optics"]["rlnOddZernike"] = "[0,0,0,0,0,0]"
+    tables["optics"]["rlnEvenZernike"] = "[0,0,0.5,0,0,0]"
+    write_star(tmp_path / "p.star", tables)
+    anisomag = (matrix - (file == "cs") * np.eye(2)).ravel()
+    more = {"ctf__anisomag": np.tile(anisomag, (N, 1)).astype("f4"), "ctf__bfactor": b_factor.astype("f4")}
+    more |= {
+        "ctf__scale": scale.astype("f4"),
+        "ctf__tetra_A": np.ones((N, 4), "f4"),
+        "ctf__tilt_A": np.zeros((N, 2), "f4"),
+    }
+    save_cs(tmp_path / "p.cs", joined(cs_blob(), cs_ctf(), cs_rows(**UID, **more)))
+    stack = read_particles(tmp_path / ("p.star" if file.startswith("star") else "p.cs"))
+    np.testing.assert_allclose(stack.magnification, np.tile(matrix, (N, 1, 1)), atol=1e-6)
+    np.testing.assert_allclose(stack.defocus.b_factor_A2, b_factor, rtol=1e-6)
+    np.testing.assert_allclose(stack.defocus.scale, scale, rtol=1e-6)
+    (note,) = stack.notes
+    assert "not used: even Zernike terms (rlnEvenZernike)" in note or "not used: tetrafoil (ctf/tetra_A)" in note
+    assert "odd" not in note
+    assert "tilt" not in note
+    assert np.abs(stack.read_images(EVERY)).max() > 0
+    part = stack.take(np.array([4, 2]))
+    np.testing.assert_allclose(part.read_images(np.array([1])), stack.read_images(np.array([2])), atol=1e-5)
+    frequencies = torch.tensor([[0.1, 0.05]])
+    torch.testing.assert_close(part.transfer(np.array([0]), frequencies), stack.transfer(np.array([4]), frequencies))
+
+
+@pytest.mark.parametrize("kind", ["star", "cs"])
+def test_neutral_values_change_nothing(tmp_path: Path, kind: str) -> None:
+    write_two_files(tmp_path)
+    tables = relion_tables()
+    neutral = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0, "rlnBeamTiltX": 0.0}
+    tables["optics"] = tables["optics"].assign(**neutral, rlnOddZernike="[0,0,0]")
+    tables["particles"] = tables["particles"].assign(rlnCtfBfactor=0.0, rlnCtfScalefactor=1.0)
+    write_star(tmp_path / "p.star", tables)
+    zero = {"ctf__anisomag": np.zeros((N, 4), "f4"), "ctf__bfactor": np.zeros(N, "f4"), "ctf__scale": np.ones(N, "f4")}
+    save_cs(tmp_path / "p.cs", joined(cs_blob(), cs_ctf(), cs_rows(**UID, **zero)))
+    stack = read_particles(tmp_path / f"p.{kind}")
+    assert stack.magnification is None
+    assert stack.defocus.b_factor_A2 is None
+    assert stack.defocus.scale is None
+    assert not stack.notes
+    assert len(DEFOCUS) == len(stack)
+    assert stack.box_px == BOX
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"rlnCtfDataAreCtfPremultiplied": 1}, "its images are multiplied by their CTF"),
+        ({"rlnCtfDataArePhaseFlipped": 1}, "its images are phase-flipped"),
+        ({"rlnTomoParticleName": "a/1"}, "has the column rlnTomoParticleName, of tilt series; several images of one"),
+        ({"rlnTomoName": "tomo1"}, "has the column rlnTomoName, of tilt series"),
+        (
+            {"rlnGroupName": "g", "rlnMicrographPreExposure": np.arange(N) * 3.0},
+            "rlnMicrographPreExposure differs within rlnGroupName g, as in tilt series",
+        ),
+        ({"rlnMagMat00": 3.0}, r"is no magnification matrix; one within 0\.3 of the identity"),
+    ],
+)
+@pytest.mark.parametrize("version", ["3.1", "3.0"])
+def test_images_that_are_refused(tmp_path: Path, columns: dict[str, object], said: str, version: str) -> None:
+    write_two_files(tmp_path)
+    tables = relion_tables() if version == "3.1" else {"": relion_30_table()}
+    tables["optics"] = tables["optics"].drop(columns="rlnCtfDataAreCtfPremultiplied") if "optics" in tables else None
+    name = "particles" if version == "3.1" else ""
+    tables = {key: table for key, table in tables.items() if table is not None}
+    tables[name] = tables[name].assign(**columns)
+    write_star(tmp_path / "p.star", tables)
+    with pytest.raises(InputError, match=said) as error:
+        read_particles(tmp_path / "p.star")
+    assert "\n" not in str(error.value)
+
+
+def test_single_particles_of_a_micrograph_are_no_tilt_series(tmp_path: Path) -> None:
+    write_two_files(tmp_path)
+    tables = relion_tables()
+    tables["particles"] = tables["particles"].assign(rlnGroupName="mic1", rlnMicrographPreExposure=1.5)
+    write_star(tmp_path / "p.star", tables)
+    assert len(read_particles(tmp_path / "p.star")) == N
+
+
+@pytest.mark.parametrize("suffix", [".mrc:mrcs", ".mrcs:mrcs", ".mrcs:mrc"])
+def test_a_mark_that_a_name_is_a_stack_is_no_part_of_it(tmp_path: Path, suffix: str) -> None:
+    write_two_files(tmp_path)
+    tables = relion_tables()
+    tables["particles"]["rlnImageName"] = [f"{number}@{name}{suffix}" for name, number in PLACES]
+    write_star(tmp_path / "p.star", tables)
+    np.testing.assert_array_equal(read_particles(tmp_path / "p.star").read_images(EVERY), IMAGES)
+
+
+@pytest.mark.parametrize("images_at", ["link", "target", "project of the link"])
+def test_images_may_lie_beside_a_link_or_its_target(
+    tmp_path: Path, images_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, target = tmp_path / "project" / "Job1" / "p.star", tmp_path / "store" / "deep" / "p.star"
+    folders = {"link": link.parent, "target": target.parent, "project of the link": tmp_path / "project"}
+    write_two_files(folders[images_at])
+    write_star(target, relion_tables())
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target)
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(read_particles(link).read_images(EVERY), IMAGES)
