@@ -9,6 +9,11 @@ def dataset(seed: int, species: dict[str, Any], evaluated: int, **simulation: An
     """A checked definition: species as in a configuration, `evaluated` particles of each, and keys of `simulation`."""
     definition = {"seed": seed, "species": species, "simulation": simulation}
     definition["evaluation_particles_per_class"] = evaluated
+    return checked(definition)
+
+
+def checked(definition: dict[str, Any]) -> dict[str, Any]:
+    """A definition with its defaults filled in."""
     settings = {
         "datasets": ["one"],
         "dataset_definitions": {"one": definition},

@@ -202,6 +202,23 @@ def test_cryosparcs_rows_for_relion(cs: Path, tmp_path: Path, capsys: pytest.Cap
     assert table["ucsfUid"].tolist() == (np.load(cs)["uid"][chosen]).tolist()
 
 
+def test_a_stack_named_mrc_is_told_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RELION takes a .mrc file for a map unless its name ends with :mrcs."""
+    write_two_files(tmp_path)
+    (tmp_path / "J3").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mrcs").rename(tmp_path / "J3" / f"{name}.mrc")
+    cs = save_cs(tmp_path / "J9.cs", joined(cs_blob(b">J3/", b".mrc"), cs_ctf()))
+    stack = read_particles(cs)
+    run = write_run_of(tmp_path / "run", stack, FOUND)
+    project = tmp_path / "project"
+    for options, name in (([], "J3/b.mrc:mrcs"), (["--relative-to", str(project)], "../J3/b.mrc:mrcs")):
+        out = select(run, project / "chosen.star", *options)
+        assert read_star(out)["particles"]["rlnImageName"][0] == f"000002@{name}"
+        monkeypatch.chdir(project)
+        np.testing.assert_array_equal(read_particles(out).read_images(EVERY), stack.read_images(EVERY) * -1)
+
+
 def test_cryosparcs_own_poses_may_stay(cs: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     vectors, shifts = rng.standard_normal((N, 3)), rng.standard_normal((N, 2))

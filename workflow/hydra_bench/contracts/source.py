@@ -21,6 +21,7 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic, read_json, sha256, write_json
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.npy import read_npy
 from hydra_bench.core.types import IntArray
 
 SOURCE_NAME, ROWS_NAME = "source.json", "rows.npy"
@@ -98,7 +99,7 @@ def read_source(folder: Path) -> Source:
     path = folder / SOURCE_NAME
     content = read_json(path)
     try:
-        rows: IntArray = np.load(folder / ROWS_NAME, allow_pickle=False)
+        rows: IntArray = read_npy(folder / ROWS_NAME)
         second = content["passthrough"]
         source = Source(
             path=_found(folder, content["file"]),
@@ -110,7 +111,7 @@ def read_source(folder: Path) -> Source:
             fingerprint=content["fingerprint"],
             stack_checksum=content["stack_sha256"],
         )
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a record of this version ({' '.join(str(error).split())[:120]})") from None
     if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer) or not len(rows) or rows.min() < 0:
         raise InputError(f"{folder / ROWS_NAME}: {rows.dtype} {rows.shape}; row numbers from 0 are expected")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 from scipy.spatial.transform import Rotation
 
@@ -23,8 +24,8 @@ from hydra_bench.core.files import atomic, write_text
 from hydra_bench.core.types import FloatArray
 from hydra_bench.particles.cryosparc import BLOB_FIELDS, Dataset, Rows, blob_files, read_dataset
 from hydra_bench.particles.cryosparc_alignments import read_cs_poses
-from hydra_bench.particles.give_back_star import Style, told
-from hydra_bench.particles.star_rows import StarRows
+from hydra_bench.particles.give_back_star import Style, stack_name, told, with_relative_paths
+from hydra_bench.particles.star_rows import OPTICS, StarRows
 
 _ALIGNMENTS = (
     ("split", "<u4", ()),
@@ -96,22 +97,22 @@ def cs_as_star_rows(source: Source, found: Assignments, style: Style) -> tuple[S
         "rlnSphericalAberration": data.field("ctf/cs_mm"),
         "rlnAmplitudeContrast": data.field("ctf/amp_contrast"),
         "rlnImagePixelSize": pixel,
-        "rlnImageSize": shape[:, 0],
     }
     exposure = data.field("ctf/exp_group_id") if "ctf/exp_group_id" in data.names else np.zeros(len(data))
     keys = np.stack([exposure, *optics.values()], 1).astype(np.float64)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     files, file_names = blob_files(data)
-    names = [f"{frame + 1:06d}@{file_names[f]}" for f, frame in zip(files, data.field("blob/idx"), strict=True)]
+    names = [
+        f"{frame + 1:06d}@{stack_name(file_names[f])}" for f, frame in zip(files, data.field("blob/idx"), strict=True)
+    ]
     columns = {"rlnImageName": names, "rlnOpticsGroup": [str(g + 1) for g in group.ravel()]}
     columns |= _particle_columns(data)
-    table = StarRows((), "particles", (), ((),) * len(data)).with_columns(columns)
-    optics_lines = ["data_optics", "", "loop_", "_rlnOpticsGroup #1", "_rlnOpticsGroupName #2"]
-    optics_lines += [f"_{name} #{i}" for i, name in enumerate(optics, 3)] + ["_rlnImageDimensionality #8"]
-    for number, row in enumerate(first, 1):
-        values = " ".join(f"{values[row]:.6f}" for values in list(optics.values())[:4])
-        optics_lines.append(f"{number} opticsGroup{number} {values} {shape[row, 0]} 2")
-    table = StarRows((*optics_lines, "", ""), table.table, table.columns, table.rows)
+    groups = {"rlnOpticsGroup": [str(g + 1) for g in range(len(first))]}
+    groups["rlnOpticsGroupName"] = [f"opticsGroup{number}" for number in groups["rlnOpticsGroup"]]
+    groups |= {name: [f"{values[row]:.6f}" for row in first] for name, values in optics.items()}
+    groups |= {"rlnImageSize": [str(shape[row, 0]) for row in first], "rlnImageDimensionality": ["2"] * len(first)}
+    table = StarRows({OPTICS: pd.DataFrame(groups), "particles": pd.DataFrame(columns)}, "particles")
+    table = with_relative_paths(table, source.path, "blob/path", style)
     dropped = [name for name in sorted(data.names) if name not in _CONVERTED and not _FOUND.match(name)]
     if "blob/sign" in data.names and (data.field("blob/sign") == 1).all():
         dropped.remove("blob/sign")

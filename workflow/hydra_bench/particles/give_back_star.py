@@ -44,8 +44,8 @@ def star_rows(source: Source, found: Assignments, style: Style) -> StarRows:
     if source.rows.max() >= len(table):
         raise InputError(f"{source.path}: {len(table)} rows; row {source.rows.max() + 1} is wanted")
     pixel_A = stated_pixel_size_A(source.path) or source.pixel_size_A
-    rows = told(table.take(source.rows.tolist()), found, found.shifts_A / source.pixel_size_A, pixel_A, style)
-    return rows if style.relative_to is None else _with_relative_paths(rows, source.path, style.relative_to, style)
+    rows = told(table.take(source.rows), found, found.shifts_A / source.pixel_size_A, pixel_A, style)
+    return with_relative_paths(rows, source.path, "rlnImageName", style)
 
 
 def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixel_size_A: float, style: Style) -> StarRows:
@@ -68,17 +68,28 @@ def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixel_size_
     return table.without(stale).with_columns(words)
 
 
-def _with_relative_paths(table: StarRows, file: Path, folder: Path, style: Style) -> StarRows:
-    """Image names from a folder, which is where RELION is started. Raises InputError if images are not found."""
-    try:
-        names = table.column("rlnImageName")
-    except KeyError:
-        raise InputError(f"{file}: lacks the column rlnImageName") from None
-    files = [name.partition("@")[2] if "@" in name else name for name in names]
+def stack_name(name: str) -> str:
+    """An image stack's name as RELION opens it: of a .mrc file it must be told that it is a stack, not a map."""
+    return f"{name}:mrcs" if name.endswith(".mrc") else name
+
+
+def with_relative_paths(table: StarRows, file: Path, field: str, style: Style) -> StarRows:
+    """Image names from `style.relative_to`, the folder that RELION is started in; as they are if that is None.
+
+    `file` and its `field` named the images, for messages. Raises InputError if they are not found.
+    """
+    if style.relative_to is None:
+        return table
+    if "rlnImageName" not in table.columns:
+        raise InputError(f"{file}: lacks the column rlnImageName")
+    names = table.particles["rlnImageName"].tolist()
+    numbers, files = zip(*(name.split("@", 1) if "@" in name else ("", name) for name in names), strict=True)
     different = list(dict.fromkeys(files))
-    places = locate(different, file, "rlnImageName", style.datadir)
-    relative = {
-        name: os.path.relpath(path.absolute(), folder.absolute()) for name, path in zip(different, places, strict=True)
-    }
-    renamed = [name.removesuffix(own) + relative[own] for name, own in zip(names, files, strict=True)]
+    folder = style.relative_to.absolute()
+    places = [os.path.relpath(path.absolute(), folder) for path in locate(different, file, field, style.datadir)]
+    place_of = dict(zip(different, places, strict=True))
+    renamed = [
+        f"{number}@{stack_name(place_of[own])}" if number else place_of[own]
+        for number, own in zip(numbers, files, strict=True)
+    ]
     return table.with_columns({"rlnImageName": renamed})

@@ -35,6 +35,8 @@ from hydra_bench.physics.rotations import matrices_from_euler
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _DEFOCUS_COLUMNS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+TABLES = ("particles", "images", "")
+"""The names that the table of particles may have, the newest RELION's first."""
 _ORIGINS_A, _ORIGINS_PX = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
 _CORRECTED = {"rlnCtfDataAreCtfPremultiplied": "multiplied by their CTF", "rlnCtfDataArePhaseFlipped": "phase-flipped"}
 
@@ -193,7 +195,7 @@ def _tables(path: Path, blocks: dict[str, pd.DataFrame]) -> _Tables:
 
 def _particles_table(path: Path, blocks: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
     """The table of particles, and file and table as messages name them. Raises InputError."""
-    for name in ("particles", "images", ""):
+    for name in TABLES:
         if name in blocks:
             if len(blocks[name]) == 0:
                 raise InputError(f"{path}: data_{name} holds no particles; at least one is needed")
