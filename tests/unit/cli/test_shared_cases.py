@@ -154,6 +154,11 @@ def plain_defocus(stack: Stack) -> object:
 @pytest.mark.parametrize("file", ["hash", "apostrophe", "colon", "no_group", "linked/particles"])
 def test_17_odd_names_and_links_are_read(case: Callable, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = case("17")
+    link = folder / "linked" / "particles.star"
+    if not link.is_symlink():  # where the cases were copied by a program that keeps no links
+        target = link.read_text().strip()
+        link.unlink()
+        link.symlink_to(target)
     monkeypatch.chdir("/")
     assert len(stack_of("--particles", str(folder / f"{file}.star"))) == 4
 
