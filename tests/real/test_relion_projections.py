@@ -12,15 +12,20 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from particle_files import write_images
 from test_backprojection import STRUCTURES, shell_correlation
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.core.mrc import read_map, write_map
-from hydra_bench.core.star import write_star
+from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.structures import load_atoms
 from hydra_bench.metrics.alignment import align_map, apply
+from hydra_bench.particles.particle_files import read_particles
+from hydra_bench.physics.fourier import frequency_plane, hartley
+from hydra_bench.physics.magnification import undistorted
 
 RELION = shutil.which("relion_project")
 
@@ -105,3 +110,49 @@ def test_ab_initio(projected: Path, tmp_path: Path) -> None:
     alignment = align_map(found, true)
     print("mirrored", alignment.mirrored, "correlation", alignment.correlation)
     check(apply(found, alignment), true, 0.9)
+
+
+def test_b_factor_and_scale_are_relions(projected: Path, tmp_path: Path) -> None:
+    """What RELION projects with them is what it projects without, times what they do to the CTF here."""
+    tables, every = read_star(projected / "noisy.star"), np.arange(8)
+    plane, transforms, stacks = frequency_plane(BOX), [], []
+    for name, damping in (("plain", {}), ("damped", {"rlnCtfBfactor": 150.0, "rlnCtfScalefactor": 0.6})):
+        names = [f"{i + 1:06d}@{name}.mrcs" for i in every]
+        content = {**tables, "particles": tables["particles"].iloc[:8].assign(rlnImageName=names, **damping)}
+        write_star(tmp_path / f"{name}.star", content)
+        command = [RELION, "--i", str(projected / "map.mrc"), "--ang", f"{name}.star", "--o", name, "--ctf"]
+        subprocess.run([*command, "--angpix", str(PIXEL_A)], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+        write_star(tmp_path / f"{name}.star", content)
+        stacks.append(read_particles(tmp_path / f"{name}.star"))
+        transforms.append(hartley(torch.from_numpy(stacks[-1].read_images(every)), 2).flatten(1))
+    plain, damped = (stack.transfer(every, plane / (BOX * PIXEL_A)) for stack in stacks)
+    known = (plain.abs() > 1e-3) & (plane.norm(dim=1) < 0.9 * BOX / 2)
+    expected = (transforms[0] * damped / plain)[known]
+    assert (transforms[1][known] - expected).norm() < 1e-4 * expected.norm()
+
+
+def test_magnification_matrices_are_relions(projected: Path, tmp_path: Path) -> None:
+    """Images that are distorted here come back right where RELION is told so, and here; not by the inverse."""
+    matrix, tables = np.array([[1.04, 0.015], [-0.01, 0.97]]), read_star(projected / "noisy.star")
+    with mrcfile.open(projected / "clean.mrcs") as mrc:
+        clean = mrc.data.copy()
+    write_images(tmp_path / "d.mrcs", undistorted(clean, np.tile(np.linalg.inv(matrix), (N, 1, 1))), PIXEL_A)
+    # Origins are taken before the distortion.
+    origins = tables["particles"][["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy() @ matrix
+    content = tables["particles"].assign(
+        rlnImageName=[f"{i + 1:06d}@d.mrcs" for i in range(N)],
+        rlnOriginXAngst=origins[:, 0],
+        rlnOriginYAngst=origins[:, 1],
+    )
+    true, found = read_map(projected / "map.mrc")[0], {}
+    for name, told in (("inverse", np.linalg.inv(matrix)), ("matrix", matrix)):
+        labels = ("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11")
+        optics = tables["optics"].assign(**dict(zip(labels, told.ravel(), strict=True)))
+        write_star(tmp_path / "d.star", {"optics": optics, "particles": content})
+        command = ["relion_reconstruct", "--i", "d.star", "--o", f"{name}.mrc", "--ctf"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=200)
+        found[name] = shell_correlation(read_map(tmp_path / f"{name}.mrc")[0], true)
+    print("FSC", {name: fsc[[4, 8, 12, 16, 20]].round(3) for name, fsc in found.items()})
+    assert found["matrix"][20] > 0.99
+    assert found["inverse"][20] < 0.95
+    np.testing.assert_allclose(read_particles(tmp_path / "d.star").read_images(np.arange(4)), clean[:4], atol=1e-3)

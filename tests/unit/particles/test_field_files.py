@@ -226,6 +226,15 @@ def test_which_pixel_size_counts_is_said(tmp_path: Path, stack: Stack) -> None:
     assert "not that of the headers of 1 of its 2 image files (5 Å in a.mrcs)" in header.notes[0]
 
 
+def test_origins_of_a_file_whose_pixel_size_is_put_right_are_the_same_pixels(tmp_path: Path) -> None:
+    write_two_files(tmp_path)
+    x = np.arange(N, dtype=float)
+    tables = relion_tables()
+    write_star(tmp_path / "p.star", {**tables, "particles": with_poses(tables["particles"], "Angst", 2.0 * x)})
+    right = read_particles(tmp_path / "p.star", pixel_size_A=2.2)
+    np.testing.assert_allclose(read_poses(tmp_path / "p.star", right)[1][:, 0], -2.2 * x)
+
+
 LAYOUTS: dict[str, Callable[[dict[str, pd.DataFrame]], object]] = {
     "constants in the particles": lambda t: move(t, ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]),
     "all of the optics in the particles": lambda t: move(t, [c for c in t["optics"] if c.startswith("rlnI")]),

@@ -199,6 +199,7 @@ def read_cs_stack(
         magnification=_magnification(data),
         uids=data.main["uid"] if "uid" in data.own_names else None,
         passthrough=data.passthrough_path,
+        stated_pixel_size_A=stated,
         notes=tuple(notes),
     )
 

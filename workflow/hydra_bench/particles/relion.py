@@ -110,6 +110,7 @@ def read_star_stack(
         defocus,
         magnification=_magnification(tables),
         uids=_uids(tables.particles),
+        stated_pixel_size_A=stated,
         notes=tuple(notes),
     )
 

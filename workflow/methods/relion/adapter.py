@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from hydra_bench.contracts.places import IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.contracts.poses import poses_from_table
@@ -25,6 +26,7 @@ from hydra_bench.methods.bounds.backprojection import back_project
 from hydra_bench.methods.programs.programs import program_output
 from hydra_bench.methods.programs.task import Task
 from hydra_bench.methods.recording import Outcome
+from hydra_bench.physics.preparation import radius_in_half_boxes, ring_inside_window
 
 from . import options
 
@@ -80,12 +82,18 @@ def relion_version(said: str) -> tuple[int, ...]:
 
 
 def background_is_normal(stack: Stack) -> bool:
-    """Whether images have, on the whole, mean 0 and deviation 1 (to a tenth) outside the circle that the box holds."""
+    """Whether images have, on the whole, mean 0 and deviation 1 (to a tenth) outside the circle that the box holds.
+
+    Of images that were windowed, inside the window's edge.
+    """
     sample = np.unique(np.linspace(0, len(stack) - 1, min(len(stack), _CHECKED_IMAGES)).astype(np.int64))
-    axis = np.arange(stack.box_px) - stack.box_px // 2
-    outside = np.hypot(axis[:, None], axis) > stack.box_px / 2
-    background = stack.read_images(sample)[:, outside]
-    mean, deviation = float(background.mean()), float(background.std(axis=1).mean())
+    radius, images = radius_in_half_boxes(stack.box_px), torch.from_numpy(stack.read_images(sample))
+    outside = radius > 1
+    ring = ring_inside_window(images, outside)
+    if ring is not None:
+        outside = (radius > ring[0]) & (radius <= ring[1])
+    background = images[:, outside]
+    mean, deviation = float(background.mean()), float(background.std(1, correction=0).mean())
     return abs(mean) < 0.1 and abs(deviation - 1) < 0.1
 
 
