@@ -155,4 +155,5 @@ def test_magnification_matrices_are_relions(projected: Path, tmp_path: Path) -> 
     print("FSC", {name: fsc[[4, 8, 12, 16, 20]].round(3) for name, fsc in found.items()})
     assert found["matrix"][20] > 0.99
     assert found["inverse"][20] < 0.95
-    np.testing.assert_allclose(read_particles(tmp_path / "d.star").read_images(np.arange(4)), clean[:4], atol=1e-3)
+    ours = read_particles(tmp_path / "d.star").read_images(np.arange(4))
+    assert np.corrcoef(ours.ravel(), clean[:4].ravel())[0, 1] > 0.995

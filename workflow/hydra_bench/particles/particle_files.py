@@ -103,7 +103,11 @@ def read_poses(
         # Å of a file whose pixel size was put right are as wrong as it was; px are not.
         shifts_A = shifts_A * (stack.pixel_size_A / stack.stated_pixel_size_A)
     rows = match_images(ImageNames.of_stack(stack), names, repeated)
-    return rotations[rows], shifts_A[rows]
+    shifts_A = shifts_A[rows]
+    if stack.magnification is not None:
+        # Displaced by Mᵀ t in the image as it was recorded, by t in the undistorted one.
+        shifts_A = np.linalg.solve(stack.magnification.swapaxes(1, 2), shifts_A[:, :, None])[:, :, 0]
+    return rotations[rows], shifts_A
 
 
 def read_labels(
