@@ -17,9 +17,10 @@ import json
 import os
 import shutil
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 _OS = ("mkdir", "rename", "replace", "fsync", "open")
 _real: dict[str, Callable[..., Any]] = {name: getattr(os, name) for name in _OS}
@@ -35,8 +36,12 @@ class Disk:
     def write(self, path: object) -> None:
         self.count += 1
         if self.first and self.count >= self.first:
-            name = path if isinstance(path, int) else os.fsdecode(path)  # type: ignore[arg-type]
-            raise OSError(self.error, os.strerror(self.error), name)
+            raise self.failure(path)
+
+    def failure(self, path: object) -> OSError:
+        """What the system would say; of an open file it names none."""
+        named = [] if isinstance(path, int) else [os.fsdecode(path)]  # type: ignore[arg-type]
+        return OSError(self.error, os.strerror(self.error), *named)
 
 
 class EveryWrite(Disk):
@@ -48,7 +53,7 @@ class EveryWrite(Disk):
 
     def __init__(self, error: int, report: Path, watched: Path) -> None:
         super().__init__(error, 0)
-        self.report, self.watched, self.in_child = report, watched, False
+        self.report, self.watched = report, watched
 
     def write(self, path: object) -> None:
         if self.first:
@@ -63,8 +68,7 @@ class EveryWrite(Disk):
             for stream in (1, 2):
                 os.dup2(out.fileno(), stream)
             self.first = self.count
-            self.in_child = True
-            raise OSError(self.error, os.strerror(self.error), path if isinstance(path, int) else os.fsdecode(path))  # type: ignore[arg-type]
+            raise self.failure(path)
         out.close()
         _, status = os.waitpid(child, 0)
         left = [str(found.relative_to(self.watched)) for found in self.watched.rglob(".partial-*")]
@@ -80,6 +84,8 @@ class _State:
 
     def __init__(self, folder: Path, kept: Path) -> None:
         self.folder, self.kept = folder, kept
+        # A child has its parent's files open, and moves on in them for both.
+        self.places = {file: os.lseek(file, 0, os.SEEK_CUR) for file in _opened()}
         self.folders = [path for path in folder.rglob("*") if path.is_dir()]
         self.files = {path: kept / str(number) for number, path in enumerate(_files(folder))}
         shutil.rmtree(kept, ignore_errors=True)
@@ -99,14 +105,27 @@ class _State:
                 path.unlink(missing_ok=True)
                 os.link(link, path)
         shutil.rmtree(self.kept)
+        for file, place in self.places.items():
+            os.lseek(file, place, os.SEEK_SET)
 
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+def _opened() -> list[int]:
+    """Numbers of the files that are open and can be moved in."""
+    return [file.fileno() for file in list(_File.all) if not file.closed and file.seekable()]
+
+
 class _File(io.FileIO):
     """A file on that disk."""
+
+    all: ClassVar[weakref.WeakSet[_File]] = weakref.WeakSet()
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.all.add(self)
 
     def write(self, content: Any, /) -> int:
         _disk_of_this_process().write(self.name)

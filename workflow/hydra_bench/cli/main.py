@@ -104,7 +104,7 @@ def _in_words(error: Exception, command: str) -> str:
     """What the system said, naming the file and what was done with it as far as that is known."""
     said = getattr(error, "strerror", None) or " ".join(str(error).split()) or "it ended too early"
     named = getattr(error, "filename", None)
-    file = _worked_on(error) if named is None else os.fsdecode(named)
+    file = os.fsdecode(named) if isinstance(named, str | bytes) else _worked_on(error)
     said = {
         MemoryError: f"not enough memory ({said})",
         UnicodeDecodeError: f"cannot be read as UTF-8 ({said})",

@@ -48,7 +48,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
         # A file that is read meanwhile is another matter.
         if named is not None and path.parent not in (named, *named.parents) and named not in path.parents:
             raise

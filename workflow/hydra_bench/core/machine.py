@@ -44,7 +44,7 @@ def machine_error(error: BaseException, *folders: Path) -> MachineError | None:
         if isinstance(link, MachineError):
             return link
         if isinstance(link, OSError) and link.errno in _ERRNOS:
-            named = f"{os.fsdecode(link.filename)}: " if link.filename else ""
+            named = f"{os.fsdecode(link.filename)}: " if isinstance(link.filename, str | bytes) else ""
             return MachineError(f"{named}{link.strerror}{''.join(f'; {disk_text(f)}' for f in folders[:1])}")
         link = link.__cause__ or link.__context__
     for folder in folders:

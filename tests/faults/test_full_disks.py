@@ -1,0 +1,198 @@
+"""A full disk at any write of any command: one line, exit 2, nothing half-written; with room again, the same bytes.
+
+Every write of a command is tried while it runs once (faults.py says how). Hydra, the bounds, the evaluation and the
+report are the real ones, on a stack of 60 images.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryosparc_job import ABINIT_MAPS, Job
+from definitions import dataset
+from hydra_cases import TINY, Case
+from tally import Tally
+from warm import Warm
+
+GROUP, AGAIN = "full disks at a write", "the same call with room again"
+STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
+OF_COST = ("run.json", "history.csv", "attempts.jsonl", "log.txt", "0.log", "cost.csv", "index.html")
+"""Files that say what a run cost, where and when; all others must have the same bytes."""
+DATASET = {"name": "tiny", "kind": "simulated", **dataset()}
+METHODS = {
+    "mixture": {"program": "hydra", "label": "Hydra", "parameters": {"classes": 2, "latent_dim": 1}},
+    "oracle": {"program": "backprojection", "label": "Oracle", "parameters": {"labels": "true"}},
+}
+CONFIGURATION = {
+    "datasets": ["tiny"],
+    "methods": list(METHODS),
+    "structures_folder": str(STRUCTURES),
+    "dataset_definitions": {
+        "tiny": {"species": {s: {"entry": "6zu5", "chains": [f"{s}A0"], "images": 30} for s in ("L", "S")}}
+    },
+    "method_definitions": METHODS,
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and its arguments in a folder that has `results`; fresh: what is removed before it runs."""
+
+    arguments: Callable[[Path], list[str]]
+    fresh: str = "new"
+
+
+def of_run(program: str, parameters: dict[str, Any], name: str = "run") -> list[str]:
+    """What a method's command is given."""
+    stack = Path("results/datasets/tiny/stack")
+    definition = {"name": name, "program": program, "parameters": parameters}
+    return ["--definition", json.dumps(definition), "--particles", str(stack / "particles.star"), "--evaluation-list",
+            str(stack / "evaluation_particles.txt"), "--threads", "1"]  # fmt: skip
+
+
+def listed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them."""
+    return json.loads(json.dumps(settings))  # type: ignore[no-any-return]
+
+
+def metrics(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in sorted(folder.glob("results/metrics/tiny/*/0.json"))]
+
+
+TRUTH = "results/datasets/tiny/truth"
+HYDRA = [*of_run("hydra", listed(TINY)), "--resume", "--keep-checkpoint"]
+ORACLE = [*of_run("backprojection", {"labels": "true"}), "--truth", TRUTH]
+
+
+def evaluate(method: str, out: str) -> list[str]:
+    stack, run = "results/datasets/tiny/stack", f"results/reconstructions/tiny/{method}/0"
+    named = ["--dataset", "tiny", "--method", method, "--label", method]
+    files = ["--particles", f"{stack}/particles.star", "--truth", TRUTH, "--reconstruction", run]
+    return ["evaluate", *named, *files, "--out", f"{out}/0.json", "--aligned", f"{out}/0_aligned"]
+
+
+def launched(command: list[str]) -> list[str]:
+    return ["launch", "--state", "new/state", "--out", "new/out", "--log", "new/0.log", "--", *command]
+
+
+def paper(figure: str) -> Callable[[Path], list[str]]:
+    return lambda folder: ["figure", figure, "--dataset", "tiny", "--metrics", *metrics(folder), "--out", "new/figure"]
+
+
+COMMANDS: dict[str, Command] = {
+    "simulate": Command(
+        lambda _: ["simulate", "--definition", json.dumps(DATASET), "--structures", str(STRUCTURES), "--stack",
+                   "new/stack", "--truth", "new/truth", "--threads", "1"]),
+    "gallery": Command(
+        lambda _: ["gallery", "--particles", "results/datasets/tiny/stack/particles.star", "--truth", TRUTH, "--out",
+                   "new/gallery.png"]),
+    "backproject": Command(lambda _: ["backproject", *ORACLE, "--out", "new/out"]),
+    "hydra": Command(lambda _: ["hydra", *HYDRA, "--out", "new/out", "--checkpoint", "new/state/hydra.pt"]),
+    "hydra, a checkpoint after each chunk": Command(
+        lambda _: ["hydra", *HYDRA, "--out", "new/out", "--checkpoint-minutes", "0"]),
+    "hydra-volume": Command(
+        lambda _: ["hydra-volume", "--run", "results/reconstructions/tiny/mixture/0", "--class", "1", "--kmeans", "2",
+                   "--out", "new/volumes"]),
+    "reconstruct": Command(
+        lambda _: ["reconstruct", *of_run("cryosparc_import", {"job": "P3/J42"}), "--state", "new/state", "--out",
+                   "new/out"]),
+    "evaluate": Command(lambda _: evaluate("mixture", "new")),
+    "launch": Command(lambda _: launched(["sh", "-c", "mkdir -p new/out && cp results/run.json new/out"])),
+    "tables": Command(lambda folder: ["tables", "--metrics", *metrics(folder), "--out", "new/tables"]),
+    "figures": Command(lambda folder: ["figures", "--metrics", *metrics(folder), "--out", "new/figures"]),
+    "page": Command(
+        lambda folder: ["page", "--metrics", *metrics(folder), "--tables", "results/tables", "--figures",
+                        "results/figures", "--out", "new/index.html"]),
+    "figure": Command(paper("fig2")),
+    "figure, the supplement": Command(paper("figs")),
+    "compare": Command(lambda _: ["compare", "results", "results", "--out", "new/compared.csv"]),
+    "summarise": Command(
+        lambda _: ["summarise", "--configuration", "results/configuration.json", "--results", "results"],
+        fresh="results/tables"),
+    "dataset": Command(lambda _: ["dataset", "check", "--gallery", "new", "c.yaml"]),
+    "check-config": Command(lambda _: ["check-config", "c.yaml"]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(case: Case, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the workflow leaves it, with a dataset, two methods and a report."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "c.yaml").write_text(yaml.safe_dump(CONFIGURATION))
+    shutil.copytree(case.folder.parent, folder / "results" / "datasets" / "tiny")
+    job = Job(folder / "P3" / "J42", case)
+    job.write("J42_final_particles.cs", job.fields() | job.multi())
+    job.write_maps(ABINIT_MAPS)
+    runs = "results/reconstructions/tiny"
+    for arguments in (
+        ["hydra", *HYDRA, "--out", f"{runs}/mixture/0"],
+        ["backproject", *ORACLE, "--out", f"{runs}/oracle/0"],
+        evaluate("mixture", "results/metrics/tiny/mixture"),
+        evaluate("oracle", "results/metrics/tiny/oracle"),
+    ):
+        ended = warm.run(*arguments, cwd=folder)
+        assert ended.status == 0, ended.err
+    shutil.copy(folder / runs / "oracle" / "0" / "run.json", folder / "results")
+    from hydra_bench.config.configuration import load, validate
+    from hydra_bench.config.identity import write_configuration
+
+    write_configuration(folder / "results" / "configuration.json", validate(load([folder / "c.yaml"])))
+    ended = warm.run(*COMMANDS["summarise"].arguments(folder), cwd=folder)
+    assert ended.status == 0, ended.err
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files but those that say what a run cost."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in OF_COST)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_disk_that_is_full_at_any_write(name: str, results: Path, warm: Warm, tmp_path: Path, tally: Tally) -> None:
+    command = COMMANDS[name]
+    folder, report = Path(shutil.copytree(results, tmp_path / "folder")), tmp_path / "report"
+    shutil.rmtree(folder / command.fresh, ignore_errors=True)
+    report.mkdir()
+    (folder / "tmp").mkdir()  # its temporary files are on that disk, too
+    ended = warm.run(
+        *command.arguments(folder), cwd=folder, FAULT=f"ENOSPC:each:{report}:{folder}", TMPDIR=str(folder / "tmp")
+    )
+    assert ended.status == 0, ended.err
+    children = [json.loads(path.read_text()) for path in report.glob("*.json")]
+    for number in range(1, len(children) + 1):
+        child = json.loads((report / f"{number}.json").read_text())
+        said = (report / f"{number}.err").read_text(errors="replace")
+        tally.check(GROUP, f"{name}, write {number}, of {child['at']}", wrong(child, said))
+    print(f"{name}: {len(children)} writes")
+    expected, draw = content(folder), random.Random(name)
+    for kind in ("ENOSPC", "EIO"):
+        number = draw.randint(1, len(children) or 1)
+        again = Path(shutil.copytree(results, tmp_path / kind))
+        shutil.rmtree(again / command.fresh, ignore_errors=True)
+        first = warm.run(*command.arguments(again), cwd=again, FAULT=f"{kind}:{number}")
+        assert not children or first.status == 2, first.err
+        second = warm.run(*command.arguments(again), cwd=again)
+        found = content(again)
+        differ = [path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path)]
+        where = f"{name}, after {kind} at write {number}"
+        tally.check(AGAIN, where, second.wrong(0) or (f"differ: {differ}" if differ else None))
+
+
+def wrong(child: dict[str, Any], said: str) -> str | None:
+    """What is wrong with how a command ended on a full disk."""
+    if "Traceback (most recent call last)" in said or "Exception ignored" in said:
+        return f"a traceback:\n{said}"
+    if child["status"] != 2:
+        return f"exit status {child['status']}; 2 is expected\n{said}"
+    if len([line for line in said.splitlines() if line.startswith("hydra-bench: error: ")]) != 1:
+        return f"not one line of error:\n{said}"
+    return f"left: {child['left']}" if child["left"] else None
