@@ -24,9 +24,10 @@ from warm import Warm
 
 GROUP, AGAIN = "full disks at a write", "the same call with room again"
 STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
-OF_COST = ("run.json", "history.csv", "attempts.jsonl", "log.txt", "0.log", "cost.csv", "index.html")
+OF_COST = ("run.json", "history.csv", "attempts.jsonl", "log.txt", "0.log", "cost.csv", "index.html", "hydra.pt",
+           "hydra.pt.previous", "out.checkpoint", "out.checkpoint.previous")  # fmt: skip
 """Files that say what a run cost, where and when; all others must have the same bytes."""
-DATASET = {"name": "tiny", "kind": "simulated", **dataset()}
+DATASET = {"name": "tiny", **dataset()}
 METHODS = {
     "mixture": {"program": "hydra", "label": "Hydra", "parameters": {"classes": 2, "latent_dim": 1}},
     "oracle": {"program": "backprojection", "label": "Oracle", "parameters": {"labels": "true"}},
@@ -117,7 +118,7 @@ COMMANDS: dict[str, Command] = {
     "summarise": Command(
         lambda _: ["summarise", "--configuration", "results/configuration.json", "--results", "results"],
         fresh="results/tables"),
-    "dataset": Command(lambda _: ["dataset", "check", "--gallery", "new", "c.yaml"]),
+    "dataset": Command(lambda _: ["dataset", "check", "c.yaml"]),
     "check-config": Command(lambda _: ["check-config", "c.yaml"]),
 }  # fmt: skip
 

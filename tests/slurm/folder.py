@@ -56,7 +56,8 @@ class Folder:
     @classmethod
     def make(cls, path: Path) -> Folder:
         path.mkdir()
-        shutil.copy(ROOT / "Snakefile", path)
+        for name in ("Snakefile", "pyproject.toml"):
+            shutil.copy(ROOT / name, path)
         for name in ("envs", "profiles", "workflow", "resources"):
             ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cache")
             shutil.copytree(ROOT / name, path / name, ignore=ignored)
@@ -104,15 +105,18 @@ class Folder:
     def attempts(self, method: str) -> list[attempts.Attempt]:
         return attempts.read(self.state(method))
 
+    def log(self, method: str) -> str:
+        """What a method's attempts said, "" before the first one."""
+        path = self.path / "results" / "logs" / "reconstruct" / DATASET / method / "0.log"
+        return path.read_text() if path.is_file() else ""
+
     def epochs(self, method: str) -> int:
         """Epochs that a method's attempts have run, all together."""
-        path = self.path / "results" / "logs" / "reconstruct" / DATASET / method / "0.log"
-        return len(EPOCH.findall(path.read_text())) if path.is_file() else 0
+        return len(EPOCH.findall(self.log(method)))
 
     def epochs_of_last(self, method: str) -> int:
         """Epochs of the attempt that runs, or ran last."""
-        path = self.path / "results" / "logs" / "reconstruct" / DATASET / method / "0.log"
-        return len(EPOCH.findall(path.read_text().rpartition("# attempt ")[2])) if path.is_file() else 0
+        return len(EPOCH.findall(self.log(method).rpartition("# attempt ")[2]))
 
     def epochs_needed(self, method: str) -> int:
         """Epochs in the history of a finished run."""

@@ -25,7 +25,7 @@ RETRIES = 3
 LONGEST_S = 2400
 FEW = 8  # epochs after which a training is disturbed
 RIGID = {"classes": 2, "latent_dim": 0, "l_schedule": [4, 5], "decode_epochs": 2, "prior_epoch": 99}
-DISTURBED = ("cancelled", "requeued", "timed_out", "full_disk")
+DISTURBED = ("cancelled", "requeued", "timed_out", "full_disk", "flipped_bit")
 
 
 def for_this_cluster(profile: dict[str, Any]) -> None:
@@ -95,6 +95,7 @@ class Disturber:
     def __init__(self, folder: Folder, disk: FullDisk) -> None:
         self.folder, self.disk = folder, disk
         self.done: set[tuple[str, int]] = set()
+        self.flipped = False
 
     def act(self) -> None:
         self._once("cancelled", 1, lambda job: said("scancel", job))
@@ -104,6 +105,17 @@ class Disturber:
         for attempt in (1, 2):
             self._once("timed_out", attempt, lambda _: self.folder.signal_training("timed_out", signal.SIGSTOP))
         self.disk.act()
+        self._once("flipped_bit", 1, lambda job: said("scancel", job))
+        self._flip_a_bit()
+
+    def _flip_a_bit(self) -> None:
+        """In the checkpoint of an attempt that has ended, before the next one takes it up."""
+        made, checkpoint = self.folder.attempts("flipped_bit"), self.folder.state("flipped_bit") / "hydra.pt"
+        if ("flipped_bit", 1) in self.done and not self.flipped and len(made) == 1 and made[0].end is not None:
+            content = bytearray(checkpoint.read_bytes())
+            content[len(content) // 2] ^= 8
+            checkpoint.write_bytes(content)
+            self.flipped = True
 
     def _once(self, method: str, attempt: int, what: Callable[[str], Any]) -> None:
         made = self.folder.attempts(method)
@@ -177,6 +189,11 @@ def test_a_disturbed_training_ends_as_if_it_had_not_been(
         # What came after the checkpoint that was kept.
         assert disturber.disk.epoch_kept is not None
         assert needed <= run <= needed + 15
+    elif method == "flipped_bit":
+        # What came after the checkpoint before the damaged one.
+        assert disturber.flipped
+        assert "it is damaged" in folder.log(method)
+        assert needed <= run <= needed + 15
     else:
         assert run == needed
     # On a slow machine a minute may end more than the two attempts that were held up.
@@ -187,8 +204,7 @@ def test_a_disturbed_training_ends_as_if_it_had_not_been(
 
 def test_a_full_disk_is_named(disturbed: tuple[Folder, Disturber, int]) -> None:
     folder, disturber, _ = disturbed
-    log = (folder.path / "results" / "logs" / "reconstruct" / "tiny" / "full_disk" / "0.log").read_text()
-    error = next(line for line in log.splitlines() if "cannot be written" in line)
+    error = next(line for line in folder.log("full_disk").splitlines() if "cannot be written" in line)
     assert f"the disk at {disturber.disk.mount} has 0 MB free of " in error
 
 

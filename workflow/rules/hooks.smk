@@ -67,11 +67,13 @@ onerror:
     # Unless stopped by its user, who wants it to end now.
     if clone.has_libraries() and workflow.scheduler._user_kill is None:
         from hydra_bench.contracts.places import Results
+        from hydra_bench.core.errors import InputError, MachineError
         from hydra_bench.report.summarise import summarise
 
         results = Results()
-        summarise(results.configuration, results.folder)
-        print(
-            f"hydra-bench: some jobs failed; the report of what is finished: {results.page}",
-            file=sys.stderr,
-        )
+        try:
+            summarise(results.configuration, results.folder)
+            said = f"some jobs failed; the report of what is finished: {results.page}"
+        except (InputError, MachineError, OSError) as error:
+            said = f"error: some jobs failed, and there is no report of what is finished: {error}"
+        print(f"hydra-bench: {said}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """The command line: one line and exit code 2 for what is wrong; a method's steps run by hand."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -43,6 +44,57 @@ def test_one_line_and_exit_code_2(
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EACCES, "Permission denied", "a.star"), "page: a.star: cannot be read or written (Permission"),
+        (OSError("100 requested and 50 written"), "page: cannot be read or written (100 requested and 50 written)"),
+        (MemoryError("Unable to allocate 9 TiB"), "page: not enough memory (Unable to allocate 9 TiB)"),
+        (EOFError(), "page: ends too early"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "page: cannot be read as UTF-8 ("),
+    ],
+)
+def test_what_the_system_says_is_one_line(
+    error: Exception, message: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("hydra_bench.cli.page.run", failing)
+    assert main(["page", "--metrics", "m", "--tables", "t", "--figures", "f", "--out", "o"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"hydra-bench: error: {message}")
+    assert said.count("\n") == 1
+
+
+def test_the_file_that_was_worked_on_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of a reader that does not name it, as EOFError and UnicodeError do not."""
+    path = tmp_path / "metrics.json"
+    path.write_bytes(b'{"metrics_version": "\xff"}')
+    assert main(["tables", "--metrics", str(path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert str(path) in said
+    assert said.count("\n") == 1
+
+
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hydra_bench.cli.page.run", stopped)
+    assert main(["page", "--metrics", "m", "--tables", "t", "--figures", "f", "--out", "o"]) == 130
+    assert capsys.readouterr().err == "hydra-bench: stopped\n"
+
+
+def test_text_is_utf8_whatever_the_locale() -> None:
+    """What settings mean has letters that ASCII lacks."""
+    variables = {**environment(), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "hydra_bench.cli", "hydra", "--settings"]
+    done = subprocess.run(command, env=variables, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.decode("utf-8").isascii()
 
 
 def test_one_file_a_command() -> None:

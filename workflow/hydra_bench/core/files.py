@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hydra_bench.core.errors import InputError, MachineError
 from hydra_bench.core.json_values import Json
-from hydra_bench.core.partial import clear_dead, partial_path
+from hydra_bench.core.partial import PREFIX, clear_dead, partial_path
 from hydra_bench.core.reading import read_text
 
 
@@ -50,9 +50,15 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
         # A file that is read meanwhile is another matter.
-        if named is not None and path.parent not in (named, *named.parents) and named not in path.parents:
+        if named is not None and not _is_of(named, path):
             raise
         raise MachineError(unwritten(path, error)) from error
+
+
+def _is_of(named: Path, path: Path) -> bool:
+    """Whether a file is `path`, under its temporary name or its own, within it, or a folder that it lies in."""
+    partial = any(part.startswith(PREFIX) for part in named.parts)
+    return partial or named in (path, *path.parents) or path in named.parents
 
 
 def unwritten(path: Path, error: Exception) -> str:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+PREFIX = ".partial-"
 _NAME = re.compile(r"\.partial-(?P<host>[^-]+)-(?P<process>\d+)-(?P<start>\d+)-.*", re.DOTALL)
 _LONGEST = 255
 """Bytes of a file's name on the usual file systems."""
@@ -19,7 +20,7 @@ _LONGEST = 255
 
 def partial_path(path: Path) -> Path:
     """The temporary name beside `path`. Its end is that of `path`: writers such as matplotlib choose a format by it."""
-    own = f".partial-{_host()}-{os.getpid()}-{_start(os.getpid()) or 0}-"
+    own = f"{PREFIX}{_host()}-{os.getpid()}-{_start(os.getpid()) or 0}-"
     return path.with_name(own + os.fsdecode(os.fsencode(path.name)[len(own) - _LONGEST :]))
 
 
@@ -29,7 +30,7 @@ def clear_dead(folder: Path) -> None:
         return
     _cleared.add((os.getpid(), folder))
     with suppress(OSError):
-        for path in folder.glob(".partial-*"):
+        for path in folder.glob(f"{PREFIX}*"):
             found = _NAME.fullmatch(path.name)
             if found and found["host"] == _host() and _start(int(found["process"])) != int(found["start"]):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

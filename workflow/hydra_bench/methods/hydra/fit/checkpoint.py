@@ -98,8 +98,9 @@ class Checkpointer:
             machine = machine_error(error, self.path.parent)
             if machine is None:
                 raise
+            said = str(machine).removeprefix(f"{self.path}: cannot be written ")
             raise MachineError(
-                f"{self.path}: the checkpoint cannot be written ({machine}); the one before it, if any, is still good"
+                f"{self.path}: the checkpoint cannot be written {said}; the one before it, if any, is still good"
             ) from error
         self._last = time.monotonic()
 

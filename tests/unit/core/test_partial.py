@@ -1,0 +1,34 @@
+"""What is not written to its end has a name that tells whose it is, and only this host's dead ones are cleared."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra_bench.core.files import atomic
+from hydra_bench.core.partial import clear_dead, partial_path
+
+
+def test_only_what_dead_processes_of_this_host_left_is_cleared(tmp_path: Path) -> None:
+    own = partial_path(tmp_path / "a.txt")
+    host, process, start = own.name.split("-")[1:4]
+    assert int(process) == os.getpid()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = tmp_path / f".partial-{host}-{ended.pid}-1-a.txt"
+    reused = tmp_path / f".partial-{host}-{process}-{int(start) + 1}-a.txt"  # another process had this number before
+    folder = tmp_path / f".partial-{host}-{ended.pid}-1-out"
+    kept = [own, tmp_path / f".partial-elsewhere-{ended.pid}-1-a.txt", tmp_path / ".partial-of-something-else"]
+    for path in (dead, reused, *kept):
+        path.touch()
+    (folder / "volumes").mkdir(parents=True)
+    clear_dead(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_long_names_are_cut_at_their_beginning(tmp_path: Path) -> None:
+    name = "ä" * 120 + ".svg"  # 244 bytes, of 255 that are allowed
+    with atomic(tmp_path / name) as temporary:
+        assert temporary.suffix == ".svg"
+        temporary.write_text("content")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
