@@ -20,7 +20,7 @@ from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, Image
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput
-from hydra_bench.methods.hydra.model.rendering import slicing_grid
+from hydra_bench.methods.hydra.model.rendering import slices, slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley
 
@@ -155,3 +155,9 @@ def environment() -> dict[str, str]:
     """For another process that runs this package on one thread."""
     package = Path(__file__).parents[2] / "workflow"
     return {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+
+
+def whole_slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    """Central slices (..., n) at frequencies (n, 3) in pairs of k and -k, from their even and odd parts."""
+    even, odd = slices(grid, rotations, plane[::2])
+    return torch.stack([even + odd, even - odd], -1).flatten(-2)

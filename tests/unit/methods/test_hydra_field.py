@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra_cases import PLAIN, Case, in_double, load_batch, run, source_of, tiny, write_stack
+from hydra_cases import PLAIN, Case, in_double, load_batch, run, source_of, tiny, whole_slices, write_stack
 
 from hydra_bench.methods.hydra.data.images import Frequencies
 from hydra_bench.methods.hydra.model.networks import Field
-from hydra_bench.methods.hydra.model.rendering import render_hartleys, render_map, slices, slicing_grid
+from hydra_bench.methods.hydra.model.rendering import render_hartleys, render_map, slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import fourier_crop, hartley
 from hydra_bench.physics.preparation import soft_window
@@ -32,7 +32,7 @@ def test_slices_of_a_rendered_field_are_the_field() -> None:
     with torch.no_grad():
         direct = field(frequencies.plane @ rotations)
     # Good enough for a search: the cut at l rings, and that wraps around the small box.
-    assert (slices(grid, rotations, frequencies.plane) - direct).abs().mean() < 0.4 * direct.std()
+    assert (whole_slices(grid, rotations, frequencies.plane) - direct).abs().mean() < 0.4 * direct.std()
 
 
 @pytest.mark.parametrize("box", [31, 32])

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra_cases import CPU, Case, grid_of, load_batch, odd_case, source_of
+from hydra_cases import CPU, Case, grid_of, load_batch, odd_case, source_of, whole_slices
 
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, centred_images
 from hydra_bench.methods.hydra.fit.pose_search import (
     BaseGrid,
     Candidates,
+    Parts,
     SearchPlan,
     axis_steps,
     coarse_search,
@@ -21,9 +22,8 @@ from hydra_bench.methods.hydra.fit.pose_search import (
     search_locally,
     shift_grid,
 )
-from hydra_bench.methods.hydra.model.rendering import slices
 from hydra_bench.physics.fourier import hartley
-from hydra_bench.physics.rotations import angular_distance_deg, hopf_grid, rotation_from_vector
+from hydra_bench.physics.rotations import angular_distance_deg, half_hopf_grid, rotation_from_vector
 
 KEEP = (4, 3, 2)
 
@@ -31,14 +31,14 @@ KEEP = (4, 3, 2)
 def plan(frequencies: Frequencies, rising: tuple[int, ...], order: int = 0, batch: int = 100) -> SearchPlan:
     """A base grid of 72·8^order rotations and 3 x 3 shifts, then one subdivision for each further resolution."""
     first, *counts = (frequencies.count(l) for l in rising)
-    base = BaseGrid(torch.from_numpy(hopf_grid(order)).float(), shift_grid(1.0, 3, CPU), first)
+    base = BaseGrid(torch.from_numpy(half_hopf_grid(order)).float(), shift_grid(1.0, 3, CPU), first)
     return SearchPlan(np.radians(60 / 2**order), 1.0, KEEP[: len(counts)], tuple(counts), batch, base)
 
 
 def one_error(batch: ImageBatch, grid: torch.Tensor, rotation: torch.Tensor, shift: torch.Tensor, n: int) -> float:
     """½‖C s - Y(t)‖² - ½‖Y‖² of one particle, one rotation (3, 3), one shift (2,), on the first n frequencies."""
     part = batch.at(slice(None, n))
-    predicted = part.ctf[0] * slices(grid, rotation[None], part.plane)[0]
+    predicted = part.ctf[0] * whole_slices(grid, rotation[None], part.plane)[0]
     moved = centred_images(part.hartley, shift[None], part.plane, part.box_px)[0]
     return float(0.5 * (predicted - moved).double().square().sum() - 0.5 * moved.double().square().sum())
 
@@ -47,7 +47,7 @@ def search_by_hand(batch: ImageBatch, grid: torch.Tensor, p: SearchPlan) -> tupl
     """The whole hierarchy for one particle, in plain loops."""
     assert p.base is not None
     found = []
-    for rotation in p.base.rotations:
+    for rotation in p.base.all_rotations():
         at_shifts = [(one_error(batch, grid, rotation, shift, p.base.frequencies), shift) for shift in p.base.shifts]
         found.append((rotation, *min(at_shifts, key=lambda pair: pair[0])))
     angle, step = p.angle / 2, p.shift_step / 2
@@ -93,8 +93,8 @@ def test_coarse_errors_with_images_moved_in_real_space(case: Case) -> None:
     grid, particles = grid_of(case.volume(0), 5), np.arange(3)
     batch, base = load_batch(case.stack, frequencies, particles), plan(frequencies, (5,)).base
     assert base is not None
-    references = slices(grid, base.rotations, frequencies.plane)
-    found = coarse_search(batch, references, base, keep=1)
+    references = whole_slices(grid, base.all_rotations(), frequencies.plane)
+    found = coarse_search(batch, Parts.of_slices(grid, base.rotations, frequencies.plane[::2]), base, keep=1)
     images, best = torch.from_numpy(case.stack.read_images(particles)), torch.full((3,), torch.inf)
     for tx, ty in base.shifts.int().tolist():
         y = hartley(torch.roll(images, (-ty, -tx), (1, 2)), 2).flatten(1)[:, frequencies.pixels(32)] / 32
@@ -122,7 +122,7 @@ def test_search_finds_true_poses_in_the_true_map(case: Case, box: str, tmp_path:
     frequencies = Frequencies.of_box(stack.box_px, 10)
     members = np.flatnonzero(case.truth.classes == 0)[:20]
     batch = load_batch(stack, frequencies, members)
-    base = BaseGrid(torch.from_numpy(hopf_grid(2)).float(), shift_grid(2.0, 5, CPU), frequencies.count(6))
+    base = BaseGrid(torch.from_numpy(half_hopf_grid(2)).float(), shift_grid(2.0, 5, CPU), frequencies.count(6))
     p = SearchPlan(np.radians(15), 1.0, (4, 2, 2), (frequencies.count(10),) * 3, 100, base)
     found = search(batch, grid_of(volume, 10), p)
     errors = angular_distance_deg(found.rotations[:, 0].numpy(), case.truth.rotations[members])

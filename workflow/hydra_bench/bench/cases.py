@@ -12,9 +12,9 @@ from hydra_bench.bench.data import Bench, Dataset, repeated_star
 from hydra_bench.bench.definitions import Case, with_delivered_box
 from hydra_bench.bench.processes import finished, walls_of_epochs
 from hydra_bench.bench.results import Results, circumstances
+from hydra_bench.bench.search import CPU, gradient_step_s, pose_search
 from hydra_bench.bench.summary import Measurement, ratio
 from hydra_bench.bench.training import (
-    Clock,
     epoch_costs,
     score_of_oracle,
     score_of_training,
@@ -23,13 +23,6 @@ from hydra_bench.bench.training import (
 )
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
-from hydra_bench.core.threads import set_threads
-from hydra_bench.core.types import IntArray
-from hydra_bench.methods.hydra.fit.chunks import find_poses_and_classes
-from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
-from hydra_bench.methods.hydra.fit.train import begin_epoch, epoch_chunks, start
-from hydra_bench.methods.hydra.fit.training_input import Epoch, TrainingInput
 from hydra_bench.methods.hydra.settings import Settings
 
 MEMORY_WORKER = "hydra_bench.bench.memory_worker"
@@ -123,45 +116,29 @@ def scaling(bench: Bench, case: Case) -> Iterator[Measurement]:
                 yield Measurement(f"{name}: CPU of an epoch, {epoch.phase}", "s", took.cpu_s, where)
 
 
-def pose_search(bench: Bench, case: Case) -> Iterator[Measurement]:
-    """Time per image of reading, transforming, rendering the fields, CTF, search of all classes and posteriors.
+def epochs(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """Wall time of every epoch and its most GPU memory, of a training on the first images of a stack.
 
-    On one thread. Fields are as they begin, since the search costs the same whatever they hold.
+    And of one gradient step of auto-decoding, if there is any, on the device and on a GPU's machine's CPU, too.
     """
     dataset = bench.dataset(case.dataset)
+    stack = dataset.stack.take(np.arange(min(case.images, len(dataset.stack))))
     settings = case.settings()
-    set_threads(1, bench.device.type)
-    try:
-        run = start(TrainingInput(dataset.stack, settings), bench.device, Parallel())
-        run.progress.epoch = next(i for i, epoch in enumerate(run.schedule) if epoch.phase == "search")
-        epoch = run.schedule[run.progress.epoch]
-        begin_epoch(run, epoch)
-        chunks = epoch_chunks(run, epoch)
-        search_only(run, epoch, chunks[0], 0)  # the first call allocates and sets up what later ones find
-        for repeat in range(bench.repeats):
-            took, images = searched_images(bench, run, epoch, chunks, case.images)
-            where = {"repeat": repeat, "images": images, "classes": run.model.tables.classes, "l": epoch.l}
-            yield Measurement("CPU per image", "ms", 1000 * took.cpu_s / images, where)
-            yield Measurement("wall per image", "ms", 1000 * took.wall_s / images, where)
-    finally:
-        set_threads(bench.threads, bench.device.type)
-
-
-def searched_images(bench: Bench, run: Run, epoch: Epoch, chunks: list[IntArray], wanted: int) -> tuple[Clock, int]:
-    """Search whole chunks until enough images were searched; what that took, and how many they were."""
-    images, began = 0, Clock.now(bench.device)
-    for number, particles in enumerate(chunks):
-        search_only(run, epoch, particles, number)
-        images += len(particles)
-        if images >= wanted:
-            break
-    return Clock.now(bench.device) - began, images
-
-
-def search_only(run: Run, epoch: Epoch, particles: IntArray, number: int) -> None:
-    """All of a chunk's search but its gradient steps, in every class."""
-    run.progress.chunk = number
-    find_poses_and_classes(run, epoch, Chunk.of(run, particles), explored=np.ones(len(particles), dtype=bool))
+    trained = timed_training(stack, None, settings, case.seeds[0], bench.device)
+    run = {"images": len(stack), "box_px": stack.box_px, "classes": settings.classes}
+    phases: dict[str, float] = {}
+    for epoch, took in epoch_costs(trained.epochs, trained.before_epochs):
+        where = {**run, "epoch": epoch.number, "l": epoch.l}
+        phases[epoch.phase] = phases.get(epoch.phase, 0.0) + took.wall_s
+        yield Measurement(f"{epoch.phase}: wall of an epoch", "s", took.wall_s, where)
+        if bench.device.type == "cuda":
+            yield Measurement(f"{epoch.phase}: most GPU memory", "GB", epoch.gpu_GB, where)
+    for phase, wall_s in phases.items():
+        yield Measurement(f"{phase}: wall of all its epochs", "s", wall_s, run)
+    if settings.decode_epochs:
+        for device in dict.fromkeys((bench.device, CPU)):
+            step_ms = 1000 * gradient_step_s(case, stack, device)
+            yield Measurement(f"decode: wall of a gradient step, {device.type}", "ms", step_ms, run)
 
 
 def memory(bench: Bench, case: Case) -> Iterator[Measurement]:
@@ -202,7 +179,7 @@ def two_processes(bench: Bench, case: Case) -> Iterator[Measurement]:
 
 
 KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {
-    kind.__name__: kind for kind in (pose_search, training, ablation, scaling, memory, two_processes)
+    kind.__name__: kind for kind in (pose_search, epochs, training, ablation, scaling, memory, two_processes)
 }
 
 

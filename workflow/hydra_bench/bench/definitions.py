@@ -23,6 +23,7 @@ class Case:
 
     name: str
     kind: str
+    group: str
     about: str
     dataset: JsonObject
     parameters: JsonObject
@@ -57,7 +58,7 @@ class Case:
 
 
 def load_cases(path: Path, names: Sequence[str], seeds: Sequence[int] | None, quick: bool) -> list[Case]:
-    """The cases named, or all of them, in the file's order.
+    """The cases named, by their own or their group's name, or all that are in no group, in the file's order.
 
     Raises
     ------
@@ -72,7 +73,8 @@ def load_cases(path: Path, names: Sequence[str], seeds: Sequence[int] | None, qu
         bench = filled(read_yaml(SCHEMA_PATH), bench)
     except KeyPathError as problem:
         raise InputError(f"{path}: {problem}") from None
-    known = list(bench["cases"])
+    groups = {definition["group"] for definition in bench["cases"].values() if definition["group"]}
+    known = [*bench["cases"], *sorted(groups)]
     for name in names:
         if name not in known:
             raise InputError(f"--cases: unknown case {name!r}; {', '.join(known)} are allowed{nearest(name, known)}")
@@ -80,7 +82,7 @@ def load_cases(path: Path, names: Sequence[str], seeds: Sequence[int] | None, qu
     cases = [
         _case(name, definition, datasets, path)
         for name, definition in bench["cases"].items()
-        if name in names or not names
+        if (name in names or definition["group"] in names if names else not definition["group"])
     ]
     if seeds is not None:
         cases = [replace(case, seeds=tuple(seeds)) for case in cases]

@@ -51,13 +51,17 @@ class Clock:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: its phase, number and l, what was used since training began, and the ARI if a truth was given."""
+    """One epoch: its phase, number and l, what was used since training began, and the ARI if a truth was given.
+
+    gpu_GB : the most of a GPU's memory that arrays took in it, in 10⁹ bytes; 0 on a CPU.
+    """
 
     phase: str
     number: int
     l: int
     used: Clock
     ari: float | None
+    gpu_GB: float = 0.0
 
     def plain(self) -> JsonObject:
         """For JSON."""
@@ -115,8 +119,17 @@ class Watch:
     def report(self, row: JsonObject, tables: ParticleTables) -> None:
         used = self.used()
         ari = None if self.truth is None else true_ari(tables, self.truth)
-        self.epochs.append(EpochRecord(row["phase"], row["epoch"], row["l"], used, ari))
+        self.epochs.append(EpochRecord(row["phase"], row["epoch"], row["l"], used, ari, gpu_peak_GB(self.device)))
         self.began = self.began + (self.used() - used)
+
+
+def gpu_peak_GB(device: torch.device) -> float:
+    """The most memory that arrays took on a GPU since this was asked last, in 10⁹ bytes; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0.0
+    peak = torch.cuda.max_memory_allocated(device) / 1e9
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak
 
 
 def true_ari(tables: ParticleTables, truth: Truth) -> float:

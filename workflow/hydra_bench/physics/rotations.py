@@ -52,6 +52,12 @@ def hopf_grid(order: int) -> FloatArray:
     return matrices_from_euler(np.stack([rot, tilt, psi], axis=1))
 
 
+def half_hopf_grid(order: int) -> FloatArray:
+    """Of `hopf_grid` the rotations (36·8^order, 3, 3) of in-plane turns below 180°: the others are these upside down."""
+    turns = 6 * 2**order
+    return hopf_grid(order).reshape(-1, turns, 3, 3)[:, : turns // 2].reshape(-1, 3, 3)
+
+
 def grid_spacing_deg(order: int) -> float:
     """The spacing of `hopf_grid(order)`, in degrees."""
     return 60.0 * 0.5**order

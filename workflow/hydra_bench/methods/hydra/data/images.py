@@ -86,6 +86,12 @@ def swap_negatives(x: torch.Tensor) -> torch.Tensor:
     return swapped
 
 
+def even_and_odd(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum and difference, (..., n/2) each, of the entries of x (..., n) at k and -k: twice its even and odd part."""
+    at_k, at_minus_k = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return at_k + at_minus_k, at_k - at_minus_k
+
+
 def centred_images(hartley: torch.Tensor, shifts_px: torch.Tensor, plane: torch.Tensor, box_px: int) -> torch.Tensor:
     """Hartley images (..., n) of particles displaced by shifts (..., 2), moved back to the centre: (..., n)."""
     return hartley_moved_back(hartley, swap_negatives(hartley), shift_phases(shifts_px, plane, box_px))

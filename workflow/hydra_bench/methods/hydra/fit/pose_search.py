@@ -5,8 +5,12 @@ the same for every candidate and class. What remains, ½⟨C_i², s²⟩ - ⟨C_
 products over all candidates at the coarse stage. Later stages only look around the best candidates, with
 rising resolution: halving the steps of rotation and shift each time.
 
+Coefficients at k and -k are worked on as their even and odd parts, which a shift t mixes as a rotation by
+φ = 2π k·t / D does, and of which a slice upside down, turned by 180° in the plane, has the odd ones negated. So
+half of the frequencies and half of the base rotations say everything.
+
 Source: the hierarchy is cryoDRGN2's and the paper's (frequency marching, Hopf grid, subdivision); the split
-of the error and the rendered grids are this implementation's.
+of the error, the rendered grids and the parts are this implementation's.
 """
 
 from __future__ import annotations
@@ -16,19 +20,25 @@ from dataclasses import dataclass
 
 import torch
 
-from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images, swap_negatives
+from hydra_bench.methods.hydra.data.images import ImageBatch, even_and_odd
+from hydra_bench.methods.hydra.model.precision import product
 from hydra_bench.methods.hydra.model.rendering import slices
-from hydra_bench.physics.fourier import hartley_moved_back, shift_phases
+from hydra_bench.physics.fourier import shift_phases
 from hydra_bench.physics.rotations import rotation_from_vector
 
 
 @dataclass(frozen=True)
 class BaseGrid:
-    """Every rotation (Q, 3, 3) at every shift (T, 2) in px, compared on the first `frequencies`."""
+    """Rotations (Q, 3, 3), and each of them upside down, at every shift (T, 2) in px, on the first `frequencies`."""
 
     rotations: torch.Tensor
     shifts: torch.Tensor
     frequencies: int
+
+    def all_rotations(self) -> torch.Tensor:
+        """(2 Q, 3, 3): the rotations, then those turned by 180° in the plane."""
+        turned = self.rotations * self.rotations.new_tensor([-1.0, -1.0, 1.0])[:, None]
+        return torch.cat([self.rotations, turned])
 
 
 @dataclass(frozen=True)
@@ -85,16 +95,52 @@ def axis_steps(device: torch.device) -> torch.Tensor:
     return torch.cat([torch.zeros(1, 3, device=device), eye, -eye])
 
 
-def coarse_search(batch: ImageBatch, references: torch.Tensor, base: BaseGrid, keep: int) -> Candidates:
-    """The best base rotations of each particle, each at its best base shift; references (Q, n) are the slices."""
-    n, B, T = base.frequencies, len(batch), len(base.shifts)
-    y, c, plane = batch.hartley[:, :n], batch.ctf[:, :n], batch.plane[:n]
-    phases = shift_phases(base.shifts, plane, batch.box_px)
-    moved = hartley_moved_back((c * y)[:, None], (c * swap_negatives(y))[:, None], phases)
-    overlap, shift = (moved.reshape(B * T, n) @ references.T).reshape(B, T, -1).max(1)
-    errors = torch.addmm(-overlap, c.square(), references.square().T, alpha=0.5)
-    errors, rotation = errors.topk(min(keep, errors.shape[1]), 1, largest=False)
-    return Candidates(base.rotations[rotation], base.shifts[shift.gather(1, rotation)], errors)
+@dataclass(frozen=True)
+class Parts:
+    """Even and odd parts, (..., h) each, of what is known at the frequencies k of `plane` (h, 3) and at -k.
+
+    Of slices they are the halves of sum and difference, of images these themselves: so ⟨image, slice⟩ over both signs
+    of k is the sum of the products of equal parts.
+    """
+
+    even: torch.Tensor
+    odd: torch.Tensor
+    plane: torch.Tensor
+
+    @classmethod
+    def of_images(cls, batch: ImageBatch, n: int) -> Parts:
+        """Of C·Y on a batch's first n frequencies, (B, h)."""
+        return cls(*even_and_odd(batch.ctf[:, :n] * batch.hartley[:, :n]), batch.plane[:n:2])
+
+    @classmethod
+    def of_slices(cls, grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> Parts:
+        """Of central slices of a slicing grid at rotations (..., 3, 3): (..., h)."""
+        return cls(*slices(grid, rotations, plane), plane)
+
+    def moved_back(self, shifts_px: torch.Tensor, box_px: int) -> Parts:
+        """Images (B, h) displaced by shifts (B or 1, T, 2), moved back to the centre: (B, T, h)."""
+        phases = shift_phases(shifts_px, self.plane, box_px)
+        cos, sin, even, odd = torch.cos(phases), torch.sin(phases), self.even[:, None], self.odd[:, None]
+        return Parts(cos * even + sin * odd, cos * odd - sin * even, self.plane)
+
+    def power(self) -> torch.Tensor:
+        """Of slices, half of the squares at k and -k together: (..., h)."""
+        return self.even.square().addcmul_(self.odd, self.odd)
+
+
+def coarse_search(batch: ImageBatch, references: Parts, base: BaseGrid, keep: int) -> Candidates:
+    """The best base rotations of each particle, each at its best base shift; references are the Q slices."""
+    B, T, Q, n = len(batch), len(base.shifts), len(base.rotations), base.frequencies
+    moved = Parts.of_images(batch, n).moved_back(base.shifts[None], batch.box_px)
+    even = product(moved.even.flatten(0, 1), references.even.T).view(B, T, Q)
+    odd = product(moved.odd.flatten(0, 1), references.odd.T).view(B, T, Q)
+    best = torch.cat([(even + odd).amax(1), (even - odd).amax(1)], 1)  # the second half upside down
+    power = product(batch.ctf[:, :n:2].square(), references.power().T)
+    errors, rotation = (power.repeat(1, 2) - best).topk(min(keep, 2 * Q), 1, largest=False)
+    column = (rotation % Q)[:, None].expand(-1, T, -1)
+    sign = torch.where(rotation < Q, 1.0, -1.0)[:, None]
+    shift = (even.gather(2, column) + sign * odd.gather(2, column)).argmax(1)
+    return Candidates(base.all_rotations()[rotation], base.shifts[shift], errors)
 
 
 def refine_candidates(
@@ -102,24 +148,22 @@ def refine_candidates(
 ) -> Candidates:
     """Each candidate replaced by the best of 7 rotations x 9 shifts around it, `angle` and `shift_step` apart.
 
-    With A = C·Y and A' = C·Y(-k), both at the candidate's shift, the overlap with a slice s at a further
-    shift δ is Σ cos φ_δ (A s) - sin φ_δ (A' s): one matrix product for all particles and shifts.
+    With A and A' the even and odd part of C·Y at the candidate's shift, and s, s' those of a slice, the overlap at a
+    further shift δ is Σ cos φ_δ (A s + A' s') + sin φ_δ (A' s - A s'): one matrix product for all particles and shifts.
     """
-    plane, device = batch.plane[:n], grid.device
-    y, c = batch.hartley[:, None, :n], batch.ctf[:, None, :n]
+    device = grid.device
     turns = rotation_from_vector(axis_steps(device) * angle)
-    steps = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0], device=device) * shift_step] * 2)
+    steps = torch.cartesian_prod(*[torch.arange(-1.0, 2.0, device=device) * shift_step] * 2)
     B, m, q, t = *start.errors.shape, len(turns), len(steps)
     rotations = turns @ start.rotations[:, :, None]
-    reference = slices(grid, rotations, plane)
-    moved = c * centred_images(y, start.shifts, plane, batch.box_px)
-    step_phase = shift_phases(steps, plane, batch.box_px)
-    along = (moved[:, :, None] * reference) @ torch.cos(step_phase).T
-    # The coefficient at -k is moved with the opposite phase, which swapping the moved image does by itself.
-    swapped = swap_negatives(moved)  # the CTF is even in k
-    across = (swapped[:, :, None] * reference) @ torch.sin(step_phase).T
-    power = 0.5 * (c.square()[:, :, None] * reference.square()).sum(-1)
-    errors, best = (power[..., None] - along + across).reshape(B, m, q * t).min(-1)
+    image = Parts.of_images(batch, n).moved_back(start.shifts, batch.box_px)
+    here = Parts.of_slices(grid, rotations, image.plane)
+    even, odd = image.even[:, :, None], image.odd[:, :, None]
+    phases = shift_phases(steps, image.plane, batch.box_px)
+    along = product((even * here.even).addcmul_(odd, here.odd), torch.cos(phases).T)
+    across = product((odd * here.even).addcmul_(even, here.odd, value=-1), torch.sin(phases).T)
+    power = product(here.power().view(B, m * q, -1), batch.ctf[:, :n:2].square()[..., None]).view(B, m, q, 1)
+    errors, best = (power - along - across).view(B, m, q * t).min(-1)
     best_turn = (best // t)[..., None, None, None].expand(-1, -1, 1, 3, 3)
     return Candidates(rotations.gather(2, best_turn)[:, :, 0], start.shifts + steps[best % t], errors)
 
@@ -129,7 +173,7 @@ def search(batch: ImageBatch, grid: torch.Tensor, plan: SearchPlan) -> Candidate
     """The best pose (one candidate) of each particle against a slicing grid, over all of SO(3)."""
     base = plan.base
     assert base is not None
-    references = slices(grid, base.rotations, batch.plane[: base.frequencies])
+    references = Parts.of_slices(grid, base.rotations, batch.plane[: base.frequencies : 2])
 
     def work(part: ImageBatch, _: torch.Tensor) -> Candidates:
         return refine(part, grid, coarse_search(part, references, base, plan.keep[0]), plan)
@@ -166,11 +210,11 @@ def pose_errors(batch: ImageBatch, grid: torch.Tensor, poses: Candidates, plan: 
     n = plan.frequencies[-1]
 
     def work(part: ImageBatch, rows: torch.Tensor) -> Candidates:
-        here, plane = poses.take(rows), part.plane[:n]
-        reference = slices(grid, here.rotations[:, 0], plane)
-        c = part.ctf[:, :n]
-        moved = c * centred_images(part.hartley[:, :n], here.shifts[:, 0], plane, part.box_px)
-        errors = (0.5 * (c * reference).square() - moved * reference).sum(1, keepdim=True)
+        here = poses.take(rows)
+        image = Parts.of_images(part, n).moved_back(here.shifts, part.box_px)
+        reference = Parts.of_slices(grid, here.rotations, image.plane)
+        overlap = image.even * reference.even + image.odd * reference.odd
+        errors = (part.ctf[:, None, :n:2].square() * reference.power() - overlap).sum(2)
         return Candidates(here.rotations, here.shifts, errors)
 
     return in_parts(batch, plan, work)

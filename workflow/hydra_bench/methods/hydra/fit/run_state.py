@@ -17,7 +17,7 @@ from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.tables import FOUND
 from hydra_bench.methods.hydra.settings import Settings
-from hydra_bench.physics.rotations import hopf_grid
+from hydra_bench.physics.rotations import half_hopf_grid
 
 _CPU_BYTES = 2**30
 
@@ -61,7 +61,7 @@ class Progress:
 class Run:
     """A run between two chunks.
 
-    softening : T of the likelihood. base : the search's base rotations (Q, 3, 3). search_batch, learn_batch : particles
+    softening : T of the likelihood. base : the search's base rotations (Q, 3, 3), those below 180° in the plane. search_batch, learn_batch : particles
     at a time in the base grid's search, and in one gradient step's forward and backward pass.
     """
 
@@ -82,7 +82,7 @@ class Run:
     learn_batch: int = 1
 
     def __post_init__(self) -> None:
-        self.base = torch.from_numpy(hopf_grid(self.settings.base_order)).float().to(self.device)
+        self.base = torch.from_numpy(half_hopf_grid(self.settings.base_order)).float().to(self.device)
 
     def wall_s(self) -> float:
         """Seconds of training, those before a resumption included."""

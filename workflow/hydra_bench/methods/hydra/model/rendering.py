@@ -6,7 +6,7 @@ import torch
 
 from hydra_bench.methods.hydra.data.images import largest_l
 from hydra_bench.methods.hydra.model.networks import Field
-from hydra_bench.physics.fourier import centre_pad, frequency_radius, hartley, real_from_hartley, slice_volume
+from hydra_bench.physics.fourier import centre_pad, fft_centred, frequency_radius, real_from_hartley, slice_volume
 from hydra_bench.physics.projection import PADDING, interpolation_falloff
 
 _CHUNK = 1 << 15
@@ -36,16 +36,24 @@ def render_hartleys(field: Field, l: int, latents: Sequence[torch.Tensor | None]
 
 
 def slicing_grid(grid: torch.Tensor) -> torch.Tensor:
-    """The padded Hartley grid (1, P, P, P) that slices are interpolated from; see projection.PADDING."""
+    """The padded grids (2, P, P, P) that slices are interpolated from: even and odd part of a Hartley transform.
+
+    They are the Fourier transform's real part and its imaginary one's negative; for P see projection.PADDING.
+    """
     box = grid.shape[-1]
     padded = PADDING * box
     volume = real_from_hartley(grid, 3) / interpolation_falloff(box, padded).to(grid.device)
-    return hartley(centre_pad(volume, padded, 3), 3)[None]
+    transform = fft_centred(centre_pad(volume, padded, 3), 3)
+    return torch.stack([transform.real, -transform.imag])
 
 
-def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
-    """Central slices (..., n) of a slicing grid at rotations (..., 3, 3) and frequencies (n, 3)."""
-    return slice_volume(grid, (PADDING * plane) @ rotations)[0]
+def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Even and odd part, (..., h) each, of central slices at rotations (..., 3, 3) and frequencies k (h, 3).
+
+    Of the grids that `slicing_grid` makes. The slice at k is their sum, and their difference that at -k.
+    """
+    even, odd = slice_volume(grid, (PADDING * plane) @ rotations)
+    return even, odd
 
 
 def render_map(field: Field, box_px: int, latent: torch.Tensor | None) -> torch.Tensor:
