@@ -100,9 +100,14 @@ def test_a_busy_machine_is_told() -> None:
 
 
 def test_the_cases_of_the_repository_are_right() -> None:
-    cases = load_cases(CASES_PATH, [], None, quick=False)
-    assert {case.kind for case in cases} == set(bench_cases.KINDS)
+    cases, gpu = load_cases(CASES_PATH, [], None, quick=False), load_cases(CASES_PATH, ["gpu"], None, quick=False)
+    assert {case.kind for case in [*cases, *gpu]} == set(bench_cases.KINDS)
     assert len({case.name for case in cases}) == 10
+    assert all(case.group == "gpu" and case.name.startswith("gpu_") for case in gpu)
+    assert [case.name for case in load_cases(CASES_PATH, ["gpu_whole", "eight"], None, quick=False)] == [
+        "eight",
+        "gpu_whole",
+    ]
     ablation = next(case for case in cases if case.kind == "ablation")
     small = shrunk(ablation, {"images": 4, "particles": 9, "simulation": {}, "parameters": {"steps_per_search": 7}})
     assert small.settings(steps_per_search=1).steps_per_search == 7
@@ -119,6 +124,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "dataset_definitions": {"tiny": tiny},
         "cases": {
             "search": {**case, "kind": "pose_search", "bars": {"CPU per image": {"at_most": 1e6}}},
+            "all_epochs": {**case, "kind": "epochs"},
             "train": {**case, "kind": "training", "ari": -1, "bars": {"final ARI": {"at_least": 2}}},
             "without": {**case, "kind": "ablation", "variants": {"no prior": {"prior_strength": 0}}, "seeds": [0]},
             "sizes": {
@@ -141,7 +147,7 @@ def test_results_are_written(measured: tuple[Path, Path]) -> None:
     results = read_json(measured[1] / "out" / "bench.json")
     assert results["threads"] == 2
     assert results["cpu"]
-    assert set(results["cases"]) == {"search", "train", "without", "sizes"}
+    assert set(results["cases"]) == {"search", "all_epochs", "train", "without", "sizes"}
     for case in results["cases"].values():
         assert case["state"] == "ok"
         assert len(case["load_average"]) == 3

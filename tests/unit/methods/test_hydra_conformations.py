@@ -79,7 +79,8 @@ def test_latents_move_in_the_classes_that_a_particle_may_belong_to(case: Case, b
     model.tables.posteriors[:] = torch.tensor([0.0, 1.0], dtype=torch.float64)
     model.tables.posteriors[:2] = 0.5
     before = model.tables.latents[0].weight.clone()
-    infer_latents(model, Settings(latent_prior=1.0, negligible=0.02), batch, torch.arange(4), len(FREQUENCIES), 1)
+    belongs = model.tables.posteriors[:4] > 0.02
+    infer_latents(model, Settings(latent_prior=1.0), batch, torch.arange(4), belongs, len(FREQUENCIES), 1)
     moved = (model.tables.latents[0].weight != before).any(1)
     assert moved.tolist() == [True, True, *[False] * 6]
     assert model.tables.latents[1].weight.numel() == 0
@@ -110,30 +111,35 @@ def test_poses_are_searched_where_the_conformations_are() -> None:
     distinct = torch.tensor([[-2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
     means = distinct.repeat_interleave(20, 0) + 0.01 * torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
     tables = tables_of(means)
-    centres = representatives(tables, 0, 3, np.random.default_rng(0))
-    found = torch.stack(centres)
+    centres = representatives(tables, 3, np.random.default_rng(0))
+    found = torch.stack(centres[0])
     torch.testing.assert_close(found[found[:, 0].argsort()], distinct, atol=0.02, rtol=0)
-    groups = nearest(tables, 0, torch.arange(60), centres).reshape(3, 20)
-    assert (groups == groups[:, :1]).all()
-    assert len(set(groups[:, 0].tolist())) == 3
+    active = torch.tensor([True, False]).expand(60, -1).clone()
+    active[7] = False
+    groups, rigid = nearest(tables, torch.arange(60), active, centres)
+    rows = sorted(sorted(some.tolist()) for some in groups)
+    assert rows == [[row for row in range(first, first + 20) if row != 7] for first in (0, 20, 40)]
+    assert [some.tolist() for some in rigid] == [[]]
 
 
 def test_directions_that_are_not_known_are_not_searched() -> None:
     means = torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
-    centres = torch.stack(representatives(tables_of(means, (-2.0, -0.2)), 0, 3, np.random.default_rng(0)))
+    centres = torch.stack(representatives(tables_of(means, (-2.0, -0.2)), 3, np.random.default_rng(0))[0])
     assert float(centres[:, 0].std()) > 0.5
     torch.testing.assert_close(centres[:, 1], means[:, 1].mean().expand(3))
-    assert len(representatives(tables_of(means, (-0.2, -0.2)), 0, 3, np.random.default_rng(0))) == 1
+    assert len(representatives(tables_of(means, (-0.2, -0.2)), 3, np.random.default_rng(0))[0]) == 1
 
 
 def test_one_conformation_where_there_is_no_more() -> None:
     rng = np.random.default_rng(0)
     alike = tables_of(torch.full((60, 2), 0.4))
-    assert torch.stack(representatives(alike, 0, 3, rng)).tolist() == [pytest.approx([0.4, 0.4])]
-    assert representatives(alike, 1, 3, rng) == [None]
+    moving, rigid = representatives(alike, 3, rng)
+    assert torch.stack(moving).tolist() == [pytest.approx([0.4, 0.4])]
+    assert rigid == [None]
     few = tables_of(torch.randn(11, 2, generator=torch.Generator().manual_seed(1)))
-    assert len(representatives(few, 0, 3, rng)) == 1
-    assert (nearest(alike, 1, torch.arange(5), [None]) == 0).all()
+    assert len(representatives(few, 3, rng)[0]) == 1
+    groups = nearest(alike, torch.arange(5), torch.ones(5, 2, dtype=torch.bool), [moving, rigid])
+    assert [[rows.tolist() for rows in of_class] for of_class in groups] == [[[0, 1, 2, 3, 4]]] * 2
 
 
 @pytest.mark.parametrize("steps", ["newton", "gradient"])

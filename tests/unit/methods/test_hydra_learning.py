@@ -8,7 +8,15 @@ import torch
 from hydra_cases import CPU, Case, in_double, load_batch
 
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, random_pairs
-from hydra_bench.methods.hydra.fit.gradient_steps import Step, class_errors, divergence, learning_step, minibatch_loss
+from hydra_bench.methods.hydra.fit.batched_steps import ChunkOfImages, Recorder, batched_sweep, places
+from hydra_bench.methods.hydra.fit.gradient_steps import (
+    Step,
+    class_errors,
+    divergence,
+    learning_step,
+    minibatch_loss,
+    negligible,
+)
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.model.model import Model
@@ -25,18 +33,20 @@ def images(case: Case, n: int = 4) -> ImageBatch:
     return in_double(load_batch(case.stack, FREQUENCIES, np.arange(n)))
 
 
-def model_of(settings: Settings, n: int = 4) -> Model:
-    """A model in double precision, away from its start: latents, scores, corrections and posteriors drawn."""
+def model_of(settings: Settings, n: int = 4, dtype: torch.dtype = torch.float64) -> Model:
+    """A model away from its start: latents, scores, corrections and posteriors drawn; in double precision by itself."""
     torch.manual_seed(2)
     model = Model.create(settings, n, FREQUENCIES.count(4), torch.linspace(4, 1, 9), CPU)
-    model.field_weights().double()
-    model.tables.double()
+    if dtype == torch.float64:
+        model.field_weights().double()
+        model.tables.double()
+        if model.encoder is not None:
+            model.encoder.double()
     if model.encoder is not None:
-        model.encoder.double()
         torch.nn.init.normal_(model.encoder.last.weight, std=0.1)
     for table in (model.tables.scores, model.tables.corrections, *model.tables.latents):
         torch.nn.init.normal_(table.weight, std=0.1)
-    model.tables.posteriors[:] = torch.softmax(torch.randn(n, model.tables.classes, dtype=torch.float64), 1)
+    model.tables.posteriors[:] = torch.softmax(torch.randn(n, model.tables.classes, dtype=dtype), 1)
     model.latents_on = True
     return model
 
@@ -150,9 +160,9 @@ def test_minibatches_in_parts_have_the_same_gradients(case: Case, softening: flo
     settings, found, losses = replace(SMALL, variational=False, gating=kind, conformations=kind), [], []
     for part in (100, 3, 1):
         model, batch = model_of(settings), images(case)
-        model.step = lambda: None  # type: ignore[method-assign]
+        model.step = lambda *_: None  # type: ignore[method-assign]
         low = batch.at(slice(None, FREQUENCIES.count(4)))
-        losses.append(learning_step(model, batch, low, torch.arange(4), step_of(settings, softening, part)))
+        losses.append(float(learning_step(model, batch, low, torch.arange(4), step_of(settings, softening, part))))
         grads = {name: p.grad for name, p in parameters(model).items() if p.grad is not None}
         found.append({name: grad.to_dense() if grad.is_sparse else grad for name, grad in grads.items()})
     assert losses == pytest.approx([losses[0]] * 3)
@@ -225,3 +235,40 @@ def test_random_frequencies_come_in_pairs() -> None:
     assert (some.diff() > 0).all()
     for m in (0, 40, 100):
         assert torch.equal(random_pairs(40, m, generator), torch.arange(40))
+
+
+@pytest.mark.parametrize("softening", [None, 300.0], ids=["search", "decode"])
+@pytest.mark.parametrize("kind", ["table", "encoder"])
+def test_all_classes_at_once_make_the_step_of_one_after_the_other(
+    case: Case, softening: float | None, kind: str
+) -> None:
+    """Weights, tables and encoder after three steps, of the batched way and of the other, in single precision."""
+    settings = replace(SMALL, variational=False, gating=kind, conformations=kind, negligible=0.3)
+    batch = load_batch(case.stack, FREQUENCIES, np.arange(12))
+    low, particles, found = batch.at(slice(None, FREQUENCIES.count(4))), torch.arange(12), []
+    for batched in (False, True):
+        model = model_of(settings, 12, torch.float32)
+        losses = []
+        for rows in torch.arange(12).split(4):
+            step = step_of(settings, softening)
+            if batched:
+                belongs = model.tables.posteriors > negligible(settings, 3)
+                chunk = ChunkOfImages(batch, low, particles, belongs)
+                assert 0 < int(belongs.sum()) < belongs.numel()
+                losses.append(float(batched_sweep(model, Recorder(on=False), chunk, [(rows, 4)], step)))
+            else:
+                losses.append(float(learning_step(model, batch.take(rows), low.take(rows), particles[rows], step)))
+        found.append({"losses": torch.tensor(losses), **{name: p.detach() for name, p in parameters(model).items()}})
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, atol=2e-5, rtol=1e-3, msg=lambda t, n=name: f"{n}: {t}")
+
+
+def test_places_of_a_minibatch() -> None:
+    """Every particle stands in all classes that it belongs to, and no class has one twice."""
+    belongs = torch.rand(40, 5, generator=torch.Generator().manual_seed(0)) < 0.2
+    rows = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:25]
+    order, taken = places(belongs, rows)
+    assert order.shape == taken.shape == (5, 16) or order.shape[1] in (4, 8, 25)
+    for k in range(5):
+        assert len(set(order[k].tolist())) == order.shape[1]
+        assert sorted(order[k][taken[k]].tolist()) == belongs[rows, k].nonzero()[:, 0].tolist()

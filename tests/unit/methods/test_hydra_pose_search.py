@@ -32,7 +32,7 @@ def plan(frequencies: Frequencies, rising: tuple[int, ...], order: int = 0, batc
     """A base grid of 72·8^order rotations and 3 x 3 shifts, then one subdivision for each further resolution."""
     first, *counts = (frequencies.count(l) for l in rising)
     base = BaseGrid(torch.from_numpy(half_hopf_grid(order)).float(), shift_grid(1.0, 3, CPU), first)
-    return SearchPlan(np.radians(60 / 2**order), 1.0, KEEP[: len(counts)], tuple(counts), batch, base)
+    return SearchPlan(np.radians(60 / 2**order), 1.0, KEEP[: len(counts)], tuple(counts), batch, 3, base)
 
 
 def one_error(batch: ImageBatch, grid: torch.Tensor, rotation: torch.Tensor, shift: torch.Tensor, n: int) -> float:
@@ -123,7 +123,7 @@ def test_search_finds_true_poses_in_the_true_map(case: Case, box: str, tmp_path:
     members = np.flatnonzero(case.truth.classes == 0)[:20]
     batch = load_batch(stack, frequencies, members)
     base = BaseGrid(torch.from_numpy(half_hopf_grid(2)).float(), shift_grid(2.0, 5, CPU), frequencies.count(6))
-    p = SearchPlan(np.radians(15), 1.0, (4, 2, 2), (frequencies.count(10),) * 3, 100, base)
+    p = SearchPlan(np.radians(15), 1.0, (4, 2, 2), (frequencies.count(10),) * 3, 100, 100, base)
     found = search(batch, grid_of(volume, 10), p)
     errors = angular_distance_deg(found.rotations[:, 0].numpy(), case.truth.rotations[members])
     shifts = found.shifts[:, 0].numpy() - case.truth.shifts_A[members] / stack.pixel_size_A

@@ -1,4 +1,4 @@
-"""What an image's pose search costs, beside the products of matrices that it rests on, and what a gradient step costs."""
+"""What an image's pose search costs, beside the products of matrices that it rests on, and a gradient step."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -14,11 +14,12 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.threads import set_threads
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.chunks import find_poses_and_classes
-from hydra_bench.methods.hydra.fit.gradient_steps import learn
+from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.train import begin_epoch, epoch_chunks, start
 from hydra_bench.methods.hydra.fit.training_input import Epoch, TrainingInput
+from hydra_bench.physics.rotations import hopf_grid
 
 CPU = torch.device("cpu")
 _PRODUCT_IMAGES = 40
@@ -90,7 +91,7 @@ def coarse_products(run: Run, epoch: Epoch) -> float:
     s = run.settings
     n, shifts = run.frequencies.count(min(epoch.l, s.l_coarse)), s.shift_points**2
     images = torch.randn(_PRODUCT_IMAGES * shifts, n, device=run.device)
-    slices = torch.randn(len(run.base), n, device=run.device)
+    slices = torch.randn(len(hopf_grid(s.base_order)), n, device=run.device)
     return run.model.tables.classes * median_s(lambda: images @ slices.T, run.device) / _PRODUCT_IMAGES
 
 

@@ -53,7 +53,7 @@ def hopf_grid(order: int) -> FloatArray:
 
 
 def half_hopf_grid(order: int) -> FloatArray:
-    """Of `hopf_grid` the rotations (36·8^order, 3, 3) of in-plane turns below 180°: the others are these upside down."""
+    """Rotations (36·8^order, 3, 3) of `hopf_grid` with in-plane turns below 180°: the others are these upside down."""
     turns = 6 * 2**order
     return hopf_grid(order).reshape(-1, turns, 3, 3)[:, : turns // 2].reshape(-1, 3, 3)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.console import say
-from hydra_bench.core.types import IntArray
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import frequency_plane, hartley, hartley_moved_back, shift_phases
 from hydra_bench.physics.preparation import (
@@ -56,7 +58,12 @@ class Frequencies:
 
     def count(self, l: int) -> int:
         """The number of frequencies with 0 < |k| <= l."""
-        return int((self.plane.square().sum(1) <= l * l).sum())
+        return int(np.searchsorted(self._radius2, l * l, side="right"))
+
+    @cached_property
+    def _radius2(self) -> FloatArray:
+        """|k|² of each, on the host, rising."""
+        return self.plane.square().sum(1).cpu().numpy()
 
     def pixels(self, box_px: int) -> torch.Tensor:
         """Indices (n,) of the frequencies in a flattened centred transform of a box of this size or larger."""
@@ -70,6 +77,13 @@ class Frequencies:
 def largest_l(box_px: int) -> int:
     """The largest l whose frequencies all have a partner -k in a box, even or odd."""
     return (box_px - 1) // 2
+
+
+def on_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on the device, without waiting for what the device is at."""
+    if device.type == "cuda":
+        x = x.contiguous().pin_memory()
+    return x.to(device, non_blocking=True)
 
 
 def random_pairs(n: int, m: int, generator: torch.Generator) -> torch.Tensor:
@@ -170,6 +184,14 @@ def prepare(stack: Stack, settings: Settings, sample: IntArray, device: torch.de
     return Preparation(sign, mean, deviation, settings.normalise == "image", background.to(device), window)
 
 
+@dataclass
+class _Coming:
+    """Images that are being read ahead; None once they were fetched."""
+
+    particles: IntArray
+    images: Future[FloatArray] | None
+
+
 class ImageSource:
     """Batches of a stack on the frequencies of a box, which may be smaller than the stack's: a Fourier crop.
 
@@ -190,29 +212,42 @@ class ImageSource:
         self._sample = np.sort(rng.choice(len(stack), min(len(stack), _SAMPLE), replace=False))
         self._prepare = prepare(stack, settings, self._sample, device)
         fits = 4 * len(stack) * n_low <= settings.cache_mb * 2**20
-        self._low = torch.zeros(len(stack), n_low if fits else 0)
+        self._low = torch.zeros(len(stack), n_low if fits else 0, device=device)
         self._known = np.zeros(len(stack), dtype=bool)
+        self._reader, self._coming = ThreadPoolExecutor(1), _Coming(np.zeros(0, dtype=np.int64), None)
 
     def __len__(self) -> int:
         return len(self._stack)
 
     def load(self, particles: IntArray, chosen: torch.Tensor | slice) -> ImageBatch:
         """The given particles (B,) on some of the frequencies, chosen by their indices."""
-        chosen = chosen if isinstance(chosen, slice) else chosen.to(self._device)
+        chosen = chosen if isinstance(chosen, slice) else on_device(chosen, self._device)
         kept = isinstance(chosen, slice) and chosen.start is None and chosen.stop <= self._low.shape[1]
         if kept and self._known[particles].all():
-            coefficients = self._low[torch.from_numpy(particles), chosen].to(self._device)
+            coefficients = self._low[on_device(torch.from_numpy(particles), self._device), chosen]
         else:
             coefficients = self._transform(particles)[:, chosen]
         ctf = self._stack.transfer(particles, self._per_A[chosen])
         return ImageBatch(coefficients, ctf, self.frequencies.plane[chosen], self.frequencies.box_px)
 
+    def expect(self, particles: IntArray, n: int) -> None:
+        """Read the images whose first n frequencies are wanted next while a GPU works; a CPU is busy enough."""
+        kept = n <= self._low.shape[1] and self._known[particles].all()
+        if self._device.type != "cpu" and not kept:
+            self._coming = _Coming(particles, self._reader.submit(self._stack.read_images, particles))
+
+    def _read(self, particles: IntArray) -> FloatArray:
+        coming, self._coming.images = self._coming.images, None
+        if coming is not None and np.array_equal(particles, self._coming.particles):
+            return coming.result()
+        return self._stack.read_images(particles)
+
     def _transform(self, particles: IntArray) -> torch.Tensor:
-        images = torch.from_numpy(self._stack.read_images(particles)).to(self._device)
+        images = on_device(torch.from_numpy(self._read(particles)), self._device)
         coefficients = hartley(self._prepare(images), 2).flatten(1)[:, self._pixels] / self._stack.box_px
         n_low = self._low.shape[1]
         if n_low:
-            self._low[torch.from_numpy(particles)] = coefficients[:, :n_low].cpu()
+            self._low[on_device(torch.from_numpy(particles), self._device)] = coefficients[:, :n_low]
             self._known[particles] = True
         return coefficients
 
@@ -222,7 +257,7 @@ class ImageSource:
         The mean power of the images on a ring is signal x mean CTF² + 1. The estimate is made monotone from the
         outside in, since noise makes single rings unreliable, and is never zero.
         """
-        rings = self.frequencies.plane.norm(dim=1).round().long()
+        rings = self.frequencies.plane.cpu().norm(dim=1).round().long()
         power = torch.zeros(len(rings), dtype=torch.float64, device=self._device)
         transfer = torch.zeros_like(power)
         for part in np.array_split(self._sample, -(-len(self._sample) // 100)):
@@ -230,7 +265,8 @@ class ImageSource:
             power += batch.hartley.square().sum(0) / len(self._sample)
             transfer += batch.ctf.square().sum(0) / len(self._sample)
         counts = torch.bincount(rings).clamp(min=1)
-        ring_power, ring_transfer = (torch.bincount(rings, weights=x) / counts for x in (power, transfer))
+        # On the host, where sums come in one order.
+        ring_power, ring_transfer = (torch.bincount(rings, weights=x.cpu()) / counts for x in (power, transfer))
         signal = ((ring_power - 1) / ring_transfer.clamp(min=0.05)).clamp(min=1e-2)
         signal[0] = signal[1]
         return signal.flip(0).cummax(0).values.flip(0).sqrt().float()

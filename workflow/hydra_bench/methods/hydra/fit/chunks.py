@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from hydra_bench.core.types import BoolArray
-from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.data.images import ImageBatch, on_device
 from hydra_bench.methods.hydra.fit import pose_search
 from hydra_bench.methods.hydra.fit.conformations import nearest, representatives
-from hydra_bench.methods.hydra.fit.gradient_steps import learn
+from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import posteriors, softening_of
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.training_input import Epoch
@@ -15,7 +15,7 @@ from hydra_bench.methods.hydra.model.rendering import render_hartleys, slicing_g
 from hydra_bench.physics.rotations import grid_spacing_deg, random_rotations
 
 
-def pretrain_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> float:
+def pretrain_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     """Gradient steps at random poses and lowest resolution: fields that differ, of the right magnitude.
 
     With given poses there is nothing random in them, and it is the classes that are drawn, so that fields differ.
@@ -24,16 +24,16 @@ def pretrain_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> float:
     if run.settings.poses == "search":
         for k in range(tables.classes):
             rotations = torch.from_numpy(random_rotations(n, chunk.rng)).float()
-            tables.rotations[members, k] = rotations.to(run.device)
+            tables.rotations[members, k] = on_device(rotations, run.device)
         return learn(run, epoch, chunk)
-    drawn = torch.from_numpy(chunk.rng.integers(tables.classes, size=n)).to(run.device)
+    drawn = run.tensor(chunk.rng.integers(tables.classes, size=n))
     tables.posteriors[members] = torch.nn.functional.one_hot(drawn, tables.classes).float()
     loss = learn(run, epoch, chunk)
     tables.posteriors[members] = 1.0 / tables.classes
     return loss
 
 
-def search_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> float:
+def search_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     """Poses by search (or as given), posteriors, then gradient steps with both held."""
     share = 0.0 if epoch.phase == "refine" else run.settings.explore
     explored = chunk.rng.random(len(chunk.particles)) < share
@@ -57,15 +57,16 @@ def find_poses_and_classes(run: Run, epoch: Epoch, chunk: Chunk, explored: BoolA
 
 
 def classes_to_search(run: Run, members: torch.Tensor, explored: BoolArray, age: int) -> torch.Tensor:
-    """Which classes each particle is searched in, (B, K) bool.
+    """Which classes each particle is searched in, (B, K) bool, on the host.
 
     At first all. Later those that are not out of the question for it, and all again for a random few: they
     keep the door open for a change of class, and show how far apart the classes are.
     """
     s, K = run.settings, run.model.tables.classes
-    everywhere = torch.from_numpy(explored | (age < s.full_search_epochs)).to(run.device)
-    contested = run.model.tables.posteriors[members] > s.out_of_question
-    return contested | everywhere[:, None].expand(-1, K)
+    everywhere = torch.from_numpy(explored | (age < s.full_search_epochs))[:, None].expand(-1, K)
+    if everywhere.all():
+        return everywhere
+    return (run.model.tables.posteriors[members] > s.out_of_question).cpu() | everywhere
 
 
 def near_plan(run: Run, epoch: Epoch) -> pose_search.SearchPlan:
@@ -79,7 +80,7 @@ def near_plan(run: Run, epoch: Epoch) -> pose_search.SearchPlan:
 def search_plan(run: Run, epoch: Epoch, chunk: Chunk) -> pose_search.SearchPlan:
     """The grids of one search; the base grid is turned at random, so that its gaps move."""
     s, l = run.settings, epoch.l
-    turn = torch.from_numpy(random_rotations(1, chunk.rng)[0]).float().to(run.device)
+    turn = on_device(torch.from_numpy(random_rotations(1, chunk.rng)[0]).float(), run.device)
     extent = s.shift_extent * run.frequencies.box_px
     shifts = pose_search.shift_grid(extent, s.shift_points, run.device)
     l_coarse, levels = min(l, s.l_coarse), len(s.keep)
@@ -91,6 +92,7 @@ def search_plan(run: Run, epoch: Epoch, chunk: Chunk) -> pose_search.SearchPlan:
         keep=s.keep,
         frequencies=tuple(run.frequencies.count(r) for r in resolutions),
         batch=run.search_batch,
+        coarse_batch=run.coarse_batch,
         base=pose_search.BaseGrid(run.base @ turn, shifts, run.frequencies.count(l_coarse)),
     )
 
@@ -101,24 +103,22 @@ def search_poses(
     """Store the best pose of every active particle in every class; errors of the others become infinite.
 
     A particle is searched in that one of a few conformations of the class which is nearest to its own.
-    active : (B, K) bool, for this process's particles of the chunk, as the batch.
+    active : (B, K) bool, on the host, for this process's particles of the chunk, as the batch.
     """
     tables, members = run.model.tables, chunk.members
-    tables.errors[members] = torch.where(active, tables.errors[members], torch.inf)
+    tables.errors[members] = torch.where(on_device(active, run.device), tables.errors[members], torch.inf)
+    count = run.settings.search_conformations if run.model.latents_on else 1
+    centres = representatives(tables, count, chunk.rng)
+    groups = nearest(tables, members, active, centres)
     for k, field in enumerate(run.model.fields):
-        rows = active[:, k].nonzero()[:, 0]
-        if not len(rows):
+        if not any(len(rows) for rows in groups[k]):
             continue
-        count = run.settings.search_conformations if run.model.latents_on else 1
-        centres = representatives(tables, k, count, chunk.rng)
-        group = nearest(tables, k, members[rows], centres)
-        for g, rendered in enumerate(render_hartleys(field, epoch.l, centres)):
-            some = rows[group == g] if len(centres) > 1 else rows
-            if len(some):
-                part = batch if len(some) == len(batch) else batch.take(some)
-                found = best_poses(run, part, members[some], k, plan, slicing_grid(rendered))
+        for rows, rendered in zip(groups[k], render_hartleys(field, epoch.l, centres[k]), strict=True):
+            if len(rows):
+                part = batch if len(rows) == len(batch) else batch.take(rows)
+                found = best_poses(run, part, members[rows], k, plan, slicing_grid(rendered))
                 poses = (found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
-                tables.store_poses(members[some], k, *poses)
+                tables.store_poses(members[rows], k, *poses)
 
 
 def best_poses(
@@ -141,6 +141,7 @@ def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epo
     """Posteriors of the searched particles.
 
     The softening is σ²n where σ is set; otherwise it follows the errors of those that were searched in all classes.
+    active (B, K) : as in `search_poses`.
     """
     s, tables = run.settings, run.model.tables
     if tables.classes == 1:
@@ -153,7 +154,8 @@ def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epo
         sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * sharpened
         # Among more classes most are plainly wrong and make the spread: the few that compete need more than that.
         sharpness *= max(1.0, s.classes / 3)
-        run.softening = softening_of(errors[active.all(1)], sharpness, run.parallel) or run.softening
+        searched_in_all = on_device(active.all(1).nonzero()[:, 0], run.device)
+        run.softening = softening_of(errors[searched_in_all], sharpness, run.parallel) or run.softening
     log_prior = None
     if epoch.age >= s.prior_epoch:
         log_prior = s.prior_strength * tables.posteriors.mean(0).clamp(min=1e-6).log()

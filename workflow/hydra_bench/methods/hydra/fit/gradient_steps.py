@@ -1,20 +1,26 @@
-"""Gradient steps: fields, latents and, in auto-decoding, poses and class scores."""
+"""Gradient steps: fields, latents and, in auto-decoding, poses and class scores.
 
+On a CPU one class after the other is worked on, with the particles that may belong to it. A GPU works on all classes
+at once, in fit/batched_steps.py; the likelihood is the same, and here.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from hydra_bench.core.errors import RunFailedError
-from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images, random_pairs
-from hydra_bench.methods.hydra.fit.conformations import infer_latents
+from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images
 from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
-from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.model import Model
-from hydra_bench.methods.hydra.model.networks import Encoded, Field
+from hydra_bench.methods.hydra.model.networks import Encoded
 from hydra_bench.methods.hydra.settings import Settings
+
+DIVERGED = "the fields diverged (not a number); a lower learning_rate may help"
+
+FieldValues = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""Of one field (B, n), or of all (K, B, n), at points (..., 3) for latents (..., d)."""
 
 
 @dataclass(frozen=True)
@@ -35,71 +41,60 @@ class Step:
     noise: torch.Generator
     parallel: Parallel
 
-
-def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None) -> float:
-    """Sweeps of gradient steps over a chunk on random ones of the epoch's frequencies; the summed loss.
-
-    Where latents are found by Newton steps, one is made first. `batch` holds this process's particles of the chunk on
-    all of the epoch's frequencies, if they were loaded already.
-    """
-    s, model = run.settings, run.model
-    n, stage = run.frequencies.count(epoch.l), s.stage(model.grown)
-    drawn = random_pairs(n, stage.frequencies_per_step, chunk.generator)
-    used = drawn if len(drawn) < n else slice(None, n)
-    batch = run.source.load(chunk.own, used) if batch is None else batch.at(used)
-    low = None if model.encoder is None else run.source.load(chunk.own, slice(None, model.encoder.n_inputs))
-    if model.latents_on and s.newton and infers_latents(s, epoch):
-        infer_latents(model, s, batch, chunk.members, n, run.learn_batch)
-    softening = run.softening if epoch.phase == "decode" else None
-    row_among_own = torch.from_numpy(np.cumsum(chunk.mine) - 1)
-    total = 0.0
-    for _ in range(epoch.sweeps):
-        for rows in torch.randperm(len(chunk.particles), generator=chunk.generator).split(stage.minibatch):
-            here = row_among_own[rows[torch.from_numpy(chunk.mine)[rows]]].to(run.device)
-            step = Step(s, n, softening, len(rows), run.learn_batch, chunk.noise, run.parallel)
-            seen = None if low is None else low.take(here)
-            total += learning_step(model, batch.take(here), seen, chunk.members[here], step)
-    return total
+    @property
+    def poses_learned(self) -> bool:
+        return self.softening is not None and self.settings.poses != "fixed"
 
 
-def infers_latents(settings: Settings, epoch: Epoch) -> bool:
-    """In auto-decoding every other epoch, the last one among them: a Newton step costs half of what a sweep does."""
-    return epoch.phase != "decode" or (settings.decode_epochs - epoch.number) % 2 == 1
+def negligible(settings: Settings, classes: int) -> float:
+    """The posterior at which a class is left out. With very many even an even share is small; some must be left."""
+    return min(settings.negligible, 0.5 / classes)
 
 
 def class_errors(
-    field: Field, batch: ImageBatch, rotations: torch.Tensor, shifts: torch.Tensor, latents: torch.Tensor | None
+    field: FieldValues, batch: ImageBatch, rotations: torch.Tensor, shifts: torch.Tensor, latents: torch.Tensor | None
 ) -> torch.Tensor:
-    """½ mean over the batch's frequencies of |C·V(Rᵀk; z) - Y(t)|² for B particles: (B,)."""
+    """½ mean over the batch's frequencies of |C·V(Rᵀk; z) - Y(t)|² for B particles: (B,), or (K, B) of all classes."""
     predicted: torch.Tensor = batch.ctf * field(batch.plane @ rotations, latents)
-    return 0.5 * (predicted - centred_images(batch.hartley, shifts, batch.plane, batch.box_px)).square().mean(1)
+    return 0.5 * (predicted - centred_images(batch.hartley, shifts, batch.plane, batch.box_px)).square().mean(-1)
 
 
 def divergence(mean: torch.Tensor, log_sd: torch.Tensor) -> torch.Tensor:
-    """KL divergence (B,) of normal latents (B, d) from the standard normal prior."""
-    return 0.5 * (mean.square() + (2 * log_sd).exp() - 1 - 2 * log_sd).sum(1)
+    """KL divergence (...) of normal latents (..., d) from the standard normal prior."""
+    return 0.5 * (mean.square() + (2 * log_sd).exp() - 1 - 2 * log_sd).sum(-1)
 
 
 def learning_step(
     model: Model, batch: ImageBatch, low: ImageBatch | None, particles: torch.Tensor, step: Step
-) -> float:
+) -> torch.Tensor:
     """One step of all optimisers on a minibatch of B particles; returns their summed loss.
 
     `low` is what the encoder sees of them, if there is one. Raises RunFailedError for a loss that is no number.
     """
     model.zero_gradients()
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=particles.device)
     for rows in torch.arange(len(particles), device=particles.device).split(step.part) if len(particles) else ():
         encoded = None if model.encoder is None or low is None else model.encoder(low.take(rows))
         loss, data_term = minibatch_loss(model, batch.take(rows), encoded, particles[rows], step)
         # Of posteriors that are no numbers no class takes part, and the loss is a constant.
         if not loss.requires_grad or not torch.isfinite(loss):
-            raise RunFailedError("the fields diverged (not a number); a lower learning_rate may help")
+            raise RunFailedError(DIVERGED)
         (loss / step.n_particles).backward()
-        total += float(data_term.detach())
-    step.parallel.sum_gradients(model.dense_parameters())
-    model.step()
+        total += data_term.detach()
+    model.step(*summed_gradients(model, *model.stack.gradients(), step.parallel))
     return total
+
+
+def summed_gradients(
+    model: Model, gradients: torch.Tensor, present: torch.Tensor, parallel: Parallel
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients (K, P) of the fields, and which are present (K,), summed over processes; the encoder's in place."""
+    if parallel.size > 1:
+        together = parallel.sum(torch.cat([gradients, present[:, None].to(gradients)], 1))
+        gradients, present = together[:, :-1], together[:, -1] > 0
+    if model.encoder is not None:
+        parallel.sum_gradients(model.encoder.parameters())
+    return gradients, present
 
 
 def minibatch_loss(
@@ -108,16 +103,14 @@ def minibatch_loss(
     """The loss of B particles, summed, and the part of it that the images make."""
     s, tables = step.settings, model.tables
     weights = tables.posteriors[particles]
-    # With very many classes even an even share is small; some class must always be left.
-    negligible = min(s.negligible, 0.5 / tables.classes)
     columns: list[torch.Tensor] = []
     prior = particles.new_zeros((), dtype=torch.float32)
     for k, field in enumerate(model.fields):
-        rows = (weights[:, k] > negligible).nonzero()[:, 0]
+        rows = (weights[:, k] > negligible(s, tables.classes)).nonzero()[:, 0]
         column = weights.new_full((len(particles),), torch.inf)
         if len(rows):
             rotations, shifts = tables.pose(particles[rows], k)
-            if step.softening is None or s.poses == "fixed":
+            if not step.poses_learned:
                 rotations, shifts = rotations.detach(), shifts.detach()
             latents, cost = None, None
             if tables.latent_dims[k] and model.latents_on:
@@ -125,9 +118,26 @@ def minibatch_loss(
                 prior = prior + (weights[rows, k] * cost).sum()
             column = column.index_put((rows,), class_errors(field, batch.take(rows), rotations, shifts, latents))
         columns.append(column)
-    errors = torch.stack(columns, 1)
     amortised = encoded is not None and s.gating == "encoder"
     scores = encoded.scores if encoded is not None and amortised else tables.scores(particles)
+    return loss_of_errors(model, torch.stack(columns, 1), prior, scores, particles, step)
+
+
+def loss_of_errors(
+    model: Model,
+    errors: torch.Tensor,
+    prior: torch.Tensor,
+    scores: torch.Tensor,
+    particles: torch.Tensor,
+    step: Step,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of B particles, summed, and the part of it that the images make.
+
+    errors (B, K) : infinite for classes that are left out. prior : what the latents' prior costs all of them.
+    scores (B, K) : the encoder's, if it gives them, or the table's.
+    """
+    s, tables = step.settings, model.tables
+    weights, amortised = tables.posteriors[particles], model.encoder is not None and s.gating == "encoder"
     cost_of_latents = prior * (s.latent_prior / step.n_total)
     if step.softening is None:
         data_term = torch.where(errors.isfinite(), weights * errors, 0.0).sum()
@@ -146,10 +156,7 @@ def minibatch_loss(
 def draw_latents(
     model: Model, encoded: Encoded | None, particles: torch.Tensor, rows: torch.Tensor, k: int, step: Step
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents (m, d_k) of the given rows of B particles in class k, and what the prior costs each (m,).
-
-    Variational latents are drawn from their normal distribution; point latents have a normal prior.
-    """
+    """Latents (m, d_k) of the given rows of B particles in class k, and what the prior costs each (m,)."""
     tables = model.tables
     if encoded is not None and step.settings.conformations == "encoder":
         mean, log_sd = (part[rows] for part in encoded.latents[k])
@@ -159,7 +166,16 @@ def draw_latents(
         mean, log_sd = tables.latent(particles[rows], k)
         if step.settings.newton:
             mean, log_sd = mean.detach(), log_sd.detach()
-    if not step.settings.variational:
-        return mean, 0.5 * mean.square().sum(1)
-    noise = torch.randn(mean.shape, generator=step.noise).to(mean.device)
+    noise = torch.randn(mean.shape, generator=step.noise).to(mean.device) if step.settings.variational else None
+    return drawn(mean, log_sd, noise)
+
+
+def drawn(mean: torch.Tensor, log_sd: torch.Tensor, noise: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents (..., d), and what the prior costs each (...).
+
+    Variational latents are drawn from their normal distribution, by noise (..., d); point latents, drawn by none, have
+    a normal prior.
+    """
+    if noise is None:
+        return mean, 0.5 * mean.square().sum(-1)
     return mean + log_sd.exp() * noise, divergence(mean, log_sd)

@@ -13,10 +13,11 @@ def softening_of(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> 
     states where two fields share two species; sharp ones from the first pass do not. None for too few particles.
     """
     differences = (errors - errors.mean(1, keepdim=True)).double()
-    count, squares = parallel.sum(torch.stack([differences.new_tensor(len(errors)), differences.square().sum()]))
+    own = differences.new_full((), len(errors))
+    count, squares = parallel.sum(torch.stack([own, differences.square().sum()])).tolist()  # waits for the device once
     if count < 8:
         return None
-    spread: float = float(squares / (count * errors.shape[1] - 1)) ** 0.5
+    spread: float = (squares / (count * errors.shape[1] - 1)) ** 0.5
     return max(spread, 1e-6) / sharpness
 
 

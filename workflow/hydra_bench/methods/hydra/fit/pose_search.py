@@ -47,7 +47,7 @@ class SearchPlan:
 
     angle, shift_step : in radians and px, between the poses that the first subdivision divides.
     keep, frequencies : for each subdivision, the poses that go into it, and the frequencies that it uses.
-    batch : particles searched at once, which memory limits.
+    batch : particles searched at once, which memory limits. coarse_batch : on the base grid.
     """
 
     angle: float
@@ -55,6 +55,7 @@ class SearchPlan:
     keep: tuple[int, ...]
     frequencies: tuple[int, ...]
     batch: int
+    coarse_batch: int = 1
     base: BaseGrid | None = None
 
 
@@ -175,22 +176,25 @@ def search(batch: ImageBatch, grid: torch.Tensor, plan: SearchPlan) -> Candidate
     assert base is not None
     references = Parts.of_slices(grid, base.rotations, batch.plane[: base.frequencies : 2])
 
-    def work(part: ImageBatch, _: torch.Tensor) -> Candidates:
-        return refine(part, grid, coarse_search(part, references, base, plan.keep[0]), plan)
+    def coarse(part: ImageBatch, _: torch.Tensor) -> Candidates:
+        return coarse_search(part, references, base, plan.keep[0])
 
-    return in_parts(batch, plan, work)
+    def work(part: ImageBatch, _: torch.Tensor) -> Candidates:
+        return refine(part, grid, in_parts(part, plan.coarse_batch, coarse), plan)
+
+    return in_parts(batch, plan.batch, work)
 
 
 @torch.no_grad()
 def search_locally(batch: ImageBatch, grid: torch.Tensor, start: Candidates, plan: SearchPlan) -> Candidates:
     """The best pose of each particle near its given ones."""
-    return in_parts(batch, plan, lambda part, rows: refine(part, grid, start.take(rows), plan))
+    return in_parts(batch, plan.batch, lambda part, rows: refine(part, grid, start.take(rows), plan))
 
 
-def in_parts(batch: ImageBatch, plan: SearchPlan, work: Callable[[ImageBatch, torch.Tensor], Candidates]) -> Candidates:
-    """`work` on parts of the batch that memory has room for, and their rows."""
+def in_parts(batch: ImageBatch, most: int, work: Callable[[ImageBatch, torch.Tensor], Candidates]) -> Candidates:
+    """`work` on parts of the batch, of at most so many particles, and their rows."""
     rows = torch.arange(len(batch), device=batch.hartley.device)
-    parts = [work(batch if len(part) == len(batch) else batch.take(part), part) for part in rows.split(plan.batch)]
+    parts = [work(batch if len(part) == len(batch) else batch.take(part), part) for part in rows.split(most)]
     return parts[0] if len(parts) == 1 else Candidates.joined(parts)
 
 
@@ -217,4 +221,4 @@ def pose_errors(batch: ImageBatch, grid: torch.Tensor, poses: Candidates, plan: 
         errors = (part.ctf[:, None, :n:2].square() * reference.power() - overlap).sum(2)
         return Candidates(here.rotations, here.shifts, errors)
 
-    return in_parts(batch, plan, work)
+    return in_parts(batch, plan.batch, work)

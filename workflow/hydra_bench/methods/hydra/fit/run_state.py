@@ -11,15 +11,20 @@ import torch
 
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import BoolArray, IntArray
-from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, on_device
+from hydra_bench.methods.hydra.fit.batched_steps import Recorder
 from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.sizes import Sizes
 from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.model import Model
+from hydra_bench.methods.hydra.model.optimisers import RowAdam
 from hydra_bench.methods.hydra.model.tables import FOUND
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.rotations import half_hopf_grid
 
 _CPU_BYTES = 2**30
+_CPU_COARSE_BATCH = 8
+"""Images whose overlaps with the base grid, 1.8 MB of them at order 2 with 25 shifts, stay in a processor's cache."""
 
 
 @dataclass
@@ -50,19 +55,27 @@ class History:
 
 @dataclass
 class Progress:
-    """How far a run is: the next epoch of its schedule, the next chunk of it, the epoch's summed loss so far."""
+    """How far a run is: the next epoch of its schedule, the next chunk of it, the epoch's summed loss so far.
+
+    The loss stays on the device until it is asked for: a GPU is not waited for in every chunk.
+    """
 
     epoch: int = 0
     chunk: int = 0
-    loss: float = 0.0
+    loss: float | torch.Tensor = 0.0
+
+    def plain(self) -> JsonObject:
+        """For a checkpoint."""
+        return {"epoch": self.epoch, "chunk": self.chunk, "loss": float(self.loss)}
 
 
 @dataclass
 class Run:
     """A run between two chunks.
 
-    softening : T of the likelihood. base : the search's base rotations (Q, 3, 3), those below 180° in the plane. search_batch, learn_batch : particles
-    at a time in the base grid's search, and in one gradient step's forward and backward pass.
+    softening : T of the likelihood. base : the search's base rotations (Q, 3, 3), those below 180° in the plane.
+    search_batch, coarse_batch, learn_batch : particles at a time in the search, on its base grid, and in one gradient
+    step's forward and backward pass. recorder : of gradient steps on a GPU.
     """
 
     settings: Settings
@@ -79,9 +92,12 @@ class Run:
     wall_before_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
     search_batch: int = 1
+    coarse_batch: int = 1
     learn_batch: int = 1
 
     def __post_init__(self) -> None:
+        self.sizes = Sizes.of(self.settings, len(self.source), self.device)
+        self.recorder = Recorder(self.device.type == "cuda" and self.parallel.size == 1)
         self.base = torch.from_numpy(half_hopf_grid(self.settings.base_order)).float().to(self.device)
 
     def wall_s(self) -> float:
@@ -89,26 +105,29 @@ class Run:
         return self.wall_before_s + time.monotonic() - self.started
 
     def tensor(self, particles: IntArray) -> torch.Tensor:
-        return torch.from_numpy(particles).to(self.device)
+        return on_device(torch.from_numpy(particles), self.device)
 
     def plan_memory(self, epoch: Epoch) -> None:
         """Choose how many particles are worked on at a time in this epoch, so that memory is bounded; at least one.
 
-        Counted are the arrays that grow with B particles, all float32: in the base grid's search B x T x Q overlaps and
-        the moved images; in a subdivision's about six arrays of B x kept x 7 rotations x n, and two products of 9
-        shifts; in a gradient step one activation a layer and its gradient, B x n x width, of a class at a time but kept
-        for all.
+        Counted are the arrays that grow with B particles, all float32: in the base grid's search four times B x T x Q
+        overlaps and the moved images; in a subdivision's about six arrays of B x kept x 7 rotations x n, and two
+        products of 9 shifts; in a gradient step one activation a layer and its gradient, B x n x width, of a class at a
+        time but kept for all. On a CPU fewer are searched at a time, so that the overlaps stay in its cache.
         """
         s, stage = self.settings, self.settings.stage(self.model.grown)
         n, n_rotations, n_shifts = self.frequencies.count(epoch.l), len(self.base), s.shift_points**2
         n_coarse = self.frequencies.count(min(epoch.l, s.l_coarse))
         n_learn = min(n, stage.frequencies_per_step or n)
-        coarse = 4 * (n_shifts * (n_rotations + 2 * n_coarse) + 3 * n_rotations)
+        coarse = 4 * (n_shifts * (4 * n_rotations + 2 * n_coarse) + 6 * n_rotations)
         fine = 4 * max(s.keep) * 7 * (6 * n + 2 * 9)
         layers = 2 * stage.features + (2 * stage.depth + 3) * stage.width + 16
         step = 4 * n_learn * layers * 2 * s.fields_at_start
         budget = self.memory_bytes()
-        self.search_batch, self.learn_batch = max(1, budget // max(coarse, fine)), max(1, budget // step)
+        self.search_batch, self.learn_batch = max(1, budget // fine), max(1, budget // step)
+        self.coarse_batch = max(1, budget // coarse)
+        if self.device.type == "cpu":
+            self.coarse_batch = min(self.coarse_batch, _CPU_COARSE_BATCH)
 
     def memory_bytes(self) -> int:
         """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""
@@ -126,7 +145,7 @@ class Run:
         """
         if self.parallel.size == 1:
             return
-        loss = torch.tensor(self.progress.loss, dtype=torch.float64, device=self.device)
+        loss = torch.as_tensor(self.progress.loss, dtype=torch.float64, device=self.device).clone()
         total = float(self.parallel.sum(loss))
         self.progress.loss = total if self.parallel.rank == 0 else 0.0
         tables = self.model.tables
@@ -136,18 +155,14 @@ class Run:
         for optimiser in self.model.table_optimisers:
             self._gather_learned(optimiser, particles)
 
-    def _gather_learned(self, optimiser: torch.optim.Optimizer, particles: torch.Tensor) -> None:
+    def _gather_learned(self, optimiser: RowAdam, particles: torch.Tensor) -> None:
         """Rows of one table that gradient steps change, and of their moments."""
-        for p in optimiser.param_groups[0]["params"]:
-            of_rows = particles.repeat_interleave(len(p) // len(particles))
-            self.parallel.gather_rows(p.data, of_rows)
-            if not self.parallel.any(p in optimiser.state):
-                continue
-            if p not in optimiser.state:  # this process's particles took no step yet
-                moments = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
-                optimiser.state[p] = {"step": 0, **moments}
-            for name in ("exp_avg", "exp_avg_sq"):
-                self.parallel.gather_rows(optimiser.state[p][name], of_rows)
+        table = optimiser.table
+        of_rows = particles.repeat_interleave(len(table) // len(particles))
+        self.parallel.gather_rows(table.data, of_rows)
+        if self.parallel.any(optimiser.mean is not None):  # this process's particles may have taken no step yet
+            for moment in optimiser.moments():
+                self.parallel.gather_rows(moment, of_rows)
 
     def state(self) -> dict[str, Any]:  # tensors, too
         """What a checkpoint keeps: tensors and plain values only."""
@@ -158,9 +173,10 @@ class Run:
             "fields": model.field_weights().state_dict(),
             "tables": model.tables.state_dict(),
             "encoder": None if model.encoder is None else model.encoder.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in model.optimisers()],
+            "optimisers": model.optimiser_states(),
             "softening": self.softening,
-            "place": asdict(self.progress),  # its name in the checkpoints that there are
+            "sizes": self.sizes.plain(),
+            "place": self.progress.plain(),  # its name in the checkpoints that there are
             "history": asdict(self.history),
             "wall_s": self.wall_s(),
         }
@@ -176,9 +192,9 @@ class Run:
         model.tables.load_state_dict(state["tables"])
         if model.encoder is not None:
             model.encoder.load_state_dict(state["encoder"])
-        for optimiser, saved in zip(model.optimisers(), state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        model.restore_optimisers(state["optimisers"])
         self.softening = state["softening"]
+        self.sizes = Sizes(**state["sizes"])
         self.progress = Progress(**state["place"])
         if self.parallel.rank > 0:
             self.progress.loss = 0.0

@@ -3,19 +3,22 @@
 Read `train` from top to bottom; the other modules are its words.
 """
 
+import math
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, largest_l
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
 from hydra_bench.methods.hydra.fit.chunks import pretrain_chunk, search_chunk, start_decoding
 from hydra_bench.methods.hydra.fit.conformations import scale_latents
-from hydra_bench.methods.hydra.fit.gradient_steps import learn
+from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
+from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import most_needed
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Progress, Run
@@ -55,6 +58,8 @@ def train(
         chunks = epoch_chunks(run, epoch)
         while run.progress.chunk < len(chunks):
             particles = chunks[run.progress.chunk]
+            for upcoming in chunks[run.progress.chunk + 1 : run.progress.chunk + 2]:
+                run.source.expect(upcoming[run.parallel.owns(upcoming)], run.frequencies.count(epoch.l))
             run.progress.loss += work_on(run, epoch, particles)
             run.progress.chunk += 1
             run.history.images_seen += len(particles)
@@ -86,6 +91,7 @@ def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -
 def begin_epoch(run: Run, epoch: Epoch) -> None:
     """At its first chunk spare fields go, or auto-decoding begins; what is set then is set again when a run resumes."""
     s = run.settings
+    run.recorder.forget()
     if run.progress.chunk == 0:
         run.progress.loss = 0.0
         if epoch.after(s.spare_epochs) and run.model.tables.classes > s.classes:
@@ -110,12 +116,12 @@ def epoch_chunks(run: Run, epoch: Epoch) -> list[IntArray]:
     order = np.random.default_rng([run.seed, 2, run.progress.epoch]).permutation(len(run.source))
     if epoch.phase == "pretrain":
         order = order[: run.settings.pretrain_images]
-    chunk = run.settings.refine_chunk if epoch.phase == "refine" else run.settings.chunk
+    chunk = run.sizes.refine_chunk if epoch.phase == "refine" else run.sizes.chunk
     return np.array_split(order, max(1, round(len(order) / chunk)))
 
 
-def work_on(run: Run, epoch: Epoch, particles: IntArray) -> float:
-    """One chunk of an epoch; the summed loss of this process's particles."""
+def work_on(run: Run, epoch: Epoch, particles: IntArray) -> torch.Tensor:
+    """One chunk of an epoch; the summed loss of this process's particles, on the device."""
     chunk = Chunk.of(run, particles)
     if epoch.phase == "pretrain":
         return pretrain_chunk(run, epoch, chunk)
@@ -130,9 +136,9 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     if epoch.phase == "decode" and run.settings.gating == "table":
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
     run.gather()
+    loss = checked_loss(run)  # of all processes in the first one, which writes the history
     if run.model.latents_on and run.settings.newton:
         scale_latents(run.model)
-    loss = run.progress.loss  # of all processes in the first one, which writes the history
     run.progress = Progress(epoch=run.progress.epoch + 1)
     if epoch.phase == "pretrain":
         return
@@ -154,9 +160,18 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     report(row, tables)
 
 
+def checked_loss(run: Run) -> float:
+    """The epoch's summed loss so far. Raises RunFailedError if it is no number, as that of fields that diverged."""
+    loss = float(run.progress.loss)
+    if not math.isfinite(loss):
+        raise RunFailedError(DIVERGED)
+    return loss
+
+
 def save(run: Run, checkpointer: Checkpointer) -> None:
     """Write a checkpoint; the first process does."""
     run.gather()
+    checked_loss(run)
     state = run.state()
     if run.parallel.rank == 0:
         checkpointer.save(state)

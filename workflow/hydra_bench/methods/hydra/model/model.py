@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from hydra_bench.methods.hydra.model.networks import Encoder, Field
+from hydra_bench.methods.hydra.model.networks import Encoder, Field, FieldStack
+from hydra_bench.methods.hydra.model.optimisers import FieldAdam, RowAdam
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.settings import Settings
 
@@ -20,10 +22,12 @@ class Model:
     """
 
     fields: list[Field]
+    stack: FieldStack
     tables: ParticleTables
     encoder: Encoder | None
-    dense_optimiser: torch.optim.Optimizer
-    table_optimisers: list[torch.optim.SparseAdam]
+    field_optimiser: FieldAdam
+    encoder_optimiser: torch.optim.Adam | None
+    table_optimisers: list[RowAdam]
     latents_on: bool = False
     grown: bool = False
 
@@ -39,16 +43,18 @@ class Model:
         cls, fields: list[Field], tables: ParticleTables, n_encoder: int, settings: Settings, grown: bool = False
     ) -> Model:
         """A model of given fields and tables, with new optimisers and, if one is used, a new encoder."""
-        s, stage, encoder = settings, settings.stage(grown), None
-        groups = [{"params": list(nn.ModuleList(fields).parameters()), "lr": stage.learning_rate}]
+        s, stage = settings, settings.stage(grown)
+        stack, device = FieldStack(fields), tables.rotations.device
+        encoder, encoder_optimiser = None, None
         if "encoder" in (s.gating, s.conformations):
-            encoder = Encoder(n_encoder, tables.latent_dims, s.encoder_width, s.encoder_depth)
-            encoder.to(tables.rotations.device)
-            groups.append({"params": list(encoder.parameters()), "lr": s.encoder_learning_rate})
+            encoder = Encoder(n_encoder, tables.latent_dims, s.encoder_width, s.encoder_depth).to(device)
+            recordable = device.type == "cuda"
+            encoder_optimiser = torch.optim.Adam(encoder.parameters(), s.encoder_learning_rate, capturable=recordable)
         rates = [(tables.scores, s.score_learning_rate), (tables.corrections, stage.pose_learning_rate)]
         rates += [(tables.latent_table(k), s.latent_learning_rate) for k in range(tables.classes)]
-        sparse = [torch.optim.SparseAdam(table.parameters(), lr=rate) for table, rate in rates]
-        return cls(fields, tables, encoder, torch.optim.Adam(groups), sparse, grown=grown)
+        rows = [RowAdam(table, rate) for table, rate in rates]
+        adam = FieldAdam(stack.weights, stage.learning_rate)
+        return cls(fields, stack, tables, encoder, adam, encoder_optimiser, rows, grown=grown)
 
     def of_classes(self, keep: list[int], settings: Settings) -> Model:
         """A model of the given classes only; an encoder starts anew."""
@@ -68,23 +74,37 @@ class Model:
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the fields."""
-        self.dense_optimiser.param_groups[0]["lr"] = rate
-
-    def dense_parameters(self) -> list[nn.Parameter]:
-        return [p for group in self.dense_optimiser.param_groups for p in group["params"]]
-
-    def optimisers(self) -> list[torch.optim.Optimizer]:
-        return [self.dense_optimiser, *self.table_optimisers]
+        self.field_optimiser.rate.fill_(rate)
 
     def zero_gradients(self) -> None:
-        for optimiser in self.optimisers():
-            optimiser.zero_grad()
+        for module in (self.field_weights(), self.tables, self.encoder):
+            if module is not None:
+                module.zero_grad()
 
-    def step(self) -> None:
-        self.dense_optimiser.step()
+    def step(self, gradients: torch.Tensor, present: torch.Tensor) -> None:
+        """One step of the fields (K,) that are present, by gradients (K, P), and of all else that has gradients."""
+        self.field_optimiser.step(gradients, present)
+        if self.encoder_optimiser is not None:
+            self.encoder_optimiser.step()
         for optimiser in self.table_optimisers:
-            if any(p.grad is not None for group in optimiser.param_groups for p in group["params"]):
-                optimiser.step()
+            optimiser.step()
+
+    def optimiser_states(self) -> dict[str, Any]:  # tensors, and torch's own mappings
+        """For a checkpoint."""
+        encoder = self.encoder_optimiser
+        return {
+            "fields": self.field_optimiser.state(),
+            "encoder": None if encoder is None else encoder.state_dict(),
+            "tables": [optimiser.state() for optimiser in self.table_optimisers],
+        }
+
+    def restore_optimisers(self, states: dict[str, Any]) -> None:  # tensors, and torch's own mappings
+        """As `optimiser_states` gave them."""
+        self.field_optimiser.restore(states["fields"])
+        if self.encoder_optimiser is not None:
+            self.encoder_optimiser.load_state_dict(states["encoder"])
+        for optimiser, saved in zip(self.table_optimisers, states["tables"], strict=True):
+            optimiser.restore(saved)
 
 
 def new_fields(settings: Settings, grown: bool, latent_dims: tuple[int, ...], envelope: torch.Tensor) -> list[Field]:

@@ -7,7 +7,10 @@ fields bear it, as tests/unit/methods/test_hydra_precision.py shows by rounding 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch.autograd.function import FunctionCtx
 
 _TF32_DROPPED_BITS = 13
 """Of float32's 23 bits of mantissa TF32 has the first 10."""
@@ -42,6 +45,25 @@ def _multiplied(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
+class _Product(torch.autograd.Function):
+    """A product whose gradients' products are made in the same precision."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(a, b)
+        return _multiplied(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # Any: saved_tensors is untyped
+        a, b = ctx.saved_tensors
+        of_a = _multiplied(gradient, b.mT) if ctx.needs_input_grad[0] else None
+        of_b = _multiplied(a.mT, gradient) if ctx.needs_input_grad[1] else None
+        return of_a, of_b
+
+
 def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a @ b, in reduced precision where the device has one."""
-    return _multiplied(a, b)
+    """a @ b, in reduced precision where the device has one; for gradients both are stacks of as many matrices."""
+    if not (a.requires_grad or b.requires_grad) or not (a.is_cuda or Precision.emulated):
+        return _multiplied(a, b)
+    found: torch.Tensor = _Product.apply(a, b)  # type: ignore[no-untyped-call] # torch's own
+    return found

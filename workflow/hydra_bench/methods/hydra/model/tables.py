@@ -40,14 +40,19 @@ class ParticleTables(nn.Module):
         self.scores = _zeros(n, K)
         self.latents = nn.ModuleList(_zeros(n, 2 * d) for d in latent_dims)
 
-    def rows(self, particles: torch.Tensor, k: int) -> torch.Tensor:
+    def rows(self, particles: torch.Tensor, k: int | torch.Tensor) -> torch.Tensor:
         return particles * self.classes + k
 
     def pose(self, particles: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Rotations (B, 3, 3) and shifts (B, 2) in px of particles in class k, corrections applied."""
-        correction = self.corrections(self.rows(particles, k))
-        rotations = rotation_from_vector(correction[:, :3]) @ self.rotations[particles, k]
-        return rotations, self.shifts_px[particles, k] + correction[:, 3:]
+        return self.corrected(self.corrections(self.rows(particles, k)), particles, k)
+
+    def corrected(
+        self, corrections: torch.Tensor, particles: torch.Tensor, k: int | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotations (..., 3, 3) and shifts (..., 2) of particles (...) in classes k, with corrections (..., 5)."""
+        rotations = rotation_from_vector(corrections[..., :3]) @ self.rotations[particles, k]
+        return rotations, self.shifts_px[particles, k] + corrections[..., 3:]
 
     def latent(self, particles: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log standard deviation (B, d_k) each of the latents of particles in class k."""
