@@ -7,9 +7,13 @@ copies that are not asynchronous.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -18,7 +22,6 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-_aten = torch.ops.aten
 WAITING = {
     "_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique", "_unique2", "unique_consecutive",
     "bincount", "repeat_interleave", "_linalg_check_errors", "equal", "linalg_eigh", "linalg_eig", "argwhere",
@@ -67,7 +70,13 @@ class Account(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
-        self.operations = 0
+
+    def _wait(self, kind: str) -> None:
+        """Counted with the line of the package that it is in, which a failed test then names."""
+        frame: FrameType | None = sys._getframe()
+        while frame and f"{os.sep}hydra_bench{os.sep}" not in frame.f_code.co_filename:
+            frame = frame.f_back
+        self.waits[f"{kind} in {Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else kind] += 1
 
     def take(self) -> Counter[str]:
         waits, self.waits = self.waits, Counter()
@@ -83,10 +92,9 @@ class Account(TorchDispatchMode):
         if name == "copy_":
             to_device = isinstance(args[0], OnDevice)
         if ours:
-            self.operations += 1
             self._check(name, args, kwargs, others, to_device)
         elif to_device and others and name in COPIES and not kwargs.get("non_blocking"):
-            self.waits["copy to the device"] += 1
+            self._wait("copy to the device")
         if wanted is not None:
             kwargs["device"] = torch.device("cpu")
         kwargs.pop("pin_memory", None)
@@ -101,16 +109,16 @@ class Account(TorchDispatchMode):
     def _check(self, name: str, args: Any, kwargs: Any, others: list[torch.Tensor], to_device: bool) -> None:
         if name in COPIES:
             if not to_device:
-                self.waits["copy to the host"] += 1
-            elif name == "copy_" and others and not (kwargs.get("non_blocking") or (len(args) > 2 and args[2])):
-                self.waits["copy to the device"] += others[0].dim() > 0
+                self._wait("copy to the host")
+            elif name == "copy_" and any(x.dim() for x in others) and not (kwargs.get("non_blocking") or args[2:]):
+                self._wait("copy to the device")
             return
         indexed = name.startswith("index") or name == "_index_put_impl_"
         mixed = [x for x in others if x.dim() or indexed]
         assert not mixed, f"{name}: a tensor of the host {tuple(mixed[0].shape)} among those of the device"
         masks = [x for x in tree_flatten(args[1:])[0] if isinstance(x, OnDevice) and x.dtype == torch.bool]
         if name in WAITING or (name in ("index", "index_put", "index_put_", "_index_put_impl_") and masks):
-            self.waits[name] += 1
+            self._wait(name)
 
 
 class _Factories(TorchFunctionMode):

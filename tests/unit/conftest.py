@@ -26,6 +26,7 @@ LONG = {
     "test_hydra_conformations",
     "test_hydra_given_poses",
     "test_hydra_learning",
+    "test_hydra_on_a_device",
     "test_hydra_parallel",
     "test_hydra_resume",
     "test_hydra_training",

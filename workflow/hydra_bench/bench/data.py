@@ -69,7 +69,12 @@ class Bench:
         """A case's data, simulated on first use. Raises InputError."""
         folder = dataset_folder(self.work, definition)
         if not folder.is_dir():
-            checked = {"datasets": ["it"], "dataset_definitions": {"it": definition}}
+            checked = {
+                "datasets": ["it"],
+                "dataset_definitions": {"it": definition},
+                "methods": [],
+                "method_definitions": {},
+            }
             try:
                 configuration.check_contents(checked | {"structures_folder": str(self.structures)})
             except InputError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hydra_bench.core.on_device import on_device
 from hydra_bench.core.types import FloatArray, IntArray
 
 
@@ -81,7 +82,7 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
     (B, P) float32, dimensionless, in [-1, 1] but for a scale or a negative B-factor.
     """
     wavelength, aberration_mm, offset = (
-        torch.as_tensor(field, device=frequencies.device)[:, None] if isinstance(field, np.ndarray) else float(field)
+        _on(frequencies, field)[:, None] if isinstance(field, np.ndarray) else float(field)
         for field in (
             electron_wavelength_A(optics.voltage_kV),
             optics.spherical_aberration_mm,
@@ -91,7 +92,7 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
     kx, ky = frequencies[:, 0].double(), frequencies[:, 1].double()
     s2 = kx.square() + ky.square()
     u, v, angle, phase = (
-        torch.as_tensor(np.asarray(a, dtype=np.float64), device=frequencies.device)
+        _on(frequencies, a)
         for a in (defocus.u_A, defocus.v_A, np.radians(defocus.angle_deg), np.radians(defocus.phase_shift_deg))
     )
     # Δf s² = (U+V)/2 s² + (U-V)/2 [(kx²-ky²) cos 2θ + 2 kx ky sin 2θ]: three numbers a particle, one product.
@@ -102,7 +103,12 @@ def contrast_transfer(frequencies: torch.Tensor, defocus: Defocus, optics: Optic
     chi = torch.pi * wavelength * defocus_s2 - aberration
     transfer = torch.sin(chi + offset + phase[:, None])
     if defocus.b_factor_A2 is not None:
-        transfer = transfer * torch.exp(-torch.as_tensor(defocus.b_factor_A2, device=s2.device)[:, None] / 4 * s2)
+        transfer = transfer * torch.exp(-_on(frequencies, defocus.b_factor_A2)[:, None] / 4 * s2)
     if defocus.scale is not None:
-        transfer = transfer * torch.as_tensor(defocus.scale, device=s2.device)[:, None]
+        transfer = transfer * _on(frequencies, defocus.scale)[:, None]
     return transfer.float()
+
+
+def _on(frequencies: torch.Tensor, field: FloatArray) -> torch.Tensor:
+    """Numbers (B,) as float64 where the frequencies are."""
+    return on_device(torch.from_numpy(np.array(field, dtype=np.float64)), frequencies.device)

@@ -11,6 +11,7 @@ import torch
 
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.console import say
+from hydra_bench.core.on_device import on_device
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import frequency_plane, hartley, hartley_moved_back, shift_phases
@@ -77,13 +78,6 @@ class Frequencies:
 def largest_l(box_px: int) -> int:
     """The largest l whose frequencies all have a partner -k in a box, even or odd."""
     return (box_px - 1) // 2
-
-
-def on_device(x: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of the host on the device, without waiting for what the device is at."""
-    if device.type == "cuda":
-        x = x.contiguous().pin_memory()
-    return x.to(device, non_blocking=True)
 
 
 def random_pairs(n: int, m: int, generator: torch.Generator) -> torch.Tensor:

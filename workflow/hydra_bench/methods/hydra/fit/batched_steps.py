@@ -13,7 +13,8 @@ from functools import partial
 
 import torch
 
-from hydra_bench.methods.hydra.data.images import ImageBatch, on_device
+from hydra_bench.core.on_device import on_device
+from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit.gradient_steps import (
     Step,
     class_errors,

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from hydra_bench.core.on_device import on_device
 from hydra_bench.core.types import BoolArray
-from hydra_bench.methods.hydra.data.images import ImageBatch, on_device
+from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit import pose_search
 from hydra_bench.methods.hydra.fit.conformations import nearest, representatives
 from hydra_bench.methods.hydra.fit.learning import learn

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from hydra_bench.core.k_means import k_means
-from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images, on_device
+from hydra_bench.core.on_device import on_device
+from hydra_bench.methods.hydra.data.images import ImageBatch, centred_images
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.tables import ParticleTables

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from hydra_bench.core.errors import RunFailedError
-from hydra_bench.methods.hydra.data.images import ImageBatch, on_device, random_pairs
+from hydra_bench.core.on_device import on_device
+from hydra_bench.methods.hydra.data.images import ImageBatch, random_pairs
 from hydra_bench.methods.hydra.fit.batched_steps import ChunkOfImages, batched_sweep
 from hydra_bench.methods.hydra.fit.conformations import infer_latents
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED, Step, learning_step, negligible

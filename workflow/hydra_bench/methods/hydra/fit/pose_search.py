@@ -37,8 +37,8 @@ class BaseGrid:
 
     def all_rotations(self) -> torch.Tensor:
         """(2 Q, 3, 3): the rotations, then those turned by 180° in the plane."""
-        turned = self.rotations * self.rotations.new_tensor([-1.0, -1.0, 1.0])[:, None]
-        return torch.cat([self.rotations, turned])
+        in_plane, along = self.rotations.split([2, 1], 1)
+        return torch.cat([self.rotations, torch.cat([-in_plane, along], 1)])
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.on_device import on_device
 from hydra_bench.core.types import BoolArray, IntArray
-from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, on_device
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource
 from hydra_bench.methods.hydra.fit.batched_steps import Recorder
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.sizes import Sizes

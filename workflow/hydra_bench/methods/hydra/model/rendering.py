@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import torch
 
+from hydra_bench.core.on_device import on_device
 from hydra_bench.methods.hydra.data.images import largest_l
 from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.physics.fourier import centre_pad, fft_centred, frequency_radius, real_from_hartley
@@ -40,7 +41,7 @@ def _ball(l: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     k = torch.arange(box, dtype=torch.float32) - box // 2
     inside = (frequency_radius(box, 3) <= l).flatten().nonzero()[:, 0]
     points = torch.stack(torch.meshgrid(k, k, k, indexing="ij"), -1).flip(-1).reshape(-1, 3)[inside]
-    return inside.to(device), points.to(device)
+    return on_device(inside, device), on_device(points, device)
 
 
 _KEPT_L = 40
@@ -50,7 +51,7 @@ _kept_ball = lru_cache(maxsize=2)(_ball)
 
 @lru_cache(maxsize=2)
 def _falloff(box: int, device: torch.device) -> torch.Tensor:
-    return interpolation_falloff(box, PADDING * box).to(device)
+    return on_device(interpolation_falloff(box, PADDING * box), device)
 
 
 def slicing_grid(grid: torch.Tensor) -> torch.Tensor:
@@ -73,7 +74,7 @@ def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> 
     """
     size, shape = grid.shape[-1], rotations.shape[:-2]
     # Voxel size//2 and its neighbours on grid_sample's scale, on which -1 and 1 are the first and the last voxel.
-    origin, scale = grid.new_tensor(2 * (size // 2) / (size - 1) - 1), 2 * PADDING / (size - 1)
+    origin, scale = grid.new_full((), 2 * (size // 2) / (size - 1) - 1), 2 * PADDING / (size - 1)
     turned = rotations.reshape(-1, 3, 3)[:, :2].mT  # k has no z
     # grid_sample shares its work between threads by batch entries: one entry a thread, the last one padded.
     batches = torch.get_num_threads() if grid.device.type == "cpu" else 1
