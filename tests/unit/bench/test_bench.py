@@ -12,7 +12,7 @@ from hydra_cases import CPU
 
 from hydra_bench.bench import cases as bench_cases
 from hydra_bench.bench import results as bench_results
-from hydra_bench.bench.data import Bench, dataset_folder, repeated_star
+from hydra_bench.bench.data import Bench, dataset_folder
 from hydra_bench.bench.definitions import CASES_PATH, load_cases, shrunk
 from hydra_bench.bench.processes import phase_medians
 from hydra_bench.bench.results import Results, busy_warning, describe_machine
@@ -21,7 +21,6 @@ from hydra_bench.bench.training import Clock, EpochRecord, epoch_costs, wall_to_
 from hydra_bench.cli.main import main
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
-from hydra_bench.particles.particle_files import read_particles
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 
@@ -173,20 +172,13 @@ def test_data_are_simulated_once_and_the_rest_is_gone(measured: tuple[Path, Path
     assert dataset_folder(measured[1] / "work", {**case.dataset, "seed": 8}) != folder
 
 
-def test_parts_and_repetitions_of_a_stack(measured: tuple[Path, Path]) -> None:
+def test_parts_of_a_stack(measured: tuple[Path, Path]) -> None:
     case = load_cases(measured[0], ["search"], None, quick=True)[0]
     bench = Bench(measured[1] / "work", STRUCTURES, CPU, 1, 1)
     data = bench.dataset(case.dataset)
     part = data.stack.take(np.arange(5))
     assert (len(part), len(data.stack)) == (5, 32)
     np.testing.assert_array_equal(part.read_images(np.arange(5)), data.stack.read_images(np.arange(5)))
-    repeated = read_particles(repeated_star(data, 70))
-    assert len(repeated) == 70
-    np.testing.assert_array_equal(
-        repeated.read_images(np.array([1, 33, 65])), data.stack.read_images(np.array([1] * 3))
-    )
-    assert repeated.defocus is not None
-    assert repeated.defocus.u_A[65] == repeated.defocus.u_A[1]
 
 
 def test_a_case_that_fails_is_written_down(measured: tuple[Path, Path], tmp_path: Path) -> None:

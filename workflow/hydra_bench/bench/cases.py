@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from hydra_bench.bench.data import Bench, Dataset, repeated_star
+from hydra_bench.bench.data import Bench, Dataset
 from hydra_bench.bench.definitions import Case, with_delivered_box
 from hydra_bench.bench.processes import finished, walls_of_epochs
 from hydra_bench.bench.results import Results, circumstances
@@ -144,9 +144,9 @@ def epochs(bench: Bench, case: Case) -> Iterator[Measurement]:
 def memory(bench: Bench, case: Case) -> Iterator[Measurement]:
     """Peak resident memory of a process that has tables of all particles and works on some of them in every phase."""
     case.settings()
-    star = repeated_star(bench.dataset(case.dataset), case.particles)
     task = {
-        "star": str(star),
+        "star": str(bench.dataset(case.dataset).star_path),
+        "particles": case.particles,
         "parameters": {**case.parameters, **case.forced},
         "images": case.images,
         "threads": bench.threads,

@@ -16,7 +16,6 @@ from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
-from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.simulate import simulate
 
 
@@ -42,17 +41,6 @@ def dataset_folder(work: Path, definition: JsonObject) -> Path:
     """Where a dataset lies: its name, and a checksum of all that its bytes depend on."""
     text = json.dumps([__version__, {k: v for k, v in definition.items() if k != "name"}], sort_keys=True)
     return work / f"{definition['name']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def repeated_star(dataset: Dataset, n: int) -> Path:
-    """A STAR file of n particles beside the dataset's own, which go round and round the same frames."""
-    path = dataset.star_path.with_name(f"repeated_{n}.star")
-    if not path.is_file():
-        tables = read_star(dataset.star_path)
-        rows = np.arange(n) % len(tables["particles"])
-        particles = tables["particles"].iloc[rows].reset_index(drop=True)
-        write_star(path, {"optics": tables["optics"], "particles": particles})
-    return path
 
 
 @dataclass(frozen=True)
