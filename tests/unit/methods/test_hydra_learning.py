@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hydra_cases import CPU, Case, in_double, load_batch
+from torch import distributed
 
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, random_pairs
 from hydra_bench.methods.hydra.fit.batched_steps import ChunkOfImages, Recorder, batched_sweep, places
@@ -272,3 +273,18 @@ def test_places_of_a_minibatch() -> None:
     for k in range(5):
         assert len(set(order[k].tolist())) == order.shape[1]
         assert sorted(order[k][taken[k]].tolist()) == belongs[rows, k].nonzero()[:, 0].tolist()
+
+
+@pytest.mark.parametrize("batched", [False, True], ids=["one after the other", "at once"])
+def test_bytes_exchanged_in_a_step(case: Case, batched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message a step: the fields' gradients and one number a field that says whether it has any."""
+    settings, sent = replace(SMALL, variational=False), []
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensor: sent.append(tensor.numel() * tensor.element_size()))
+    model, step = model_of(settings, 4, torch.float32), replace(step_of(settings, 300.0), parallel=Parallel(0, 2))
+    batch, particles = load_batch(case.stack, FREQUENCIES, np.arange(4)), torch.arange(4)
+    if batched:
+        chunk = ChunkOfImages(batch, None, particles, torch.ones(4, 3, dtype=torch.bool))
+        batched_sweep(model, Recorder(on=False), chunk, [(particles, 8)], step)
+    else:
+        learning_step(model, batch, None, particles, step)
+    assert sent == [4 * (model.stack.weights.numel() + 3)]

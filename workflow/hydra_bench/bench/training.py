@@ -66,7 +66,8 @@ class EpochRecord:
     def plain(self) -> JsonObject:
         """For JSON."""
         used = {"wall_s": round(self.used.wall_s, 3), "cpu_s": round(self.used.cpu_s, 3)}
-        return {"phase": self.phase, "epoch": self.number, "l": self.l, **used, "ari": self.ari}
+        gpu = {"gpu_GB": round(self.gpu_GB, 3)} if self.gpu_GB else {}
+        return {"phase": self.phase, "epoch": self.number, "l": self.l, **used, "ari": self.ari, **gpu}
 
 
 @dataclass(frozen=True)

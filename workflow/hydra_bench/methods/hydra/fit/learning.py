@@ -13,6 +13,7 @@ from hydra_bench.methods.hydra.fit.conformations import infer_latents
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED, Step, learning_step, negligible
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.training_input import Epoch
+from hydra_bench.methods.hydra.model.precision import Precision
 from hydra_bench.methods.hydra.settings import Settings
 
 
@@ -41,7 +42,7 @@ def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None)
     for _ in range(epoch.sweeps):
         drawn_rows = torch.randperm(len(chunk.particles), generator=chunk.generator).split(stage.minibatch)
         minibatches = [(row_among_own[rows[mine[rows]]], len(rows)) for rows in drawn_rows]
-        if run.device.type != "cpu" and run.learn_batch >= stage.minibatch:
+        if works_on_all_classes(run.device) and run.learn_batch >= stage.minibatch:
             images = ChunkOfImages(batch, low, chunk.members, belongs)
             total += batched_sweep(model, run.recorder, images, minibatches, step)
             continue
@@ -56,3 +57,8 @@ def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None)
 def infers_latents(settings: Settings, epoch: Epoch) -> bool:
     """In auto-decoding every other epoch, the last one among them: a Newton step costs half of what a sweep does."""
     return epoch.phase != "decode" or (settings.decode_epochs - epoch.number) % 2 == 1
+
+
+def works_on_all_classes(device: torch.device) -> bool:
+    """Whether a step takes all classes at once: a GPU's does, and a CPU's that stands for one."""
+    return device.type != "cpu" or Precision.emulated
