@@ -17,7 +17,7 @@ def add_options(parser: ArgumentParser) -> None:
     option = parser.add_argument
     option("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
     option("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")
-    option("--cases", default="", metavar="A,B", help="cases to run (default all of the file's)")
+    option("--cases", default="", metavar="A,B", help="cases or groups to run (default all that are in no group)")
     option("--repeats", type=int, default=3, help="measurements where no seed varies (default 3)")
     option("--seeds", metavar="0,1", help="seeds of cases that train (default each case's own)")
     add_threads(parser)
