@@ -63,8 +63,23 @@ def clustering(
     return dict.fromkeys(ClusteringScores.model_fields) | {
         "labels_from": labels_from,
         "ari": ari,
+        "ari_interval": {"low": ari - 0.02, "high": ari + 0.01, "draws": 2000, "seed": 0},
         "ami": ari - 0.011,
         "accuracy": 0.987654,
+        "macro_f1": 0.912345,
+        "per_species": [
+            {
+                "class_name": NAMES[k % 3],
+                "n_particles": sum(row.tolist()),
+                "recall": 0.9,
+                "precision": 0.8,
+                "f1": 0.85,
+                "label": matched.index(k) + 1 if k in matched else None,
+            }
+            for k, row in enumerate(confusion)
+        ],
+        "majority_accuracy": 0.991234,
+        "lost_species": [],
         "n_labels": n_labels,
         "n_nonempty": sum(size > 0 for size in sizes),
         "label_sizes": sizes,
@@ -86,14 +101,18 @@ def resolution(quality: float, names: list[str] = NAMES) -> dict[str, Any]:
         aucs = np.clip(quality + random.normal(0, 0.02, 20), 0, 1)
         for i, auc in enumerate(aucs):
             particles.append(
-                {"particle": k * PER_CLASS + i, "true_class": k, "label": k + 1, "auc": auc, "cryobench_auc": auc / 2}
-            )
+                {"particle": k * PER_CLASS + i, "true_class": k, "label": k + 1, "auc": auc,
+                 "unmasked_auc": auc, "masked_auc": 1.1 * auc, "cryobench_auc": auc / 2}
+            )  # fmt: skip
         curve = 1 / (1 + np.exp((frequency / frequency[-1] - quality) * 12))
         entry = {"class_name": name, "auc_mean": aucs.mean(), "auc_sd": aucs.std(), "curve_mean": curve.tolist()}
         entry |= {"curve_sd": (0.04 * curve).tolist(), "resolution_0_5_A": 21.3, "resolution_0_143_A": 15.1 + k}
         classes.append(entry)
     aucs = np.array([p["auc"] for p in particles])
     summary = {"auc_mean": aucs.mean(), "auc_sd": aucs.std()}
+    summary["auc_interval"] = {"low": aucs.mean() - 0.01, "high": aucs.mean() + 0.01, "draws": 2000, "seed": 0}
+    summary |= {"unmasked_auc_mean": aucs.mean(), "unmasked_auc_sd": aucs.std()}
+    summary |= {"masked_auc_mean": 1.1 * aucs.mean(), "masked_auc_sd": 1.1 * aucs.std()}
     summary |= {"cryobench_auc_mean": aucs.mean() / 2, "cryobench_auc_sd": aucs.std() / 2}
     return {
         "mask": "none", "frequency_per_A": frequency.tolist(), **summary,

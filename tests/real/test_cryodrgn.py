@@ -26,9 +26,9 @@ from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.simulate import simulate
+from hydra_bench.maps.alignment import align_map
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.methods.programs.programs import Programs, find_executable
-from hydra_bench.metrics.alignment import align_map
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 
 files = method_cards.method_module("cryodrgn/files.py")

@@ -22,7 +22,7 @@ from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.structures import load_atoms
-from hydra_bench.metrics.alignment import align_map, apply
+from hydra_bench.maps.alignment import align_map, apply
 from hydra_bench.particles.particle_files import read_particles
 from hydra_bench.physics.fourier import frequency_plane, hartley
 from hydra_bench.physics.magnification import undistorted

@@ -21,6 +21,7 @@ from net_runs import OVERLAYS, ROOT, RUNS, arguments, configuration
 
 EXPECTED = {
     ("config", "too_many"): ("failed", "1000 for the 120 images"),
+    ("config", "single_map"): ("not applicable", "no species moves"),
     ("baselines-demo", "sparc"): ("not configured", "set CRYOSPARC_BASE_URL"),
 }
 """State of the rows that do not end well, by run and method, and what the reason says; all others are ok."""

@@ -19,11 +19,13 @@ def test_every_card_is_complete(program: str) -> None:
     card = method_cards.card(program)
     always = {"name", "program", "description", "paper", "licence", "reads_truth", "takes_poses"}
     may = {"adapter", "environment", "executables", "needs_poses", "install", "file_parameters", "files_from"}
-    may |= {"needs_poses_for", "parameters_checked_by", "fit_checked_by"}
+    may |= {"needs_poses_for", "parameters_checked_by", "fit_checked_by", "bound", "tuned_on"}
     assert always <= set(card) <= always | may
     assert isinstance(card["reads_truth"], bool)
     assert isinstance(card["takes_poses"], bool)
     assert method_cards.has_rule(program) != ("adapter" in card), "a rule of its own, or an adapter"
+    assert ("bound" in card) == card["reads_truth"], "what makes a bound, and nothing else, reads the truth"
+    assert "bound" not in card or callable(method_cards.named_function(program, "bound"))
     assert not card.get("executables") or card["install"], "how to install its programs"
     assert (ROOT / "envs" / f"{method_cards.environment_name(program)}.yaml").is_file()
 

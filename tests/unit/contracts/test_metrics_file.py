@@ -55,8 +55,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("clustering.ari", "0.5", r"clustering.ari: input should be a valid number"),
         ("cost.attempts", 1.5, r"cost.attempts: input should be a valid integer"),
         ("state", "fine", r"state: string should match pattern"),
-        ("metrics_version", KeyError, r"metrics_version is missing; .* reads 1; delete the file"),
-        ("metrics_version", 2, r"metrics_version is 2; .* reads 1; delete the file"),
+        ("metrics_version", KeyError, r"metrics_version is missing; .* reads 2; delete the file"),
+        ("metrics_version", 1, r"metrics_version is 1; .* reads 2; delete the file"),
     ],
 )
 def test_what_is_not_of_the_contract_is_refused(tmp_path: Path, key: str, value: Any, said: str) -> None:

@@ -20,8 +20,8 @@ from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.simulated.imaging import Imaging, draw_particles
 from hydra_bench.datasets.simulated.simulate import simulate
+from hydra_bench.maps.fsc import compare
 from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
-from hydra_bench.metrics.fsc import compare
 from hydra_bench.physics.projection import project
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"

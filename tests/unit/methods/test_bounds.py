@@ -13,8 +13,8 @@ from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.simulate import simulate
+from hydra_bench.maps.fsc import compare
 from hydra_bench.methods.bounds.backprojection import run_backprojection
-from hydra_bench.metrics.fsc import compare
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 

@@ -17,8 +17,8 @@ from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.reconstruction import read_assignments, read_run, sample_path
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import read_map, write_map
+from hydra_bench.maps.fsc import compare
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.metrics.fsc import compare
 from hydra_bench.particles.particle_files import read_labels, read_poses
 from hydra_bench.physics.rotations import angular_distance_deg
 

@@ -12,8 +12,8 @@ from hydra_bench.cli.main import main
 from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.reconstruction import GivenPoses, read_assignments, read_run, sample_path
 from hydra_bench.core.mrc import read_map
+from hydra_bench.maps.fsc import compare
 from hydra_bench.methods.bounds.known_poses import Schedule, classify, read_slices
-from hydra_bench.metrics.fsc import compare
 
 SCHEDULE = Schedule(radii=(4, 7), iterations=6, starts=4)
 

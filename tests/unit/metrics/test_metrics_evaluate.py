@@ -24,8 +24,8 @@ from hydra_bench.contracts.truth import Truth, write_truth_star
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import ImageStackWriter, read_map, write_map
+from hydra_bench.maps.fsc import compare
 from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
-from hydra_bench.metrics.fsc import compare
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.rotations import MIRROR, random_rotations
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hydra_bench.metrics.alignment import Alignment, align_map, apply
-from hydra_bench.metrics.fsc import compare, resolution, shell_frequencies, spherical_mask
+from hydra_bench.maps.alignment import Alignment, align_map, apply
+from hydra_bench.maps.fsc import compare, resolution, shell_frequencies
+from hydra_bench.maps.masks import spherical_mask
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.physics.fourier import fft_centred, fourier_crop, frequency_radius, ifft_centred
 from hydra_bench.physics.rotations import MIRROR, random_rotations

@@ -16,7 +16,7 @@ from hydra_bench.config.identity import method_definition
 from hydra_bench.contracts.reconstruction import sample_path
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import write_map
-from hydra_bench.metrics.alignment import align_map, apply
+from hydra_bench.maps.alignment import align_map, apply
 from hydra_bench.physics.rotations import euler_from_matrices
 from hydra_bench.report.figures import rendered_maps
 from hydra_bench.report.figures.class_maps import class_maps

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_results import NAMES, contents, finished, identity, make_results, write_run
+from report_results import NAMES, TRUE, contents, finished, identity, make_results, write_run
+from scipy.stats import t as student
+from sklearn.metrics import adjusted_rand_score
 
-from hydra_bench.contracts.metrics_file import ARI, WALL_TIME
+from hydra_bench.contracts.metrics_file import ARI, FSC_AUC, WALL_TIME
 from hydra_bench.report.results import read_all
 from hydra_bench.report.tables.rows import number, table_rows
 from hydra_bench.report.tables.tables import COLUMNS, write_tables
@@ -32,7 +34,19 @@ def test_columns_are_exactly_those_promised(folder: Path) -> None:
     header = (folder / "table1.csv").read_text().splitlines()[0]
     assert header.startswith("dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s,peak_rss_mb,state,")
     species = [f"fsc_auc_{name}_{part}" for name in NAMES for part in ("mean", "sd")]
-    assert header.split(",") == [*COLUMNS, *species]
+    columns = header.split(",")
+    assert columns[: len(COLUMNS)] == list(COLUMNS)
+    promised = [
+        "fsc_auc_unmasked_mean",
+        "fsc_auc_masked_mean",
+        "fsc_auc_normalised",
+        "ari_low",
+        "ari_high",
+        "interval_of",
+    ]
+    promised += ["macro_f1_mean", "accuracy_mean", "majority_accuracy_mean", "ece_mean", "brier_mean", *species]
+    assert set(promised) <= set(columns)
+    assert len(set(columns)) == len(columns)
 
 
 def test_several_seeds_give_mean_and_sd(folder: Path) -> None:
@@ -85,7 +99,7 @@ def test_what_is_not_configured_is_no_failure_and_cost_nothing(tmp_path: Path) -
     write_tables([path], tmp_path / "tables")
     row = records(tmp_path / "tables")["theirs"]
     assert (row["state"], row["n_seeds"], row["wall_s"], row["peak_rss_mb"]) == ("not configured", "0", "", "")
-    assert "| – | – | not configured: set THEIR_LICENCE |" in (tmp_path / "tables" / "table1.md").read_text()
+    assert "| – | – | – | not configured: set THEIR_LICENCE |" in (tmp_path / "tables" / "table1.md").read_text()
     assert "{not configured: set THEIR\\_LICENCE}" in (tmp_path / "tables" / "table1.tex").read_text()
     (run,) = read_all([path])
     assert (run.ok, table_rows([run])[0].kind_of_state) == (False, "not configured")
@@ -108,31 +122,100 @@ def test_states_of_several_seeds_are_counted_apart(tmp_path: Path) -> None:
 def test_best_is_bold_second_underlined_and_bounds_apart(folder: Path) -> None:
     text = (folder / "table1.md").read_text()
     competitors, bounds = text.split("| *Bounds (read the truth)* |")
-    assert re.search(r"\| Hydra, K=3 \| 3 \| \*\*0\.990 ± 0\.005\*\* \| \*\*0\.898 ± \d\.\d{3}\*\*", competitors)
-    assert re.search(r"\| Hydra, K=5 \| 1 of 3 \| <ins>0\.901</ins> \| <ins>0\.864 ± ", competitors)
-    assert "| Hydra, K=1 | 1 of 3 | 0.071 | 0.4" in competitors
-    assert "Oracle | 1 of 3 | 1.000 |" in bounds
+    assert re.search(r"\| Hydra, K=3 \| 3 \| \*\*0\.990 ± 0\.005\*\* \[0\.978, 1\.002\] \| ", competitors)
+    assert re.search(r"\*\*0\.898 ± \d\.\d{3}\*\* \[", competitors)
+    assert re.search(r"\| Hydra, K=5 \| 1 of 3 \| <ins>0\.901</ins> \[0\.881, 0\.911\] \| ", competitors)
+    assert "| Hydra, K=1 | 1 of 3 | 0.071 [0.051, 0.081] | " in competitors
+    assert "Oracle | 1 of 3 | 1.000 [0.980, 1.010] |" in bounds
     assert "Oracle" not in competitors
     assert "**" not in bounds.split("\n\n")[0]
     assert "SNR: 0.1" in text
     assert "FSC mask: none" in text
 
 
-def test_ties_at_the_printed_digits_share_a_mark(tmp_path: Path) -> None:
-    values = [("a", 0.90001), ("b", 0.90004), ("c", 0.8), ("d", 0.7)]
-    rows = table_rows(read_all([write_run(tmp_path, finished(m, m.upper(), ari, 0.5)) for m, ari in values]))
+def test_who_is_not_told_apart_on_the_same_images_shares_a_rank(tmp_path: Path) -> None:
+    """One seed each. a and b err on three other particles each, c on half, d on all; the means alone would rank b."""
+    wrong = {"a": range(3), "b": range(3, 7), "c": range(0, 120, 2), "d": range(120)}
+    paths = []
+    for method, particles in wrong.items():
+        labels = [(k + 1) % 3 if i in particles else k for i, k in enumerate(TRUE)]
+        ari = adjusted_rand_score(TRUE, labels) if method != "d" else 0.0
+        paths.append(
+            write_run(tmp_path, finished(method, method, ari, 0.5, labels=labels if method != "d" else [0] * 120))
+        )
+    rows = table_rows(read_all(paths))
     assert [row.measured[ARI].rank for row in rows] == [1, 1, 2, 0]
+    # One image's FSC-AUC is higher in every pair: told apart, though the spread over images is far larger.
+    pair = [finished(m, m, 0.5, 0.5) for m in "ef"]
+    for entry in pair[1]["fsc"]["per_particle"]:
+        entry["auc"] += 0.001
+    pair[1]["fsc"]["auc_mean"] += 0.001
+    rows = table_rows(read_all([write_run(tmp_path / "pair", content) for content in pair]))
+    assert [row.measured[FSC_AUC].rank for row in rows] == [2, 1]
+    assert pair[0]["fsc"]["auc_sd"] > 0.01
+
+
+def test_several_seeds_are_told_apart_by_their_differences_seed_by_seed(tmp_path: Path) -> None:
+    aris = {"a": [0.70, 0.80, 0.90], "b": [0.69, 0.79, 0.8901], "c": [0.6, 0.95, 0.7]}
+    runs = [finished(m, m, ari, 0.5, seed=seed) for m, values in aris.items() for seed, ari in enumerate(values)]
+    rows = {row.method: row for row in table_rows(read_all([write_run(tmp_path, content) for content in runs]))}
+    assert [rows[m].measured[ARI].rank for m in "abc"] == [1, 2, 1]
+    found = rows["a"].measured[ARI].interval
+    assert found.target == "new images and seeds"
+    expected = student.interval(0.95, 2, 0.8, np.std(aris["a"], ddof=1) / np.sqrt(3))
+    np.testing.assert_allclose([found.low, found.high], expected)
+
+
+def test_a_score_is_set_between_chance_and_ceiling_species_by_species(tmp_path: Path) -> None:
+    def of(method: str, per_class: list[float], reference: str | None = None, **more: Any) -> Path:
+        content = finished(method, method, 1.0, 0.5, reads_truth=reference is not None) | more
+        content["notes"] = {} if reference is None else {"reference": reference}
+        for entry, auc in zip(content["fsc"]["per_class"], per_class, strict=True):
+            entry["auc_mean"] = auc
+        return write_run(tmp_path, content)
+
+    paths = [of("m", [0.5, 0.6, 0.9]), of("ceiling", [0.9, 1.0, 0.9], "ceiling")]
+    assert table_rows(read_all(paths))[0].normalised is None
+    paths += [of("wrong", [0.1, 0.2, 0.3], "chance"), of("noise", [0.0, 0.3, 0.1], "chance")]
+    rows = {row.method: row for row in table_rows(read_all(paths))}
+    assert rows["m"].normalised == pytest.approx(np.mean([0.4 / 0.8, 0.3 / 0.7, 1.0]))
+    assert rows["ceiling"].normalised == pytest.approx(1)
+    write_tables(paths, tmp_path / "tables")
+    assert "| Chance 0, ceiling 1 |" in (tmp_path / "tables" / "table1.md").read_text()
+    paths[0] = of("m", [0.5, 0.6, 0.9], conformation={"per_class": []})
+    assert table_rows(read_all(paths))[0].normalised is None
+
+
+def test_lost_and_split_species_are_named(tmp_path: Path) -> None:
+    contents = [finished("m", "M", 0.9, 0.5, seed=seed) for seed in (1, 2)]
+    contents[0]["clustering"]["lost_species"] = [NAMES[1]]
+    contents[1]["clustering"]["split_species"] = {NAMES[0]: [1, 3]}
+    write_tables([write_run(tmp_path, content) for content in contents], tmp_path / "tables")
+    assert "| lost: large subunit; split: spliceosome | ok |" in (tmp_path / "tables" / "table1.md").read_text()
+    row = records(tmp_path / "tables")["m"]
+    assert (row["lost_species"], row["split_species"]) == ("large subunit", "spliceosome")
+
+
+def test_what_is_not_applicable_is_no_failure(tmp_path: Path) -> None:
+    content = identity("single_map", "Best single map", reads_truth=True)
+    content |= {"state": "not applicable", "reason": "no species moves"}
+    (row,) = table_rows(read_all([write_run(tmp_path, content)]))
+    assert (row.state, row.kind_of_state, row.reason) == ("not applicable", "not applicable", "no species moves")
+
+
+def test_what_programs_were_tuned_on_is_said_under_the_table(folder: Path) -> None:
+    assert "Tuned: Hydra, simulated stacks of the embedded entries" in (folder / "table1.md").read_text()
 
 
 def test_latex_is_balanced_and_escaped(folder: Path) -> None:
     text = (folder / "table1.tex").read_text()
     assert "\\textbf{0.990 $\\pm$ 0.005}" in text
     assert "\\underline{0.901}" in text
-    assert "Other \\& program\\_1 & 0 of 3 & \\multicolumn{6}{l}{failed: out of memory}" in text
+    assert "Other \\& program\\_1 & 0 of 3 & \\multicolumn{7}{l}{failed: out of memory}" in text
     assert text.count("{") == text.count("}")
     assert text.isascii()
-    for row in re.findall(r"^(?!\\multicolumn)(?!.*\{6\}).* & .*\\\\$", text, re.MULTILINE):
-        assert len(re.findall(r"(?<!\\)&", row)) == 7
+    for row in re.findall(r"^(?!\\multicolumn)(?!.*\{7\}).* & .*\\\\$", text, re.MULTILINE):
+        assert len(re.findall(r"(?<!\\)&", row)) == 8
 
 
 def test_per_class_table(folder: Path) -> None:

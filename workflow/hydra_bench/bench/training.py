@@ -19,6 +19,8 @@ from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.bounds.backprojection import run_backprojection
+from hydra_bench.methods.bounds.task import BoundTask
+from hydra_bench.methods.cards import filled_parameters
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput
@@ -194,7 +196,10 @@ def score_of_oracle(dataset: Dataset) -> Scored:
     if not folder.is_dir():
 
         def work(out: Path) -> Outcome:
-            return run_backprojection(dataset.stack, dataset.truth, dataset.evaluation, "true", 0, out)
+            parameters = filled_parameters("backprojection", {})
+            return run_backprojection(
+                BoundTask(dataset.stack, dataset.truth, dataset.evaluation, parameters, seed=0), out
+            )
 
         _recorded("backprojection", folder, 0, work)
     return scored(dataset, folder)

@@ -18,7 +18,7 @@ COMMANDS = (
     "dataset",
     "simulate",
     "gallery",
-    "backproject",
+    "bound",
     "reconstruct",
     "evaluate",
     "hydra",

@@ -17,15 +17,16 @@ class Measure:
 
     over: what a row of the table aggregates. "seeds": mean and sd of one value a run; "images": mean and sd of the
     values of every evaluated image of all seeds, kept as <key>_mean, <key>_sd and in per_particle; "cost": mean of one
-    value a run, failed runs' where none ended well. shown: "table" (also on the page's), "page" (its table alone),
-    "compare", "runs" (the page's table of every run). column: its name in table1.csv, the key's where it is "".
+    value a run, failed runs' where none ended well. shown: "table" (also on the page's and in table1.csv), "page" (its
+    table and table1.csv), "csv" (table1.csv alone), "compare", "runs" (the page's table of every run). column: its name
+    in table1.csv, the key's where it is "".
     key and meaning are filled in from the field that carries the measure; a run is asked by its metrics file, the model
     that the field is of.
     """
 
     label: str
     digits: int
-    shown: tuple[Literal["table", "page", "compare", "runs"], ...]
+    shown: tuple[Literal["table", "page", "csv", "compare", "runs"], ...]
     unit: str = ""
     more_is_better: bool = True
     over: Literal["seeds", "images", "cost"] = "seeds"

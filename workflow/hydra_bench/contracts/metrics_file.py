@@ -25,7 +25,7 @@ from hydra_bench.core.json_values import Json, JsonObject
 
 INTERRUPTED = "interrupted"
 """The state of a run without a result: it was stopped, or the machine failed, and the same call goes on with it."""
-VERSION = 1
+VERSION = 2
 """Of the file. It rises when a key changes its name or its meaning, or goes."""
 
 
@@ -47,6 +47,19 @@ class Part(BaseModel):
     )
 
 
+class Interval(Part):
+    """A 95 % interval of a score of one run, its particles drawn again with replacement; nothing of another seed."""
+
+    low: float
+    """Its lower end, the 2.5th percentile."""
+    high: float
+    """Its upper end, the 97.5th percentile."""
+    draws: int
+    """How often particles were drawn."""
+    seed: int
+    """Of the draws."""
+
+
 class Group(Part):
     """Labels of a method that count as one."""
 
@@ -58,6 +71,52 @@ class Group(Part):
     """The largest of these, whose map stands for all."""
 
 
+class SpeciesRecovery(Part):
+    """One species and the label that the best one-to-one matching gives it."""
+
+    class_name: str
+    """The species."""
+    n_particles: int
+    """Its particles."""
+    label: int | None
+    """Its label, from 1; null for a species that is given none."""
+    recall: float
+    """The share of its particles in that label; 0 without one."""
+    precision: float
+    """The share of that label's particles that are of the species; 0 without one."""
+    f1: float
+    """The harmonic mean of recall and precision."""
+
+
+class ReliabilityBin(Part):
+    """A tenth of the particles, of like confidence: one point of the reliability curve."""
+
+    n_particles: int
+    """How many particles these are."""
+    confidence: float
+    """The mean posterior of the species that each particle most probably is of."""
+    accuracy: float
+    """The share of them that are of that species."""
+
+
+class Calibration(Part):
+    """How far posteriors of classes can be believed. A label stands for the species that most of its particles are of,
+    and what labels of the same species have is added up.
+    """
+
+    ece: Annotated[float, Measure("ECE", 3, ("csv", "runs"), more_is_better=False)]
+    """Expected calibration error: the mean distance between confidence and accuracy over ten bins of equal count. 0 is
+    perfect; of a method whose posteriors are all certain nothing is said."""
+    brier: Annotated[float, Measure("Brier score", 3, ("csv", "runs"), more_is_better=False)]
+    """The mean squared distance of the posteriors of all species from the truth, from 0 to 2. 0 is perfect."""
+    confidence: float
+    """The mean confidence over all particles."""
+    accuracy: float
+    """The share of particles whose most probable species is the true one."""
+    bins: list[ReliabilityBin]
+    """The reliability curve, least confident first."""
+
+
 class ClusteringScores(Part):
     """How well labels tell the species apart."""
 
@@ -67,10 +126,22 @@ class ClusteringScores(Part):
     """Adjusted Rand index: how well predicted classes agree with true species, whatever the classes are called. 1 is
     perfect, 0 is chance. With several seeds: mean ± sd over seeds. A method without classes is labelled by k-means on
     its latents, with k the number of species; the column “Labels from” says so."""
+    ari_interval: Interval | None
+    """Of the ARI, over particles; null where no species is known."""
     ami: Annotated[float | None, Measure("AMI", 3, ("runs",))]
     """Adjusted mutual information: another agreement corrected for chance, which weighs small classes more."""
-    accuracy: Annotated[float | None, Measure("Accuracy", 3, ("runs",))]
+    macro_f1: Annotated[float | None, Measure("Macro-F1", 3, ("table", "compare", "runs"))]
+    """The mean over species of the harmonic mean of recall and precision, in the class that is matched to the species:
+    all species count alike, so that a lost rare one shows."""
+    accuracy: Annotated[float | None, Measure("Accuracy", 3, ("csv", "runs"))]
     """The share of particles in the class that is matched to their species, at most one class a species."""
+    majority_accuracy: Annotated[float | None, Measure("Majority-vote accuracy", 3, ("csv", "runs"))]
+    """The share of particles that are of the species that most particles of their class are of: a species may have
+    several classes, as in papers on ensembles of methods. Many classes make it high by themselves."""
+    per_species: list[SpeciesRecovery] | None
+    """Every species; null where none is known."""
+    lost_species: list[str]
+    """Species that are the most frequent one of no label that is not empty."""
     n_labels: int
     """How many labels there may be."""
     n_nonempty: int
@@ -108,9 +179,13 @@ class ParticleFsc(Part):
     label: int
     """Its label, from 1."""
     auc: float
-    """FSC-AUC."""
+    """FSC-AUC, with the mask that is stated."""
+    unmasked_auc: float
+    """The same without a mask."""
+    masked_auc: float
+    """The same in a soft mask of the true map."""
     cryobench_auc: float
-    """The same on CryoBench's scale."""
+    """The first on CryoBench's scale."""
 
 
 class SpeciesFsc(Part):
@@ -144,6 +219,21 @@ class FscScores(Part):
     after alignment over rotation, shift and hand; the Fourier shell correlation is averaged over shells 1 to D/2 − 1.
     1 is perfect. Mean ± 1 sd over the evaluated particles. The mask is stated with the dataset."""
     auc_sd: float
+    """The sd of that over the evaluated particles."""
+    auc_interval: Interval
+    """Of the FSC-AUC, over the evaluated particles of each species."""
+    unmasked_auc_mean: Annotated[
+        float, Measure("FSC-AUC, no mask", 3, ("csv", "runs"), over="images", column="fsc_auc_unmasked")
+    ]
+    """FSC-AUC without a mask, whatever mask is stated: noise outside the particle costs."""
+    unmasked_auc_sd: float
+    """The sd of that over the evaluated particles."""
+    masked_auc_mean: Annotated[
+        float, Measure("FSC-AUC, masked", 3, ("csv", "runs"), over="images", column="fsc_auc_masked")
+    ]
+    """FSC-AUC in a soft mask of the true map, which both maps are multiplied by, whatever mask is stated: only what is
+    inside the particle counts."""
+    masked_auc_sd: float
     """The sd of that over the evaluated particles."""
     cryobench_auc_mean: Annotated[float, Measure("CryoBench's scale", 3, ("runs",), over="images")]
     """The area under |FSC| over spatial frequency up to 0.5 − 1/D per pixel; its maximum is just below 0.5. Never to be
@@ -284,8 +374,9 @@ class MetricsFile(Part):
     seed: int
     """The run's seed."""
     state: Annotated[str, Field(pattern=f"^({'|'.join((*STATES, INTERRUPTED))})$")]
-    """How the run ended: "not configured" where its program has no licence or host here, and "interrupted" where it
-    was stopped, or the machine failed, which are no failures."""
+    """How the run ended: "not configured" where its program has no licence or host here, "not applicable" where a
+    bound has no meaning for the dataset, and "interrupted" where it was stopped, or the machine failed, which are no
+    failures."""
     reason: str
     """Why it did not end well."""
     reads_truth: bool
@@ -314,6 +405,8 @@ class MetricsFile(Part):
     """What labels and maps are compared with: a truth, another program's results, or nothing."""
     clustering: ClusteringScores | None = None
     """How well labels tell the species apart."""
+    calibration: Calibration | None = None
+    """How far posteriors of classes can be believed; null also where all are certain, or no truth is known."""
     fsc: FscScores | None = None
     """How good the maps are; null also where no particle is evaluated."""
     pose: PoseErrors | None = None
@@ -398,7 +491,7 @@ def _rounded(value: Json) -> Json:
 
 MEASURES = measures_of(MetricsFile)
 """Every measure, in the order in which tables show them."""
-ARI, FSC_AUC, WALL_TIME = (
+ARI, MACRO_F1, FSC_AUC, WALL_TIME = (
     next(measure for measure in MEASURES if measure.key == key)
-    for key in ("clustering.ari", "fsc.auc_mean", "cost.wall_s")
+    for key in ("clustering.ari", "clustering.macro_f1", "fsc.auc_mean", "cost.wall_s")
 )

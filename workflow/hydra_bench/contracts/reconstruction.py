@@ -9,7 +9,8 @@ run.json         what ran, how it ended, what it cost
 source/          which rows of the user's own file the particles are, of a run on anybody's (see `contracts.source`)
 
 A failed method leaves a run.json with state "failed" and a reason, and need leave nothing else; so does one whose
-program has no licence or host here, which is no failure: its state is "not configured".
+program has no licence or host here, which is no failure: its state is "not configured"; or a bound that has no meaning
+for the dataset: its state is "not applicable".
 
 Its particles.star, or a truth's, can give another method the poses that it need not find.
 """
@@ -33,7 +34,11 @@ from hydra_bench.core.types import FloatArray, IntArray
 
 HISTORY_NAME, HISTORY_LABELS_NAME = "history.csv", "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
-OK, FAILED, NOT_CONFIGURED = STATES = ("ok", "failed", "not configured")
+OK, FAILED, NOT_CONFIGURED, NOT_APPLICABLE = STATES = ("ok", "failed", "not configured", "not applicable")
+NO_FAILURES = (NOT_CONFIGURED, NOT_APPLICABLE)
+"""States of runs that gave nothing, for which nobody is to blame."""
+FRAME, TRUTH_FRAME = "frame", "truth"
+"""A note of a bound whose maps lie where the true ones do, so that nothing is to be aligned."""
 EMPTY_SHARE, EMPTY_PART = 0.02, 0.25
 EMPTY_TEXT = f"{EMPTY_SHARE:.0%} of all particles, or a quarter of an equal share where there are many classes"
 """What a class must have, in words, not to be called empty."""

@@ -13,6 +13,10 @@ class RunFailedError(Exception):
     """A method cannot give a result on this stack; the message becomes the reason in its run.json."""
 
 
+class NotApplicableError(RunFailedError):
+    """A bound without meaning for a dataset, as a ceiling without true poses: no failure; the message says so."""
+
+
 class NotConfiguredError(RunFailedError):
     """A method that needs a licence or a host that nobody gave it: no failure; the message says what to set."""
 

@@ -13,9 +13,24 @@ import torch
 
 from hydra_bench import __version__
 from hydra_bench.contracts.places import RUN_NAME
-from hydra_bench.contracts.reconstruction import FAILED, HISTORY_NAME, NOT_CONFIGURED, OK, Cost, Run, write_run
+from hydra_bench.contracts.reconstruction import (
+    FAILED,
+    HISTORY_NAME,
+    NOT_APPLICABLE,
+    NOT_CONFIGURED,
+    OK,
+    Cost,
+    Run,
+    write_run,
+)
 from hydra_bench.core.checksums import check_checksums, write_checksums
-from hydra_bench.core.errors import InputError, MachineError, NotConfiguredError, RunFailedError
+from hydra_bench.core.errors import (
+    InputError,
+    MachineError,
+    NotApplicableError,
+    NotConfiguredError,
+    RunFailedError,
+)
 from hydra_bench.core.files import sync, sync_all, writing
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.machine import machine_error
@@ -65,9 +80,10 @@ def record_run(
 ) -> Run:
     """Let `work` fill a reconstruction folder; write run.json; put the folder at `out` in one step, and read it back.
 
-    An exception in `work` leaves a folder with nothing but a run.json, state failed (or not configured) and the reason,
-    because the report must show what failed, with what `known_of_failed` tells of it. An InputError is the user's to
-    mend: it is passed on, and nothing is left; nor is there anything of a run that was stopped.
+    An exception in `work` leaves a folder with nothing but a run.json, state failed (or not configured, or not
+    applicable) and the reason, because the report must show what failed, with what `known_of_failed` tells of it. An
+    InputError is the user's to mend: it is passed on, and nothing is left; nor is there anything of a run that was
+    stopped.
 
     also_written : a folder that `work` writes to besides.
     Raises MachineError, and leaves nothing, where a disk is full or fails: that says nothing of the method.
@@ -93,7 +109,7 @@ def record_run(
             traceback.print_exc(file=sys.stderr)
         outcome = known_of_failed()
         reason = _one_line(error)
-        state = NOT_CONFIGURED if isinstance(error, NotConfiguredError) else FAILED
+        state = _state_of(error)
         with writing(out):
             partial.mkdir()
     gpu_memory_mb = max(_gpu_memory_mb(), outcome.gpu_memory_mb)
@@ -126,6 +142,12 @@ def record_run(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return run
+
+
+def _state_of(error: Exception) -> str:
+    if isinstance(error, NotConfiguredError):
+        return NOT_CONFIGURED
+    return NOT_APPLICABLE if isinstance(error, NotApplicableError) else FAILED
 
 
 def _one_line(error: Exception) -> str:

@@ -7,10 +7,11 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from hydra_bench.contracts.metrics_file import ClusteringScores, Group
+from hydra_bench.contracts.metrics_file import ClusteringScores, Group, SpeciesRecovery
 from hydra_bench.contracts.reconstruction import Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.k_means import k_means
+from hydra_bench.metrics.resamples import of_confusion
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,16 @@ def score(
     homes = {i: int(confusion[i].argmax()) for i in range(n_classes) if confusion[i].any()}
     split = {i: [j + 1 for j in range(n_labels) if j not in empty and majority[j] == i] for i in range(n_classes)}
     merged = {j: [class_names[i] for i, home in homes.items() if home == j] for j in range(n_labels)}
+    label_of = {i: j for j, i in matched.items()}
+    recovered = [_recovery(confusion, i, name, label_of.get(i)) for i, name in enumerate(class_names)]
     agreement = {
         "ari": float(adjusted_rand_score(true_classes, labels)),
+        "ari_interval": of_confusion(confusion),
         "ami": float(adjusted_mutual_info_score(true_classes, labels)),
         "accuracy": float(confusion[rows, columns].sum() / len(labels)),
+        "majority_accuracy": float(confusion.max(0).sum() / len(labels)),
+        "per_species": recovered,
+        "macro_f1": float(np.mean([species.f1 for species in recovered])),
     }
     return ClusteringScores(
         labels_from=predicted.source,
@@ -110,8 +117,25 @@ def score(
         matched_class=[matched.get(j) for j in range(n_labels)],
         majority_class=majority,
         split_species={class_names[i]: labels for i, labels in split.items() if len(labels) > 1},
+        lost_species=[class_names[i] for i, found in split.items() if not found],
         merged_labels={str(j + 1): names for j, names in merged.items() if len(names) > 1},
         confusion=confusion.tolist(),
         groups=predicted.groups,
         **(agreement if known else dict.fromkeys(agreement)),
+    )
+
+
+def _recovery(confusion: np.ndarray, species: int, name: str, label: int | None) -> SpeciesRecovery:
+    """Recall and precision of a species (from 0) in its label (from 0)."""
+    n_particles = int(confusion[species].sum())
+    common = 0 if label is None else int(confusion[species, label])
+    recall = common / max(n_particles, 1)
+    precision = 0.0 if label is None else common / int(confusion[:, label].sum())
+    return SpeciesRecovery(
+        class_name=name,
+        n_particles=n_particles,
+        label=None if label is None else label + 1,
+        recall=recall,
+        precision=precision,
+        f1=2 * recall * precision / (recall + precision) if common else 0.0,
     )

@@ -23,42 +23,48 @@ from hydra_bench.contracts.metrics_file import (
     write_metrics,
 )
 from hydra_bench.contracts.places import EVALUATION_NAME
-from hydra_bench.contracts.reconstruction import OK, read_assignments, read_history_labels, read_run
+from hydra_bench.contracts.reconstruction import FRAME, OK, TRUTH_FRAME, read_assignments, read_history_labels, read_run
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.checksums import check_checksums
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import write_map
+from hydra_bench.maps.fsc import resolution, shell_frequencies
+from hydra_bench.maps.masks import SOFT_MASK_TEXT
+from hydra_bench.metrics.calibration import calibration
 from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
-from hydra_bench.metrics.fsc import resolution, shell_frequencies, spherical_mask
 from hydra_bench.metrics.own_labels import conformation, latents, pose
+from hydra_bench.metrics.resamples import of_means
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 from hydra_bench.physics.rotations import euler_from_matrices
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """mask_radius_A: both maps are multiplied by a soft sphere before the FSC, None for none.
+    """mask: what both maps are multiplied by before the FSC that tables show: "none", "truth" (a soft mask of the true
+    map), or the radius of a soft sphere in Å.
 
     merge_classes: labels (from 1) that count as one, by name.
     """
 
-    mask_radius_A: float | None = None
+    mask: str | float = "none"
     merge_classes: dict[str, list[int]] | None = None
 
     @classmethod
     def from_definition(cls, evaluation: JsonObject) -> EvaluationSettings:  # as the configuration's schema says
         """From the configuration's `evaluation` block, and the method's merge_classes.
 
-        mask is "none" or {"radius_A": ...}.
+        mask is "none", "truth" or {"radius_A": ...}.
         """
         mask = evaluation.get("mask", "none")
-        return cls(None if mask == "none" else mask["radius_A"], evaluation.get("merge_classes"))
+        return cls(mask if isinstance(mask, str) else float(mask["radius_A"]), evaluation.get("merge_classes"))
 
     @property
     def mask_name(self) -> str:
-        return "none" if self.mask_radius_A is None else f"sphere of radius {self.mask_radius_A:g} Å"
+        if self.mask == "truth":
+            return f"soft mask of the true map ({SOFT_MASK_TEXT})"
+        return self.mask if isinstance(self.mask, str) else f"sphere of radius {self.mask:g} Å"
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
     if len(truth) != len(stack):
         raise InputError(f"{files.truth}: {len(truth)} particles; the stack {files.stack_star} has {len(stack)}")
     aligned_folder.mkdir(parents=True, exist_ok=True)
+    in_true_frame = run.reads_truth and run.notes.get(FRAME) == TRUTH_FRAME
     metrics = MetricsFile(
         dataset=files.dataset,
         method=files.method,
@@ -112,14 +119,19 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
         class_names=list(truth.class_names),
         judged_by=judged_by(files.truth),
         cost=RunCost(**asdict(run.cost)),
-        **(_measured(stack, truth, files, aligned_folder, settings) if run.state == OK else {}),
+        **(_measured(stack, truth, files, aligned_folder, settings, in_true_frame) if run.state == OK else {}),
     )
     write_metrics(output_json, metrics)
     return metrics
 
 
 def _measured(
-    stack: Stack, truth: Truth, files: RunFiles, aligned_folder: Path, settings: EvaluationSettings
+    stack: Stack,
+    truth: Truth,
+    files: RunFiles,
+    aligned_folder: Path,
+    settings: EvaluationSettings,
+    in_true_frame: bool,
 ) -> JsonObject:  # keys of MetricsFile, whose types it holds them to
     """What only a run that ended well has."""
     assignments = read_assignments(files.reconstruction, len(stack))
@@ -130,10 +142,8 @@ def _measured(
     # Without a reference all particles are of one class, of which nothing is known.
     known = judged_by(files.truth) != "nothing"
     clustering = score(truth.classes, truth.class_names, predicted, known)
-    radius_A = settings.mask_radius_A
-    mask = None if radius_A is None else spherical_mask(stack.box_px, 2 * radius_A / stack.pixel_size_A)
-    run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated)
-    maps = AlignedMaps(run, mask)
+    run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated, in_true_frame)
+    maps = AlignedMaps(run, settings.mask)
     for label in range(1, predicted.n_labels + 1):
         target = clustering.species_of(label)
         if label not in clustering.empty_labels and target is not None and truth.has_map(target):
@@ -144,6 +154,9 @@ def _measured(
     matches = {own: true_class for own, true_class in found.items() if true_class is not None}
     return {
         "clustering": clustering,
+        "calibration": calibration(assignments.posteriors, predicted.joined_as, clustering, truth.classes)
+        if known and own.source == "classes"
+        else None,
         "fsc": fsc,
         "pose": pose(maps, run, matches),
         "alignments": _alignments(maps, run),
@@ -170,8 +183,11 @@ def _history_ari(folder: Path, truth: Truth, predicted: Labels) -> list[float] |
 def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -> FscScores:
     """FSC of every evaluated particle, of which there is at least one."""
     agreements = [maps.particle_agreement(int(i)) for i in run.evaluated]
-    auc, cryobench = (np.array([getattr(a, n) for a in agreements]) for n in ("auc", "cryobench_auc"))
-    curves = np.stack([a.curve for a in agreements])
+    auc = np.array([found.stated.auc for found in agreements])
+    unmasked = np.array([found.unmasked.auc for found in agreements])
+    masked = np.array([found.masked.auc for found in agreements])
+    cryobench = np.array([found.stated.cryobench_auc for found in agreements])
+    curves = np.stack([found.stated.curve for found in agreements])
     classes, labels = run.truth.classes[run.evaluated], predicted.labels[run.evaluated]
     pixel = run.stack.pixel_size_A
     per_class = []
@@ -195,11 +211,24 @@ def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -
         frequency_per_A=shell_frequencies(run.stack.box_px, pixel).tolist(),
         auc_mean=auc.mean(),
         auc_sd=auc.std(),
+        auc_interval=of_means(auc, classes),
+        unmasked_auc_mean=unmasked.mean(),
+        unmasked_auc_sd=unmasked.std(),
+        masked_auc_mean=masked.mean(),
+        masked_auc_sd=masked.std(),
         cryobench_auc_mean=cryobench.mean(),
         cryobench_auc_sd=cryobench.std(),
         per_particle=[
-            ParticleFsc(particle=int(i), true_class=int(k), label=int(j) + 1, auc=a, cryobench_auc=c)
-            for i, k, j, a, c in zip(run.evaluated, classes, labels, auc, cryobench, strict=True)
+            ParticleFsc(
+                particle=int(i),
+                true_class=int(classes[n]),
+                label=int(labels[n]) + 1,
+                auc=auc[n],
+                unmasked_auc=unmasked[n],
+                masked_auc=masked[n],
+                cryobench_auc=cryobench[n],
+            )
+            for n, i in enumerate(run.evaluated)
         ],
         per_class=per_class,
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hydra_bench.metrics.alignment import Alignment
+from hydra_bench.maps.alignment import Alignment
 from hydra_bench.physics.rotations import MIRROR, angular_distance_deg
 
 

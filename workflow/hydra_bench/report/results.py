@@ -17,6 +17,9 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.types import FloatArray
 
+CEILING, CHANCE = "ceiling", "chance"
+"""What a bound says of itself under `reference` in its notes."""
+
 T = TypeVar("T")
 
 
@@ -54,6 +57,16 @@ class EvaluatedRun:
     n_particles = _Key[int]()
     box_px = _Key[int]()
     pixel_size_A = _Key[float]()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells the runs of one method apart: the dataset and the seed; two methods' runs of a key are paired."""
+        return self.metrics.dataset, self.seed
+
+    @property
+    def reference(self) -> str | None:
+        """CEILING or CHANCE of a bound whose maps other maps' scores are set between, else None."""
+        return self.metrics.notes.get("reference")
 
     @property
     def ok(self) -> bool:

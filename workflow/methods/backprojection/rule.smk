@@ -1,4 +1,5 @@
-# The one rule beside `evaluate` that has the truth among its inputs: a bound, shown apart from the methods.
+# A bound, shown apart from the methods. Its rule, and those of other bounds, which are made from it, have the truth
+# among their inputs; no other rule of a method has.
 rule backprojection:
     input:
         **stack_inputs(),
@@ -23,6 +24,6 @@ rule backprojection:
         threads=settings["threads"],
     shell:
         "exec hydra-bench launch --state {params.state:q} --out {output:q} --log {log:q}"
-        " -- hydra-bench backproject --definition {params.definition:q} --particles {input.particles:q}"
+        " -- hydra-bench bound --definition {params.definition:q} --particles {input.particles:q}"
         " --evaluation-list {input.evaluation_list:q} --truth {input.truth:q} --seed {wildcards.seed}"
         " --threads {params.threads} --out {output:q}"

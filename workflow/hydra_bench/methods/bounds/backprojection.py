@@ -1,8 +1,12 @@
-"""The bounds: back-projection with true poses, and true (ceiling) or shuffled (floor) classes.
+"""Back-projection at true poses: the ceiling of rigid species, what follows a true coordinate, and two older bounds.
 
 Each class map is the Wiener-type estimate Σ CTF·image / (Σ CTF² + τ), summed over the particles' slices
 with trilinear weights in the padded transform. τ is the noise-to-signal ratio of each shell, found from
 the FSC of two half-sets as RELION does (Scheres, J. Mol. Biol. 415 (2012) 406, equations 5 and 6).
+
+A map without a mask has noise in all of its box, where fields of a method may be confined to the particle by what they
+are made of: it is no ceiling. In a soft mask made from the map itself it is one, for species that do not move. The map
+of one that moves is made anew for each state that is looked at, from particles whose true coordinates are near it.
 """
 
 from dataclasses import dataclass
@@ -11,16 +15,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hydra_bench.contracts.reconstruction import Assignments, write_assignments, write_class_map
+from hydra_bench.contracts.places import class_volume_path
+from hydra_bench.contracts.reconstruction import FRAME, TRUTH_FRAME, Assignments, sample_path, write_assignments
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
-from hydra_bench.core.errors import InputError, RunFailedError
+from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.mrc import write_map
 from hydra_bench.core.types import FloatArray, IntArray
+from hydra_bench.maps.masks import SOFT_MASK_TEXT, soft_mask
+from hydra_bench.methods.bounds.task import BoundTask
 from hydra_bench.methods.recording import Outcome
 from hydra_bench.physics.fourier import fft_centred, frequency_plane, frequency_radius, shift_factors
 from hydra_bench.physics.projection import PADDING, map_from_padded
 
 _CHUNK = 128
+NEARBY = 0.25
+"""Of the range of a true coordinate: how far from a state particles still count for its map, the less the farther."""
 
 
 @dataclass
@@ -46,8 +56,14 @@ def insert_slices(sums: Sums, values: torch.Tensor, weights: torch.Tensor, point
         sums.weight.index_add_(0, index, weights * share)
 
 
-def accumulate(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A: FloatArray) -> Sums:
-    """Sums over the given particles; rotations (N, 3, 3) and shifts (N, 2) are of the whole stack."""
+def accumulate(
+    stack: Stack,
+    members: IntArray,
+    rotations: FloatArray,
+    shifts_A: FloatArray,
+    importance: FloatArray | None = None,
+) -> Sums:
+    """Sums over the given particles; rotations (N, 3, 3), shifts (N, 2) and what each counts (N,) are of all."""
     box = stack.box_px
     plane = frequency_plane(box)
     radius = plane.norm(dim=1)
@@ -60,9 +76,10 @@ def accumulate(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A:
         transforms = fft_centred(torch.from_numpy(stack.read_images(part)), 2).flatten(1)
         centred = transforms * shift_factors(torch.from_numpy(-shifts_A[part] / stack.pixel_size_A), plane, box)
         ctf = stack.transfer(part, frequencies)
+        counts = torch.ones(len(part), 1) if importance is None else torch.from_numpy(importance[part]).float()[:, None]
         points = PADDING * plane[inside] @ torch.from_numpy(rotations[part]).float()
-        values = (centred[:, inside] * ctf).flatten()
-        insert_slices(sums, values, ctf.square().flatten(), points.reshape(-1, 3))
+        values = (centred[:, inside] * ctf * counts).flatten()
+        insert_slices(sums, values, (ctf.square() * counts).flatten(), points.reshape(-1, 3))
     return sums
 
 
@@ -83,26 +100,67 @@ def noise_to_signal(first: Sums, second: Sums, box: int) -> torch.Tensor:
     return (mean_weight * (1 - fsc) / (2 * fsc)).float()[shells]
 
 
-def back_project(stack: Stack, members: IntArray, rotations: FloatArray, shifts_A: FloatArray) -> FloatArray:
-    """The map (D, D, D) of the given particles of a stack, at the stack's box."""
-    first, second = (accumulate(stack, members[h::2], rotations, shifts_A) for h in range(2))
+def back_project(
+    stack: Stack,
+    members: IntArray,
+    rotations: FloatArray,
+    shifts_A: FloatArray,
+    importance: FloatArray | None = None,
+) -> FloatArray:
+    """The map (D, D, D) of the given particles of a stack, at the stack's box; see `accumulate`."""
+    first, second = (accumulate(stack, members[h::2], rotations, shifts_A, importance) for h in range(2))
     tau = noise_to_signal(first, second, stack.box_px)
     size = PADDING * stack.box_px
     estimate = (first.data + second.data) / (first.weight + second.weight + tau + 1e-6)
     return map_from_padded(estimate.reshape(size, size, size), stack.box_px).numpy()
 
 
-def run_backprojection(
-    stack: Stack, truth: Truth, evaluation: IntArray, labels: str, seed: int, folder: Path
-) -> Outcome:
-    """A bound as a reconstruction: true poses, with `labels` true (the ceiling) or shuffled (the floor)."""
-    if labels not in ("true", "shuffled"):
-        raise InputError(f"parameters.labels: {labels!r}; true or shuffled is allowed")
-    if truth.rotations is None or truth.shifts_A is None:
-        raise RunFailedError("the reference of these particles has no poses, so there is nothing to back-project at")
-    classes = truth.classes if labels == "true" else np.random.default_rng(seed).permutation(truth.classes)
-    write_assignments(folder, Assignments.of_classes(classes, truth.n_classes, truth.rotations, truth.shifts_A))
+def run_backprojection(task: BoundTask, folder: Path) -> Outcome:
+    """A bound as a reconstruction: true poses, with labels true or shuffled, and masks and coordinates as wanted."""
+    stack, truth = task.stack, task.truth
+    rotations, shifts_A = task.poses()
+    true_labels, masked = task.parameters["labels"] == "true", task.parameters["mask"] == "own"
+    follows = task.parameters["coordinates"] == "true"
+    classes = truth.classes if true_labels else np.random.default_rng(task.seed).permutation(truth.classes)
+    write_assignments(folder, Assignments.of_classes(classes, truth.n_classes, rotations, shifts_A))
+
+    def finished(volume: FloatArray) -> FloatArray:
+        return volume * soft_mask(volume, stack.pixel_size_A) if masked else volume
+
     for k in range(truth.n_classes):
-        volume = back_project(stack, np.flatnonzero(classes == k), truth.rotations, truth.shifts_A)
-        write_class_map(folder, k, volume, stack.pixel_size_A, evaluation[classes[evaluation] == k])
-    return Outcome(images_seen=len(stack))
+        members = np.flatnonzero(classes == k)
+        volume = finished(back_project(stack, members, rotations, shifts_A))
+        write_map(class_volume_path(folder, k), volume, stack.pixel_size_A)
+        made: dict[tuple[float, ...], FloatArray] = {}
+        for particle in task.evaluation[classes[task.evaluation] == k]:
+            own = volume
+            if follows and (importance := nearness(truth, members, int(particle))) is not None:
+                place = tuple(truth.conformations[particle])
+                if place not in made:
+                    near = members[importance[members] > 0]
+                    made[place] = finished(back_project(stack, near, rotations, shifts_A, importance))
+                own = made[place]
+            write_map(sample_path(folder, int(particle)), own, stack.pixel_size_A)
+    notes: JsonObject = {FRAME: TRUTH_FRAME}
+    if masked:
+        notes["mask"] = f"of each map itself: {SOFT_MASK_TEXT}"
+    if masked and true_labels:
+        notes["reference"] = "ceiling"
+    return Outcome(images_seen=len(stack), notes=notes)
+
+
+def nearness(truth: Truth, members: IntArray, particle: int) -> FloatArray | None:
+    """What each particle (N,) counts for the state of one of them, by its true coordinates; None if it does not move.
+
+    1 at the particle's own place, falling as a parabola to 0 at NEARBY of each coordinate's range (Epanechnikov).
+    """
+    coordinates = truth.conformations[members]
+    moves = ~np.isnan(truth.conformations[particle])
+    moves[moves] = np.ptp(coordinates[:, moves], axis=0) > 0
+    if not moves.any():
+        return None
+    reach = NEARBY * np.ptp(coordinates[:, moves], axis=0)
+    distance = (coordinates[:, moves] - truth.conformations[particle, moves]) / reach
+    importance = np.zeros(len(truth))
+    importance[members] = np.clip(1 - np.square(distance).sum(1), 0, None)
+    return importance

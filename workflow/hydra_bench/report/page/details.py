@@ -12,7 +12,7 @@ from hydra_bench.methods import cards as method_cards
 from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
 
-_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail")
+_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference")
 """Notes of known form, which the page shows each in its own way."""
 
 

@@ -93,6 +93,7 @@ def write_page(
     environment.globals |= {"remarks": remarks, "classes": classes}
     environment.globals |= {"facts": facts, "departures": departures, "told": told, "log_tail": log_tail}
     places, jobs = _jobs(runs)
+    datasets = _datasets(runs, Path(figures_folder))
     downloads = TablePlaces(Path(tables_folder)).all()
     text = environment.get_template("page.html.jinja").render(
         version=__version__,
@@ -100,8 +101,9 @@ def write_page(
         script=Markup("\n".join((_HERE / "js" / name).read_text() for name in _SCRIPTS)),
         plotly=embedding.packed_library("plotly", "package_data/plotly.min.js"),
         datatables=embedding.packed_library("itables", "html/dt_bundle.js"),
-        datasets=_datasets(runs, Path(figures_folder)),
+        datasets=datasets,
         terms=TERMS,
+        normalised=any(method.row.normalised is not None for dataset in datasets for method in dataset.methods),
         places=places,
         jobs=jobs,
         table_measures=PAGE_MEASURES,
@@ -196,7 +198,12 @@ def _marked_spread(measure: Measure, found: Aggregate, ranked: bool = True) -> M
     """mean ± sd, dressed by its rank; the rank is said in words too, for those who do not see it."""
     text = Markup('<span class="nowrap">{}</span>').format(spread(found.mean, found.sd, measure.digits))
     if ranked and found.rank == FIRST:
-        return Markup('<strong title="best">{}</strong>').format(text)
+        text = Markup('<strong title="best">{}</strong>').format(text)
     if ranked and found.rank == SECOND:
-        return Markup('<span class="second" title="second">{}</span>').format(text)
+        text = Markup('<span class="second" title="second">{}</span>').format(text)
+    if ranked and found.interval is not None:
+        ends = [number(end, measure.digits) for end in (found.interval.low, found.interval.high)]
+        text += Markup(' <span class="nowrap muted" title="95 % interval: {}">[{}, {}]</span>').format(
+            found.interval.target, *ends
+        )
     return text

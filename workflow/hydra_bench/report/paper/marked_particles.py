@@ -7,7 +7,7 @@ import numpy as np
 from hydra_bench.contracts.reconstruction import sample_path
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.types import FloatArray, IntArray
-from hydra_bench.metrics.alignment import Alignment, apply
+from hydra_bench.maps.alignment import Alignment, apply
 from hydra_bench.metrics.conformation import principal_axes
 from hydra_bench.physics.rotations import matrices_from_euler
 from hydra_bench.report.results import EvaluatedRun

@@ -6,12 +6,16 @@ import numpy as np
 
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import INTERRUPTED, MEASURES, FscScores
-from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED, OK
+from hydra_bench.contracts.reconstruction import FAILED, NO_FAILURES, OK
+from hydra_bench.methods.cards import card, programs
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, settings
+from hydra_bench.report.tables.references import normalised
+from hydra_bench.report.tables.uncertainty import Range, interval, told_apart
 
 FIRST, SECOND = 1, 2
 TABLE_MEASURES = tuple(measure for measure in MEASURES if "table" in measure.shown)
-PAGE_MEASURES = tuple(measure for measure in MEASURES if "table" in measure.shown or "page" in measure.shown)
+PAGE_MEASURES = tuple(measure for measure in MEASURES if {"table", "page"} & set(measure.shown))
+ROW_MEASURES = tuple(measure for measure in MEASURES if {"table", "page", "csv"} & set(measure.shown))
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,15 @@ class Aggregate:
     """One measure of one method, None where no run has it.
 
     sd is over seeds (None for one seed), or over images, as the measure says; seed_sd is that of a measure over images
-    over the means of seeds. rank is 1, 2 or 0, among the dataset's competitors, by the printed digits; ties share one.
+    over the means of seeds. rank is 1, 2 or 0, among the dataset's competitors; those that are not told apart share
+    one. interval is of the mean, 95 %; see uncertainty.py.
     """
 
     mean: float | None = None
     sd: float | None = None
     seed_sd: float | None = None
     rank: int = 0
+    interval: Range | None = None
 
 
 def aggregate(measure: Measure, runs: list[EvaluatedRun]) -> Aggregate:
@@ -35,17 +41,18 @@ def aggregate(measure: Measure, runs: list[EvaluatedRun]) -> Aggregate:
     if not values:
         return Aggregate()
     over_seeds = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    likely = interval(measure, runs) if measure.quality else None
     match measure.over:
         case "seeds":
-            return Aggregate(float(np.mean(values)), over_seeds)
+            return Aggregate(float(np.mean(values)), over_seeds, interval=likely)
         case "cost":
             return Aggregate(float(np.mean(values)))
         case "images" if len(values) == 1:
             # One seed's figures are the metrics file's own, digit for digit.
-            return Aggregate(values[0], measure.sd_over_images(runs[0].metrics))
+            return Aggregate(values[0], measure.sd_over_images(runs[0].metrics), interval=likely)
         case "images":
             images = [value for run in runs for value in measure.of_images(run.metrics)]
-            return Aggregate(float(np.mean(images)), float(np.std(images)), over_seeds)
+            return Aggregate(float(np.mean(images)), float(np.std(images)), over_seeds, interval=likely)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Row:
     """One method on one dataset.
 
     measured: of the seeds that ended well; costs, where none did, of those that failed. per_class: species -> mean and
-    sd of the FSC-AUC over its images of all seeds.
+    sd of the FSC-AUC over its images of all seeds. lost, split: species that are so in one seed at least.
+    normalised: the FSC-AUC between chance, 0, and the ceiling, 1; see references.py.
     """
 
     dataset: str
@@ -67,6 +75,15 @@ class Row:
     labels_from: str
     measured: dict[Measure, Aggregate]
     per_class: dict[str, tuple[float, float]]
+    lost: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
+    normalised: float | None = None
+
+    @property
+    def lost_and_split(self) -> str:
+        """Species that some seed has in no class of their own, or in several, in words; "" where there is none."""
+        named = (("lost", self.lost), ("split", self.split))
+        return "; ".join(f"{word}: {', '.join(names)}" for word, names in named if names)
 
     @property
     def seeds_text(self) -> str:
@@ -75,8 +92,8 @@ class Row:
 
     @property
     def kind_of_state(self) -> str:
-        """The state in one of five words, to choose rows by."""
-        if self.state in (OK, NOT_CONFIGURED, INTERRUPTED):
+        """The state in one of six words, to choose rows by."""
+        if self.state in (OK, *NO_FAILURES, INTERRUPTED):
             return self.state
         return "partly ok" if self.n_seeds else FAILED
 
@@ -86,14 +103,15 @@ def table_rows(runs: list[EvaluatedRun]) -> list[Row]:
     rows: list[Row] = []
     for group in by_dataset(runs).values():
         wanted = len({run.seed for run in group})
-        rows += _ranked([_row(seeds, wanted) for seeds in by_method(group).values()])
+        methods = list(by_method(group).values())
+        rows += _ranked([_row(seeds, wanted, group) for seeds in methods], methods)
     return rows
 
 
-def _row(seeds: list[EvaluatedRun], n_wanted: int) -> Row:
+def _row(seeds: list[EvaluatedRun], n_wanted: int, group: list[EvaluatedRun]) -> Row:
     good = [run for run in seeds if run.ok]
     wanting = [run for run in seeds if not run.ok]
-    paid = [run for run in good or seeds if run.state != NOT_CONFIGURED]
+    paid = [run for run in good or seeds if run.state not in NO_FAILURES]
     return Row(
         dataset=seeds[0].dataset,
         method=seeds[0].method,
@@ -104,8 +122,11 @@ def _row(seeds: list[EvaluatedRun], n_wanted: int) -> Row:
         state=_state(seeds, n_wanted),
         reason="; ".join(dict.fromkeys(run.reason for run in wanting)),
         labels_from="; ".join(dict.fromkeys(run.labels_text for run in good)),
-        measured={measure: aggregate(measure, good if measure.quality else paid) for measure in PAGE_MEASURES},
+        measured={measure: aggregate(measure, good if measure.quality else paid) for measure in ROW_MEASURES},
         per_class=_per_class([run.fsc for run in good if run.metrics.fsc], good[0].class_names if good else []),
+        normalised=normalised(good, group),
+        lost=tuple(dict.fromkeys(name for run in good for name in run.clustering.lost_species)),
+        split=tuple(dict.fromkeys(name for run in good for name in run.clustering.split_species)),
     )
 
 
@@ -120,28 +141,35 @@ def _per_class(compared: list[FscScores], names: list[str]) -> dict[str, tuple[f
 
 
 def _state(seeds: list[EvaluatedRun], n_wanted: int) -> str:
-    """One state if all seeds share it; or how many failed, are not configured, were interrupted or were not run."""
+    """One state if all seeds share it; or how many failed, were not to be had, were interrupted and were not run."""
     states = [run.state for run in seeds]
-    wanting = (FAILED, NOT_CONFIGURED, INTERRUPTED)
-    if len(set(states)) == 1 and states[0] in wanting:
+    if len(set(states)) == 1 and states[0] != OK:
         return states[0]
-    counts = [(state, states.count(state)) for state in wanting]
+    counts = [(state, states.count(state)) for state in (FAILED, *NO_FAILURES, INTERRUPTED)]
     parts = [f"{count} of {len(seeds)} {state}" for state, count in counts if count]
     if len(seeds) < n_wanted:
         parts.append(f"{n_wanted - len(seeds)} of {n_wanted} seeds missing")
     return ", ".join(parts) or OK
 
 
-def _ranked(rows: list[Row]) -> list[Row]:
+def _ranked(rows: list[Row], methods: list[list[EvaluatedRun]]) -> list[Row]:
+    """The rows with ranks; methods are the runs of each row."""
     for measure in (measure for measure in TABLE_MEASURES if measure.quality):
-        means = [None if row.is_bound else row.measured[measure].mean for row in rows]
-        printed = [None if mean is None else float(number(mean, measure.digits)) for mean in means]
-        best = sorted({value for value in printed if value is not None}, reverse=measure.more_is_better)[:SECOND]
-        ranks = [best.index(value) + 1 if value in best else 0 for value in printed]
-        rows = [
-            replace(row, measured=row.measured | {measure: replace(row.measured[measure], rank=rank)})
-            for row, rank in zip(rows, ranks, strict=True)
-        ]
+        for rank in (FIRST, SECOND):
+            open_rows = [
+                n
+                for n, row in enumerate(rows)
+                if not row.is_bound and row.measured[measure].mean is not None and not row.measured[measure].rank
+            ]
+            if not open_rows:
+                break
+            means = {n: rows[n].measured[measure].mean or 0.0 for n in open_rows}
+            best = (max if measure.more_is_better else min)(open_rows, key=means.__getitem__)
+            good = [[run for run in methods[n] if run.ok] for n in range(len(rows))]
+            for n in open_rows:
+                if n == best or not told_apart(measure, good[best], good[n]):
+                    found = replace(rows[n].measured[measure], rank=rank)
+                    rows[n] = replace(rows[n], measured=rows[n].measured | {measure: found})
     return rows
 
 
@@ -155,8 +183,19 @@ def spread(mean: float | None, sd: float | None, digits: int = 3) -> str:
     return number(mean, digits) if sd is None else f"{number(mean, digits)} ± {number(sd, digits)}"
 
 
+def protocol(runs: list[EvaluatedRun]) -> list[str]:
+    """What each program that competes was tuned on, as its card says."""
+    said = {}
+    for program in dict.fromkeys(run.metrics.program for run in runs if not run.metrics.reads_truth):
+        found = card(program) if program in programs() else {}
+        if "tuned_on" in found:
+            said[found["name"]] = " ".join(found["tuned_on"].split())
+    return [f"{name}, {text}" for name, text in said.items()]
+
+
 def footer(runs: list[EvaluatedRun]) -> str:
     """One line under a dataset's rows: what its numbers depend on."""
     facts = [f"{name}: {value}" for name, value in settings(runs)]
+    facts += [f"Tuned: {'; '.join(tuning)}"] if (tuning := protocol(runs)) else []
     seeds = sorted({run.seed for run in runs})
     return "; ".join([*facts, f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]) + "."

@@ -15,6 +15,7 @@ from hydra_bench.core.files import write_text
 from hydra_bench.report.results import EvaluatedRun, by_dataset, read_all
 from hydra_bench.report.tables.cost import cost_table
 from hydra_bench.report.tables.rows import FIRST, SECOND, TABLE_MEASURES, Row, footer, number, spread, table_rows
+from hydra_bench.report.tables.uncertainty import PARTICLES, RUNS, Range
 
 COLUMNS = (
     *("dataset", "method", "n_seeds", "ari_mean", "ari_sd", "fsc_auc_mean", "fsc_auc_sd"),
@@ -51,6 +52,11 @@ def _record(row: Row) -> dict[str, object]:
             record[measure.column] = found.mean
             continue
         record |= {f"{measure.column}_mean": found.mean, f"{measure.column}_sd": found.sd}
+        if measure in _QUALITIES:
+            likely = found.interval
+            ends = (None, None) if likely is None else (likely.low, likely.high)
+            record |= {f"{measure.column}_low": ends[0], f"{measure.column}_high": ends[1]}
+            record["interval_of"] = record.get("interval_of") or ("" if likely is None else likely.target)
         if measure.over == "images":
             record[f"{measure.column}_seed_sd"] = found.seed_sd
     of_species = {
@@ -58,6 +64,8 @@ def _record(row: Row) -> dict[str, object]:
         for name, pair in row.per_class.items()
         for part, value in zip(("mean", "sd"), pair, strict=True)
     }
+    record["fsc_auc_normalised"] = row.normalised
+    record |= {"lost_species": "; ".join(row.lost), "split_species": "; ".join(row.split)}
     return {name: record[name] for name in COLUMNS} | record | of_species
 
 
@@ -72,38 +80,59 @@ def per_class(runs: list[EvaluatedRun]) -> pd.DataFrame:
         for entry in run.fsc.per_class:
             record = {"dataset": run.dataset, "method": run.method, "seed": run.seed, "species": entry.class_name}
             record |= {"fsc_auc_mean": entry.auc_mean, "fsc_auc_sd": entry.auc_sd}
+            record |= _recovered(run, entry.class_name)
             resolutions = {"resolution_0.5_A": entry.resolution_0_5_A, "resolution_0.143_A": entry.resolution_0_143_A}
             records.append(record | resolutions)
     return pd.DataFrame(records)
 
 
+def _recovered(run: EvaluatedRun, species: str) -> dict[str, float | None]:
+    """Recall, precision and F1 of a species; none where no species is known."""
+    found = next((entry for entry in run.clustering.per_species or [] if entry.class_name == species), None)
+    return {name: None if found is None else getattr(found, name) for name in ("recall", "precision", "f1")}
+
+
 @dataclass(frozen=True)
 class Layout:
-    """What the rows of one dataset's Table 1 show beside the measures: which has an sd over seeds; species' columns."""
+    """What the rows of one dataset's Table 1 show beside the measures.
+
+    seed_sd: measures that have an sd over seeds; species: their columns; normalised: whether there is what scores are
+    set between.
+    """
 
     seed_sd: tuple[Measure, ...]
     species: tuple[str, ...]
+    normalised: bool
 
     @classmethod
     def of(cls, rows: list[Row]) -> Layout:
         species = tuple(dict.fromkeys(name for row in rows for name in row.per_class))
         several = tuple(m for m in _QUALITIES if any(row.measured[m].seed_sd is not None for row in rows))
-        return cls(several, species if len(species) <= MOST_CLASS_COLUMNS else ())
+        shown = species if len(species) <= MOST_CLASS_COLUMNS else ()
+        return cls(several, shown, any(row.normalised is not None for row in rows))
 
     @property
     def header(self) -> list[str]:
         heads = [[measure.name, *(["± over seeds"] if measure in self.seed_sd else [])] for measure in _QUALITIES]
-        return ["Method", "Seeds", *(name for names in heads for name in names), *self.species]
+        between = ["Chance 0, ceiling 1"] if self.normalised else []
+        return ["Method", "Seeds", *(name for names in heads for name in names), *between, *self.species]
 
     def cells(self, row: Row, mark: Mark) -> list[str]:
         """The header's cells; dashes where no seed ended well."""
         cells = [row.label, row.seeds_text]
         for measure in _QUALITIES:
             found = row.measured[measure]
-            cells.append(mark(spread(found.mean, found.sd, measure.digits), found.rank))
+            score = mark(spread(found.mean, found.sd, measure.digits), found.rank)
+            cells.append(score if found.interval is None else f"{score} {_brackets(found.interval, measure.digits)}")
             if measure in self.seed_sd:
                 cells.append(number(found.seed_sd, measure.digits))
+        if self.normalised:
+            cells.append(number(row.normalised))
         return cells + [spread(*row.per_class.get(name, (None, None))) for name in self.species]
+
+
+def _brackets(found: Range, digits: int) -> str:
+    return f"[{number(found.low, digits)}, {number(found.high, digits)}]"
 
 
 def _state_text(row: Row) -> str:
@@ -116,7 +145,11 @@ _LEGEND = (
         f"{measure.label}{', of all species and of each' if measure == FSC_AUC else ''}: {_OVER[measure.over]}. "
         for measure in _QUALITIES
     )
-    + "Best bold, second underlined among methods that do not read the truth; bounds read it and are not ranked."
+    + f"In brackets, 95 % intervals: of one run, of {PARTICLES}; of several, of {RUNS}. Best bold, second underlined "
+    "among methods that do not read the truth, by the paired difference on the same images: those that its 95 % "
+    "interval does not tell apart share a rank. Bounds read the truth and are not ranked. Chance 0, ceiling 1: the "
+    "FSC-AUC, species by species, set between that of other species' maps (or noise) and that of masked "
+    "back-projection at true poses and classes; not given where species move."
 )
 
 
@@ -126,8 +159,13 @@ def markdown(rows: list[Row], footers: dict[str, str]) -> str:
     for dataset, note in footers.items():
         group = [row for row in rows if row.dataset == dataset]
         layout = Layout.of(group)
-        header = [*layout.header, *(measure.name for measure in _COSTS), "State"]
-        lines = [f"### {dataset}", "", "| " + " | ".join(header) + " |", "|---|" + "--:|" * (len(header) - 2) + "---|"]
+        header = [*layout.header, *(measure.name for measure in _COSTS), "Lost, split species", "State"]
+        lines = [
+            f"### {dataset}",
+            "",
+            "| " + " | ".join(header) + " |",
+            "|---|" + "--:|" * (len(header) - 3) + "---|---|",
+        ]
         lines += _lines(group, layout, _markdown_line, ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)])
         parts.append("\n".join([*lines, "", note]))
     return "\n\n".join([*parts, _LEGEND]) + "\n"
@@ -145,7 +183,7 @@ def _markdown_line(row: Row, layout: Layout) -> str:
         return {FIRST: f"**{text}**", SECOND: f"<ins>{text}</ins>"}.get(rank, text)
 
     costs = [number(row.measured[measure].mean, measure.digits) for measure in _COSTS]
-    cells = [*layout.cells(row, mark), *costs, _state_text(row)]
+    cells = [*layout.cells(row, mark), *costs, row.lost_and_split or "–", _state_text(row)]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from hydra_bench.metrics.resampling import HalfTransform, half_ball
+from hydra_bench.maps.fsc import compare
+from hydra_bench.maps.resampling import HalfTransform, half_ball
 from hydra_bench.physics.fourier import fourier_upsample, shift_phases
 from hydra_bench.physics.rotations import (
     MIRROR,
@@ -85,6 +86,12 @@ def align_map(moving: np.ndarray, reference: np.ndarray) -> Alignment:
                          bool(mirrored[0]), float(scores[0]))  # fmt: skip
     finally:
         torch.set_num_threads(previous)
+
+
+def as_it_lies(moving: np.ndarray, reference: np.ndarray) -> Alignment:
+    """The alignment of a map that lies on its reference already: the identity, and the mean FSC that it has."""
+    curve = compare(moving, reference).curve
+    return Alignment(np.eye(3), np.zeros(3), False, float(curve[: _STAGES[-1].radius].mean()))
 
 
 def apply(volume: np.ndarray, alignment: Alignment) -> np.ndarray:

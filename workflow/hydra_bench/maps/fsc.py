@@ -74,12 +74,3 @@ def resolution(curve: np.ndarray, pixel_size_A: float, threshold: float) -> floa
         return None
     shell = i + (curve[i - 1] - threshold) / (curve[i - 1] - curve[i])
     return float(box_A / shell)
-
-
-def spherical_mask(box_px: int, diameter_px: float, edge_px: float = 4.0) -> np.ndarray:
-    """A sphere (D, D, D) about the origin, float32, falling to 0 over `edge_px` as a raised cosine."""
-    k = np.arange(box_px) - box_px // 2
-    radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
-    position = np.clip((radius - diameter_px / 2) / edge_px, 0, 1)
-    mask: np.ndarray = (0.5 * (1 + np.cos(np.pi * position))).astype(np.float32)
-    return mask
