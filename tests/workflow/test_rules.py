@@ -65,7 +65,8 @@ def changed(finished: Clone) -> Callable[[str, Any], Counter[str]]:
 
 def test_a_dry_run_in_a_fresh_clone_lists_the_demos_jobs(make_clone: Callable[[Path], Clone]) -> None:
     clone = make_clone(STAND_IN)
-    expected = {"simulate": 1, "gallery": 1, "hydra": 3, "backprojection": 2, "evaluate": 5, **SUMMARIES}
+    bounds = {"backprojection": 3, "true_maps": 2, "class_bound": 1}
+    expected = {"simulate": 1, "gallery": 1, "hydra": 3, **bounds, "evaluate": 9, **SUMMARIES}
     assert clone.jobs() == expected
     assert clone.jobs("--snakefile", "workflow/Snakefile") == expected
 

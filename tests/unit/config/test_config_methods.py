@@ -101,4 +101,5 @@ def test_who_is_given_true_poses_is_a_bound() -> None:
     settings["method_definitions"]["hydra_k5"]["poses_from"] = "hydra_k3"
     checked = configuration.validate(settings)
     bounds = [name for name in checked["method_definitions"] if reads_truth(checked["method_definitions"], name)]
-    assert bounds == ["hydra_k3", "hydra_k5", "oracle", "shuffled"]
+    ours = ["ceiling", "oracle", "single_map", "other_species", "noise", "shuffled", "class_bound", "class_bound_stack"]
+    assert bounds == ["hydra_k3", "hydra_k5", *ours]

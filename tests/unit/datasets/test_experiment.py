@@ -13,7 +13,7 @@ from hydra_bench.contracts.places import EVALUATION_NAME, class_volume_path
 from hydra_bench.contracts.reconstruction import Assignments, Cost, Run, sample_path, write_assignments, write_run
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
-from hydra_bench.core.errors import InputError, RunFailedError
+from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
 from hydra_bench.core.mrc import read_map, write_map
 from hydra_bench.core.star import read_star, write_star
@@ -137,13 +137,6 @@ def test_without_a_reference_nothing_is_scored(project: Project, tmp_path: Path)
     assert ",,," in (tmp_path / "tables" / "table1.csv").read_text()
     write_gallery(stack.path, tmp_path / "truth", tmp_path / "gallery.png")
     assert (tmp_path / "gallery.png").stat().st_size > 10000
-
-
-def test_without_poses_there_is_no_bound(both: tuple[Stack, Truth], tmp_path: Path) -> None:
-    from hydra_bench.methods.bounds.backprojection import run_backprojection
-
-    with pytest.raises(RunFailedError, match="has no poses"):
-        run_backprojection(*both, np.zeros(0, dtype=np.int64), "true", 0, tmp_path)
 
 
 def test_poses_of_the_reference_are_taken_if_wanted(project: Project, tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score, f1_score
 
 from hydra_bench.contracts.reconstruction import Assignments
 from hydra_bench.core.errors import InputError
-from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
+from hydra_bench.metrics.calibration import calibration
+from hydra_bench.metrics.clustering import Labels, confusion_matrix, joined, labels_of, score
 from hydra_bench.metrics.conformation import in_two_columns, recovery
+from hydra_bench.metrics.resamples import ari_of_tables, macro_f1_of_tables, of_difference
 
 NAMES = [f"species {k}" for k in range(100)]
 
@@ -143,3 +146,65 @@ def test_one_of_many_classes_is_not_empty_for_having_its_share():
     labels = true.copy()
     labels[20:36] = 0  # of the second class a fifth of its share is left
     assert score(true, NAMES[:100], Labels(labels, 100, "classes")).empty_labels == [2]
+
+
+def test_a_lost_rare_species_shows_where_the_ari_hides_it():
+    """Nineteen particles in twenty sorted without a fault, a rare third species in the second's class."""
+    true = np.repeat([0, 1, 2], [475, 475, 50])
+    found = score(true, NAMES[:3], Labels(np.minimum(true, 1), 2, "classes"))
+    assert found.ari > 0.9
+    assert found.lost_species == [NAMES[2]]
+    assert found.merged_labels == {"2": [NAMES[1], NAMES[2]]}
+    assert [(entry.label, entry.recall) for entry in found.per_species] == [(1, 1.0), (2, 1.0), (None, 0.0)]
+    assert [entry.precision for entry in found.per_species] == pytest.approx([1, 475 / 525, 0])
+    assert found.macro_f1 == pytest.approx((1 + 0.95 + 0) / 3)
+    assert found.accuracy == found.majority_accuracy == pytest.approx(0.95)
+    low, high = found.ari_interval.low, found.ari_interval.high
+    assert low < found.ari < high
+    assert high - low < 0.06
+
+
+def test_a_majority_vote_allows_a_species_several_classes_and_one_to_one_does_not():
+    true = np.repeat([0, 1], 100)
+    labels = true.copy()
+    labels[:40] = 2
+    found = score(true, NAMES[:2], Labels(labels, 3, "classes"))
+    assert (found.accuracy, found.majority_accuracy) == (0.8, 1.0)
+    assert not found.lost_species
+    assert found.split_species == {NAMES[0]: [1, 3]}
+
+
+def test_scores_of_many_tables_are_those_of_scikit_learn_one_by_one():
+    generator = np.random.default_rng(0)
+    true, first, second = (generator.integers(k, size=200) for k in (3, 4, 2))
+    first[:150] = true[:150]
+    tables = np.stack([confusion_matrix(true, labels, 3, 4) for labels in (first, second, true)])
+    expected = [adjusted_rand_score(true, labels) for labels in (first, second, true)]
+    np.testing.assert_allclose(ari_of_tables(tables), expected, atol=1e-12)
+    assert ari_of_tables(np.array([[[5.0]]])) == 1
+    scores = macro_f1_of_tables([0, 1, 2])(tables)
+    wanted = [f1_score(true, labels, average="macro", labels=[0, 1, 2]) for labels in (first, second, true)]
+    np.testing.assert_allclose(scores, wanted)
+    apart = of_difference(true, first, second, (ari_of_tables, ari_of_tables))
+    assert apart.low > 0
+    assert of_difference(true, first, first, (ari_of_tables, ari_of_tables)).high == 0
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0])
+def test_posteriors_that_are_too_sure_have_an_error_of_calibration(sharpness):
+    generator = np.random.default_rng(1)
+    honest = generator.dirichlet([0.5, 0.5, 0.5], 20000)
+    true = (generator.random(20000)[:, None] > honest.cumsum(1)).sum(1)
+    said = honest**sharpness / (honest**sharpness).sum(1, keepdims=True)
+    order = [2, 0, 1]  # classes in another order than the species
+    clustering = score(true, NAMES[:3], Labels(said[:, order].argmax(1), 3, "classes"))
+    found = calibration(said[:, order], {k: k for k in range(3)}, clustering, true)
+    assert [entry.n_particles for entry in found.bins] == [2000] * 10
+    assert found.brier == pytest.approx(np.square(said - np.eye(3)[true]).sum(1).mean())
+    assert found.accuracy == pytest.approx((said.argmax(1) == true).mean())
+    if sharpness == 1:
+        assert found.ece < 0.015
+    else:
+        assert found.ece > 0.05
+        assert found.confidence > found.accuracy + 0.05
+    assert calibration(np.eye(3)[true], {k: k for k in range(3)}, clustering, true) is None

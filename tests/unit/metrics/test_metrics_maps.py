@@ -8,7 +8,7 @@ import torch
 
 from hydra_bench.maps.alignment import Alignment, align_map, apply
 from hydra_bench.maps.fsc import compare, resolution, shell_frequencies
-from hydra_bench.maps.masks import spherical_mask
+from hydra_bench.maps.masks import soft_mask, spherical_mask
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.physics.fourier import fft_centred, fourier_crop, frequency_radius, ifft_centred
 from hydra_bench.physics.rotations import MIRROR, random_rotations
@@ -145,3 +145,14 @@ def test_pose_errors_know_symmetry():
     np.testing.assert_allclose(plain.shift_A, 5)
     symmetric = pose_errors(equivalent, shifts, true, shifts, np.stack([np.eye(3), half_turn]))
     np.testing.assert_allclose(symmetric.angle_deg, 0, atol=1e-5)
+
+
+def test_a_soft_mask_holds_the_particle_and_little_more():
+    volume = blobs(32, 0)
+    noisy = volume + np.random.default_rng(0).normal(0, 0.1 * volume.max(), volume.shape).astype(np.float32)
+    for made in (soft_mask(volume, 8.0), soft_mask(noisy, 8.0)):
+        assert (made.min(), made.max()) == (0, 1)
+        assert 0.02 < made.mean() < 0.7
+        assert (volume * made).sum() > 0.95 * volume.sum()
+    assert compare(noisy * soft_mask(noisy, 8.0), volume).auc > compare(noisy, volume).auc + 0.02
+    assert (soft_mask(np.zeros((8, 8, 8), np.float32), 8.0) == 1).all()

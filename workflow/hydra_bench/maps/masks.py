@@ -21,7 +21,7 @@ def soft_mask(volume: np.ndarray, pixel_size_A: float) -> np.ndarray:
     lowpass_A = max(LOWPASS_A, LOWPASS_PX * pixel_size_A)
     # A Gaussian that is a half at the frequency of the resolution.
     kept = np.fft.rfftn(volume) * np.exp(-np.log(2) * squared * lowpass_A**2)
-    smooth = np.fft.irfftn(kept, s=volume.shape)
+    smooth = np.fft.irfftn(kept, s=volume.shape, axes=(0, 1, 2))
     peak = np.percentile(smooth, 99.9)
     if not peak > 0:
         return np.ones(volume.shape, dtype=np.float32)

@@ -1,11 +1,12 @@
-"""What changed between two sets of results: differences with their significance over seeds.
+"""What changed between two sets of results: differences with their significance over runs.
 
-The unit is a seed: images of one run share its random start, so that their spread says nothing of another run. With
-two or more seeds on both sides Welch's t-test is made, and all p-values of a comparison are corrected together
-(Benjamini and Hochberg: the share of false ones among those marked). With one seed there is no test.
+The unit is a run, one seed on one draw of the images: images of one run share its random start, so that their spread
+says nothing of another run. Runs on the same images with the same seed are pairs, whose signs are permuted; where the
+two sides have other runs, their values are. All p-values of a comparison are corrected together (Benjamini and
+Hochberg: the share of false ones among those marked). Few seeds cannot be significant, whatever they say: that is told,
+and how many could be.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,19 +14,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, ttest_ind_from_stats
+from scipy.stats import false_discovery_control
 
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import INTERRUPTED, MEASURES
 from hydra_bench.contracts.reconstruction import FAILED, NOT_CONFIGURED
 from hydra_bench.core.files import write_text
+from hydra_bench.report import permutation
+from hydra_bench.report.permutation import Permutation
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, read_all
 from hydra_bench.report.tables.rows import number
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure of one method: values over seeds before and after; p (None without a test), p corrected."""
+    """One measure of one method: values over runs before and after; their test (None of one run), its p corrected."""
 
     dataset: str
     method: str
@@ -33,7 +36,7 @@ class Difference:
     measure: Measure
     before: tuple[float, ...]
     after: tuple[float, ...]
-    p: float | None = None
+    test: Permutation | None = None
     p_corrected: float | None = None
 
     @property
@@ -65,7 +68,7 @@ def compare(before: Iterable[Path | str], after: Iterable[Path | str]) -> Compar
         for measure in (measure for measure in MEASURES if "compare" in measure.shown):
             a, b = _values(measure, old[key]), _values(measure, new[key])
             if a and b:
-                differences.append(Difference(*key, new[key][0].label, measure, a, b, p=_welch(a, b)))
+                differences.append(_difference(key, new[key][0].label, measure, (a, b)))
     return Comparison(_corrected(differences), remarks)
 
 
@@ -110,29 +113,37 @@ def _listed(values: list[object]) -> str:
     return ", ".join(map(str, values)) or "none"
 
 
-def _values(measure: Measure, runs: list[EvaluatedRun]) -> tuple[float, ...]:
+_Values = dict[tuple[str, int], float]
+"""A measure of each run by what pairs it: the dataset and the seed."""
+
+
+def _values(measure: Measure, runs: list[EvaluatedRun]) -> _Values:
     """What runs that ended well have of it."""
-    values = (measure.of(run.metrics) for run in runs if run.ok)
-    return tuple(value for value in values if value is not None)
+    values = {run.key: measure.of(run.metrics) for run in runs if run.ok}
+    return {key: value for key, value in values.items() if value is not None}
 
 
-def _welch(a: tuple[float, ...], b: tuple[float, ...]) -> float | None:
-    """p of equal means; None with one seed on a side. Without any spread: 1 where equal, else 0."""
-    if min(len(a), len(b)) < 2:
+def _difference(key: _Key, label: str, measure: Measure, sides: tuple[_Values, _Values]) -> Difference:
+    """A measure before and after, of at least one run each."""
+    before, after = (tuple(side.values()) for side in sides)
+    return Difference(*key, label, measure, before, after, _test(*sides))
+
+
+def _test(before: _Values, after: _Values) -> Permutation | None:
+    """None where a side has one run."""
+    if min(len(before), len(after)) < 2:
         return None
-    # Of values that differ by rounding errors alone the test's moments would be noise.
-    if max(np.ptp(a), np.ptp(b)) <= 1e-9 * max(map(abs, (*a, *b))):
-        return 1.0 if math.isclose(a[0], b[0], rel_tol=1e-9, abs_tol=1e-12) else 0.0
-    moments = [(np.mean(side), np.std(side, ddof=1), len(side)) for side in (a, b)]
-    return float(ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False).pvalue)
+    if set(before) == set(after):
+        return permutation.paired(np.array([after[key] - value for key, value in before.items()]))
+    return permutation.unpaired(np.array(list(before.values())), np.array(list(after.values())))
 
 
 def _corrected(differences: list[Difference]) -> list[Difference]:
-    tested = [difference.p for difference in differences if difference.p is not None]
+    tested = [difference.test.p for difference in differences if difference.test is not None]
     if not tested:
         return differences
     corrected = iter(map(float, false_discovery_control(tested)))
-    return [d if d.p is None else replace(d, p_corrected=next(corrected)) for d in differences]
+    return [d if d.test is None else replace(d, p_corrected=next(corrected)) for d in differences]
 
 
 def table(comparison: Comparison) -> pd.DataFrame:
@@ -144,9 +155,16 @@ def table(comparison: Comparison) -> pd.DataFrame:
             what
             | _side("before", difference.before)
             | _side("after", difference.after)
-            | {"change": difference.change, "p": difference.p, "p_corrected": difference.p_corrected}
+            | {"change": difference.change, "p_corrected": difference.p_corrected}
+            | _test_of(difference.test)
         )
     return pd.DataFrame(records)
+
+
+def _test_of(test: Permutation | None) -> dict[str, object]:
+    if test is None:
+        return {"p": None, "least_p": None, "test": ""}
+    return {"p": test.p, "least_p": test.least_p, "test": "paired" if test.paired else "unpaired"}
 
 
 def _side(name: str, values: tuple[float, ...]) -> dict[str, object]:
@@ -173,11 +191,28 @@ def markdown(comparison: Comparison, level: float) -> str:
         cells += [_p(difference.p_corrected), _verdict(difference, level)]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     notes = [
-        f"Mean ± sd over seeds. better, worse: p below {level:g} by Welch's t-test over seeds, corrected for all rows "
-        "together (Benjamini-Hochberg). Without at least two seeds on both sides there is no test.",
+        f"Mean ± sd over runs. better, worse: p below {level:g} by a permutation test over runs, of pairs where both "
+        "sides have the same seeds on the same images, exact for few, corrected for all rows together "
+        "(Benjamini-Hochberg). Of one run there is no test.",
+        *_power(comparison.differences, level),
         *comparison.remarks,
     ]
     return "\n".join([*lines, "", *notes])
+
+
+def _power(differences: list[Difference], level: float) -> list[str]:
+    """Where no values of so many runs could be significant: that, and how many runs could."""
+    tests = [difference.test for difference in differences if difference.test is not None]
+    weak = {test.least_p: test for test in tests if test.least_p >= level}
+    return [
+        f"cannot tell: so many {_noun(test)} give no p below {least_p:.3g}, whatever they are; with "
+        f"{test.runs_needed(level)} {_noun(test)} p may be below {level:g}."
+        for least_p, test in sorted(weak.items())
+    ]
+
+
+def _noun(test: Permutation) -> str:
+    return "pairs" if test.paired else "runs a side"
 
 
 def _spread(values: tuple[float, ...], digits: int) -> str:
@@ -191,8 +226,10 @@ def _p(value: float | None) -> str:
 
 
 def _verdict(difference: Difference, level: float) -> str:
-    if difference.p_corrected is None:
-        return "one seed" if difference.change else "same"
+    if difference.test is None or difference.p_corrected is None:
+        return "one run" if difference.change else "same"
+    if difference.test.least_p >= level:
+        return "cannot tell" if difference.change else "same"
     if difference.p_corrected >= level:
         return ""
     return "better" if difference.better else "worse"

@@ -90,10 +90,10 @@ def average_of_states(truth: Truth, k: int) -> FloatArray:
 def noise_like(volume: FloatArray, generator: np.random.Generator) -> FloatArray:
     """Gaussian noise (D, D, D) whose power in each shell is that of a map (D, D, D)."""
     shells = _shells(len(volume))
-    noise = np.fft.rfftn(generator.standard_normal(volume.shape))
-    wanted = _shell_power(np.fft.rfftn(volume), shells)
+    noise = np.fft.fftn(generator.standard_normal(volume.shape))
+    wanted = _shell_power(np.fft.fftn(volume), shells)
     scale = np.sqrt(wanted / np.maximum(_shell_power(noise, shells), 1e-300))
-    same: FloatArray = np.fft.irfftn(noise * scale[shells], s=volume.shape).astype(np.float32)
+    same: FloatArray = np.fft.ifftn(noise * scale[shells]).real.astype(np.float32)
     return same
 
 
@@ -135,16 +135,16 @@ def _entry_map(entry: str, box_px: int, pixel_size_A: float) -> FloatArray:
 def _spectral_distance(a: FloatArray, b: FloatArray) -> float:
     """How unlike two maps' power spectra are, whatever their scale: of logarithms, whose means are taken off."""
     shells = _shells(len(a))
-    powers = [_shell_power(np.fft.rfftn(volume), shells)[1 : len(a) // 2] for volume in (a, b)]
+    powers = [_shell_power(np.fft.fftn(volume), shells)[1 : len(a) // 2] for volume in (a, b)]
     logs = [np.log(power + 1e-30) for power in powers]
     difference = (logs[0] - logs[0].mean()) - (logs[1] - logs[1].mean())
     return float(np.square(difference).mean())
 
 
 def _shells(box_px: int) -> np.ndarray:
-    """The shell of each coefficient of rfftn, (D, D, D//2+1)."""
+    """The shell of each coefficient of fftn, (D, D, D)."""
     k = np.fft.fftfreq(box_px, 1 / box_px)
-    squared = k[:, None, None] ** 2 + k[:, None] ** 2 + k[: box_px // 2 + 1] ** 2
+    squared = k[:, None, None] ** 2 + k[:, None] ** 2 + k**2
     shells: np.ndarray = np.sqrt(squared).round().astype(np.int64)
     return shells
 
