@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clone import Clone
+from independent_scores import deviations
 from net_runs import arguments, configuration
 from packaging.utils import canonicalize_name
 from test_net import check_results
@@ -106,6 +107,14 @@ def test_the_report_is_one_page_that_needs_no_other_file(finished: Clone) -> Non
     # A link to the paper may be followed; nothing may be loaded.
     assert not re.search(r'<(?!a\b)[^>]*(src|href)="(http|\.\./)', page)
     assert "@import" not in page
+
+
+def test_every_score_is_found_again_from_the_definitions(finished: Clone) -> None:
+    """By other code, which shares nothing with the package."""
+    checked = deviations(finished.folder / "results")
+    wrong = [f"{what}: {deviation:.2g} off" for deviation, tolerance, what in checked if not deviation <= tolerance]
+    assert not wrong
+    assert len(checked) > 300
 
 
 def test_figures_are_there(finished: Clone) -> None:

@@ -315,3 +315,17 @@ def test_the_embedded_structures_are_what_their_checksums_say() -> None:
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         checksum, name = line.split()
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == checksum
+
+
+def test_images_are_drawn_again_as_datasets_of_their_own() -> None:
+    settings = configuration.load([ROOT / "config" / "config.yaml"]) | {"noise_seeds": [0, 2]}
+    checked = configuration.validate(settings)
+    assert checked["datasets"] == ["demo", "demo.draw2"]
+    first, second = (checked["dataset_definitions"][name] for name in checked["datasets"])
+    assert first["seed"] == 0
+    assert second == {**first, "seed": second["seed"]} != first
+    # What is written down and read again is the same.
+    assert configuration.validate(checked) == checked
+    settings["dataset_definitions"]["theirs"] = {"particles": {"file": "x.star"}}
+    with pytest.raises(InputError, match=r"datasets: theirs: not simulated, so noise_seeds must be \[0\]"):
+        configuration.validate(settings | {"datasets": ["theirs"]})

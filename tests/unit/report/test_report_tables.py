@@ -14,6 +14,7 @@ from scipy.stats import t as student
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.contracts.metrics_file import ARI, FSC_AUC, WALL_TIME
+from hydra_bench.core.files import write_json
 from hydra_bench.report.results import read_all
 from hydra_bench.report.tables.rows import number, table_rows
 from hydra_bench.report.tables.tables import COLUMNS, write_tables
@@ -228,3 +229,25 @@ def test_per_class_table(folder: Path) -> None:
 @pytest.mark.parametrize(("value", "text"), [(-0.0002, "0.000"), (0.98765, "0.988"), (None, "–"), (1.0, "1.000")])
 def test_numbers(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_draws_of_the_images_are_one_dataset_and_their_runs_pairs(tmp_path: Path) -> None:
+    paths = []
+    for draw, name in enumerate(("demo", "demo.draw1")):
+        for seed in (0, 1):
+            for method, more in (("a", 0.01), ("b", 0.0)):
+                content = finished(method, method.upper(), 0.7 + 0.1 * draw + 0.05 * seed + more, 0.5, seed=seed)
+                path = tmp_path / "metrics" / name / method / f"{seed}.json"
+                write_json(path, content | {"dataset": name})
+                paths.append(path)
+    rows = table_rows(read_all(paths))
+    assert [(row.dataset, row.method, row.n_seeds, row.seeds_text) for row in rows] == [
+        ("demo", "a", 4, "2 × 2"),
+        ("demo", "b", 4, "2 × 2"),
+    ]
+    # The spread over runs is far larger than the difference of each pair.
+    assert [row.measured[ARI].rank for row in rows] == [1, 2]
+    write_tables(paths, tmp_path / "tables")
+    assert "seeds 0, 1; 2 draws of the images." in (tmp_path / "tables" / "table1.md").read_text()
+    with open(tmp_path / "tables" / "table2.csv") as file:
+        assert {row["dataset"] for row in csv.DictReader(file)} == {"demo", "demo.draw1"}

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra_bench.config.method_definitions import TRUTH, check_method, pose_sources
+from hydra_bench.contracts.places import draw_name
 from hydra_bench.core.clone import CLONE, in_clone
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json, JsonObject
@@ -26,6 +27,9 @@ from hydra_bench.methods.cards import check_parameters, named_files
 Config = JsonObject
 
 SCHEMA_PATH = CLONE / "workflow" / "schemas" / "config.schema.yaml"
+
+_DRAWS_APART = 1_000_003
+"""What a draw of the images adds to a dataset's seed: more than anybody's own seeds are apart."""
 
 _OF_THE_CLONE = {"structures_folder": "resources/structures", "environments_folder": "build/envs"}
 """Folders that are the clone's where the configuration names none."""
@@ -79,7 +83,23 @@ def validate(config: Config, sources: Iterable[Path | str] = ()) -> Config:
             check_name(main, checked["methods"], ("report", "main_method"), "a method that runs")
         for name, dataset in checked["dataset_definitions"].items():
             checked["dataset_definitions"][name] = kinds.completed(dataset, of_datasets, ("dataset_definitions", name))
+        _draw_again(checked)
     return checked
+
+
+def _draw_again(checked: Config) -> None:
+    """A dataset more for each draw of the images of each that runs, in place; noise_seeds has then been obeyed."""
+    draws, datasets, definitions = checked["noise_seeds"], checked["datasets"], checked["dataset_definitions"]
+    if draws == [0]:
+        return
+    for i, name in enumerate(datasets):
+        if "species" not in definitions[name]:
+            raise KeyPathError(("datasets", i), f"{name}: not simulated, so noise_seeds must be [0]")
+        for draw in draws:
+            seed = definitions[name]["seed"] + _DRAWS_APART * draw
+            definitions[draw_name(name, draw)] = {**definitions[name], "seed": seed}
+    checked["datasets"] = [draw_name(name, draw) for name in datasets for draw in draws]
+    checked["noise_seeds"] = [0]
 
 
 @contextmanager

@@ -24,6 +24,20 @@ def is_name(text: str) -> bool:
     return re.fullmatch(NAME, text) is not None
 
 
+_DRAW = re.compile(r"(.+)\.draw([1-9]\d*)")
+
+
+def draw_name(dataset: str, draw: int) -> str:
+    """The name of a draw of a dataset's images, such as demo.draw1; the first, 0, has the dataset's own."""
+    return f"{dataset}.draw{draw}" if draw else dataset
+
+
+def dataset_and_draw(name: str) -> tuple[str, int]:
+    """The inverse of `draw_name`."""
+    found = _DRAW.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, 0)
+
+
 def class_volume_path(folder: Path, k: int) -> Path:
     """The map of class k, from 0, in the folder of a truth or a reconstruction; file names count from 1, as RELION."""
     return folder / "volumes" / f"class_{k + 1}.mrc"

@@ -88,7 +88,8 @@ def _what_else(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> l
     """Seeds, failures, versions, parameters and masks that differ."""
     found = []
     facts: dict[str, Callable[[list[EvaluatedRun]], list[Any]]] = {  # whatever can be compared and printed
-        "seeds": lambda runs: sorted(run.seed for run in runs),
+        "seeds": lambda runs: sorted({run.seed for run in runs}),
+        "draws of the images": lambda runs: sorted({run.draw for run in runs}),
         "failed seeds": lambda runs: [run.seed for run in runs if run.state == FAILED],
         "seeds not configured": lambda runs: [run.seed for run in runs if run.state == NOT_CONFIGURED],
         "interrupted seeds": lambda runs: [run.seed for run in runs if run.state == INTERRUPTED],

@@ -10,7 +10,14 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from hydra_bench.contracts.metrics_file import ClusteringScores, FscScores, Latents, MetricsFile, read_metrics_file
-from hydra_bench.contracts.places import TRUTH_NAME, DatasetPlaces, Results, RunPlaces, class_volume_path
+from hydra_bench.contracts.places import (
+    TRUTH_NAME,
+    DatasetPlaces,
+    Results,
+    RunPlaces,
+    class_volume_path,
+    dataset_and_draw,
+)
 from hydra_bench.contracts.reconstruction import OK
 from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, read_truth
 from hydra_bench.core.errors import InputError
@@ -59,8 +66,18 @@ class EvaluatedRun:
     pixel_size_A = _Key[float]()
 
     @property
+    def group(self) -> str:
+        """The dataset that tables show it under: the same for every draw of the images."""
+        return dataset_and_draw(self.metrics.dataset)[0]
+
+    @property
+    def draw(self) -> int:
+        """Which draw of the dataset's images it had, from 0."""
+        return dataset_and_draw(self.metrics.dataset)[1]
+
+    @property
     def key(self) -> tuple[str, int]:
-        """What tells the runs of one method apart: the dataset and the seed; two methods' runs of a key are paired."""
+        """The draw of the images and the seed, by which runs of a method differ, and runs of two are paired."""
         return self.metrics.dataset, self.seed
 
     @property
@@ -179,15 +196,15 @@ def read_all(paths: Iterable[Path | str]) -> list[EvaluatedRun]:
 
 
 def by_dataset(runs: list[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
-    """Runs of each dataset, in order of appearance; bounds after the methods that compete."""
-    groups = {name: [run for run in runs if run.dataset == name] for name in dict.fromkeys(run.dataset for run in runs)}
+    """Runs of each dataset, all draws of its images, in order of appearance; bounds after the methods that compete."""
+    groups = {name: [run for run in runs if run.group == name] for name in dict.fromkeys(run.group for run in runs)}
     return {name: sorted(group, key=lambda run: run.metrics.reads_truth) for name, group in groups.items()}
 
 
 def by_method(runs: list[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
-    """Runs of each method of one dataset, the first seed first."""
+    """Runs of each method of one dataset, the first seed of the first draw first."""
     groups = {name: [run for run in runs if run.method == name] for name in dict.fromkeys(run.method for run in runs)}
-    return {name: sorted(group, key=lambda run: run.seed) for name, group in groups.items()}
+    return {name: sorted(group, key=lambda run: (run.draw, run.seed)) for name, group in groups.items()}
 
 
 def first_seeds(runs: list[EvaluatedRun]) -> list[EvaluatedRun]:

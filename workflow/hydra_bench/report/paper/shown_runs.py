@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hydra_bench.contracts.places import dataset_and_draw
 from hydra_bench.core.errors import InputError
 from hydra_bench.report.figures.method_lines import Line, method_lines
 from hydra_bench.report.results import EvaluatedRun, by_dataset, first_seeds
@@ -35,7 +36,7 @@ def choose_runs(runs: list[EvaluatedRun], dataset: str, main_method: str | None 
     InputError
         If the dataset has no run that ended well, or the method none.
     """
-    groups = by_dataset(runs)
+    groups, dataset = by_dataset(runs), dataset_and_draw(dataset)[0]
     if dataset not in groups:
         raise InputError(f"{dataset}: no such dataset among the metrics; there are {', '.join(groups)}")
     shown = first_seeds(groups[dataset])

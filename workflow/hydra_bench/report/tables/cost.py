@@ -19,9 +19,10 @@ def cost_table(runs: list[EvaluatedRun]) -> pd.DataFrame:
     Of a reconstruction, all attempts count. A step that left no benchmark file has no row.
     """
     rows: list[JsonObject] = []
-    for dataset, group in by_dataset(runs).items():
-        made = runs[0].places.results.dataset(dataset)
-        rows += _measured(made.benchmark("simulate"), step="simulate", dataset=dataset)
+    for group in by_dataset(runs).values():
+        for dataset in dict.fromkeys(run.dataset for run in group):
+            made = runs[0].places.results.dataset(dataset)
+            rows += _measured(made.benchmark("simulate"), step="simulate", dataset=dataset)
         for run in group:
             cost = {key: value for key, value in run.metrics.cost if key in COLUMNS}
             facts = {"state": run.state, "device": run.metrics.device, "images_seen": run.metrics.images_seen}

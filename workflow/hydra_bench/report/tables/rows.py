@@ -78,6 +78,7 @@ class Row:
     lost: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     normalised: float | None = None
+    n_draws: int = 1
 
     @property
     def lost_and_split(self) -> str:
@@ -87,7 +88,9 @@ class Row:
 
     @property
     def seeds_text(self) -> str:
-        """Seeds that ended well, and of how many where some did not or are missing."""
+        """Runs that ended well, and of how many where some did not or are missing; seeds × draws of the images."""
+        if self.n_draws > 1 and self.n_seeds == self.n_wanted and not self.n_seeds % self.n_draws:
+            return f"{self.n_seeds // self.n_draws} × {self.n_draws}"
         return str(self.n_seeds) if self.n_seeds == self.n_wanted else f"{self.n_seeds} of {self.n_wanted}"
 
     @property
@@ -102,7 +105,7 @@ def table_rows(runs: list[EvaluatedRun]) -> list[Row]:
     """Table 1: datasets in order, in each the competitors and then the bounds."""
     rows: list[Row] = []
     for group in by_dataset(runs).values():
-        wanted = len({run.seed for run in group})
+        wanted = len({run.key for run in group})
         methods = list(by_method(group).values())
         rows += _ranked([_row(seeds, wanted, group) for seeds in methods], methods)
     return rows
@@ -113,7 +116,7 @@ def _row(seeds: list[EvaluatedRun], n_wanted: int, group: list[EvaluatedRun]) ->
     wanting = [run for run in seeds if not run.ok]
     paid = [run for run in good or seeds if run.state not in NO_FAILURES]
     return Row(
-        dataset=seeds[0].dataset,
+        dataset=seeds[0].group,
         method=seeds[0].method,
         label=seeds[0].label,
         is_bound=seeds[0].metrics.reads_truth,
@@ -125,6 +128,7 @@ def _row(seeds: list[EvaluatedRun], n_wanted: int, group: list[EvaluatedRun]) ->
         measured={measure: aggregate(measure, good if measure.quality else paid) for measure in ROW_MEASURES},
         per_class=_per_class([run.fsc for run in good if run.metrics.fsc], good[0].class_names if good else []),
         normalised=normalised(good, group),
+        n_draws=len({run.draw for run in group}),
         lost=tuple(dict.fromkeys(name for run in good for name in run.clustering.lost_species)),
         split=tuple(dict.fromkeys(name for run in good for name in run.clustering.split_species)),
     )
@@ -198,4 +202,7 @@ def footer(runs: list[EvaluatedRun]) -> str:
     facts = [f"{name}: {value}" for name, value in settings(runs)]
     facts += [f"Tuned: {'; '.join(tuning)}"] if (tuning := protocol(runs)) else []
     seeds = sorted({run.seed for run in runs})
-    return "; ".join([*facts, f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]) + "."
+    facts += [f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]
+    if (draws := len({run.draw for run in runs})) > 1:
+        facts += [f"{draws} draws of the images"]
+    return "; ".join(facts) + "."
