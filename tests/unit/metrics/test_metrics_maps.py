@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from hydra_bench.maps.alignment import Alignment, align_map, apply
 from hydra_bench.maps.fsc import compare, resolution, shell_frequencies
 from hydra_bench.maps.masks import soft_mask, spherical_mask
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.physics.fourier import fft_centred, fourier_crop, frequency_radius, ifft_centred
-from hydra_bench.physics.rotations import MIRROR, random_rotations
+from hydra_bench.physics.rotations import MIRROR, angular_distance_deg, random_rotations
 
 
 def blobs(box: int, seed: int, matrix: np.ndarray | None = None, shift: np.ndarray | None = None) -> np.ndarray:
@@ -156,3 +157,36 @@ def test_a_soft_mask_holds_the_particle_and_little_more():
         assert (volume * made).sum() > 0.95 * volume.sum()
     assert compare(noisy * soft_mask(noisy, 8.0), volume).auc > compare(noisy, volume).auc + 0.02
     assert (soft_mask(np.zeros((8, 8, 8), np.float32), 8.0) == 1).all()
+
+
+def symmetric(box: int, group: str, heavier: float = 0.0) -> np.ndarray:
+    """A map (box,) * 3 of units turned by the elements of a point group; the first has more mass than the others."""
+    unit = np.random.default_rng(3).normal(size=(9, 3)) * 0.05 * box + np.array([0.24, 0.02, 0.05]) * box
+    axis = np.arange(box) - box // 2
+    parts = []
+    for n, element in enumerate(Rotation.create_group(group).as_matrix()):
+        x, y, z = (np.exp(-((axis - (unit @ element.T)[:, [i]]) ** 2) / (2 * 1.1**2)) for i in range(3))
+        parts.append((1 + heavier * (n == 0)) * np.einsum("nz,ny,nx->zyx", z, y, x))
+    return np.sum(parts, axis=0).astype(np.float32)
+
+
+@pytest.mark.parametrize(("group", "heavier"), [("C3", 0.0), ("C7", 0.02), ("D2", 0.0)])
+def test_a_nearly_symmetric_map_is_put_into_register(group: str, heavier: float) -> None:
+    reference = symmetric(28, group, heavier)
+    elements = Rotation.create_group(group).as_matrix()
+    for seed in range(2):
+        generator = np.random.default_rng(seed)
+        turn, shift = random_rotations(1, generator)[0], generator.uniform(-1, 1, 3)
+        moving = apply(reference, Alignment(turn, shift, bool(seed), 1.0))
+        found = align_map(moving, reference)
+        matrix = found.matrix @ (turn @ MIRROR if seed else turn)
+        right = elements if not heavier else np.eye(3)[None]
+        assert np.linalg.det(matrix) > 0
+        assert min(angular_distance_deg(matrix, element) for element in right) < 3, f"{group}, seed {seed}"
+
+
+def test_a_noise_map_is_aligned_to_what_it_can_be() -> None:
+    reference = blobs(24, 0)
+    found = align_map(noise(24, 1), reference)
+    assert np.isfinite(found.matrix).all()
+    assert 0 < found.correlation < 0.4

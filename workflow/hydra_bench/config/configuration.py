@@ -93,7 +93,7 @@ def _draw_again(checked: Config) -> None:
     if draws == [0]:
         return
     for i, name in enumerate(datasets):
-        if "species" not in definitions[name]:
+        if not definitions[name].get("species"):
             raise KeyPathError(("datasets", i), f"{name}: not simulated, so noise_seeds must be [0]")
         for draw in draws:
             seed = definitions[name]["seed"] + _DRAWS_APART * draw

@@ -32,7 +32,8 @@ _COARSE_BOX = 18
 _BATCH = 128
 _LARGEST_SHIFT = 0.25
 """Of the box, along each axis: a particle farther off centre would be cut by its box."""
-_CANDIDATES_PER_HAND = 6
+_CANDIDATES_PER_HAND = 24
+"""A nearly symmetric map has as many orientations that are nearly as good as its group has elements."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,30 @@ class Alignment:
 
 @dataclass(frozen=True)
 class _Stage:
-    """One level of the refinement: shells up to `radius`, the best `keep` candidates, steps, first step's size."""
+    """One level of the refinement: shells up to `radius`, steps, first step's size, which candidates go on.
+
+    They are the best `least`, and more, up to `most`, whose score is at least `near` of the best one's.
+    """
 
     radius: int
-    keep: int
+    least: int
+    most: int
+    near: float
     steps: int
     step_rad: float
 
+    def keep(self, scores: torch.Tensor) -> int:
+        """How many of the candidates of these scores (B,), best first."""
+        close = int((scores >= self.near * scores[0]).sum())
+        return min(max(self.least, min(close, self.most)), len(scores))
 
-_STAGES = (_Stage(8, 12, 25, 0.05), _Stage(14, 4, 20, 0.015), _Stage(24, 1, 15, 0.006), _Stage(40, 1, 12, 0.002))
+
+_STAGES = (
+    _Stage(8, 12, 48, 0.8, 25, 0.05),
+    _Stage(14, 4, 24, 0.95, 20, 0.015),
+    _Stage(24, 1, 3, 0.99, 15, 0.006),
+    _Stage(40, 1, 1, 1.0, 12, 0.002),
+)
 
 
 def align_map(moving: np.ndarray, reference: np.ndarray) -> Alignment:
@@ -212,8 +228,9 @@ def _well_apart(rotations: np.ndarray, scores: np.ndarray, count: int) -> list[i
 
 
 def _refine(pair: _Pair, candidates: _Candidates, stage: _Stage) -> _Candidates:
-    """Climb from the best `stage.keep` candidates: Adam in batches, and L-BFGS, which ends closer, for the last one."""
-    order = torch.argsort(candidates[3], descending=True, stable=True)[: stage.keep]
+    """Climb from what the stage keeps: Adam in batches, and L-BFGS, which ends closer, for the last candidate."""
+    order = torch.argsort(candidates[3], descending=True, stable=True)
+    order = order[: stage.keep(candidates[3][order])]
     rotations, shifts, mirrored, _ = (column[order] for column in candidates)
     radius = min(stage.radius, pair.radius)
     chosen = pair.within(radius)
