@@ -102,7 +102,7 @@ def resolution(quality: float, names: list[str] = NAMES) -> dict[str, Any]:
         for i, auc in enumerate(aucs):
             particles.append(
                 {"particle": k * PER_CLASS + i, "true_class": k, "label": k + 1, "auc": auc,
-                 "unmasked_auc": auc, "masked_auc": 1.1 * auc, "cryobench_auc": auc / 2}
+                 "unmasked_auc": auc, "masked_auc": 1.1 * auc, "cryobench_auc": auc / 2, "gain": None}
             )  # fmt: skip
         curve = 1 / (1 + np.exp((frequency / frequency[-1] - quality) * 12))
         entry = {"class_name": name, "auc_mean": aucs.mean(), "auc_sd": aucs.std(), "curve_mean": curve.tolist()}
@@ -112,6 +112,7 @@ def resolution(quality: float, names: list[str] = NAMES) -> dict[str, Any]:
     summary = {"auc_mean": aucs.mean(), "auc_sd": aucs.std()}
     summary["auc_interval"] = {"low": aucs.mean() - 0.01, "high": aucs.mean() + 0.01, "draws": 2000, "seed": 0}
     summary |= {"unmasked_auc_mean": aucs.mean(), "unmasked_auc_sd": aucs.std()}
+    summary["gain_mean"] = None
     summary |= {"masked_auc_mean": 1.1 * aucs.mean(), "masked_auc_sd": 1.1 * aucs.std()}
     summary |= {"cryobench_auc_mean": aucs.mean() / 2, "cryobench_auc_sd": aucs.std() / 2}
     return {

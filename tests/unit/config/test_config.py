@@ -112,7 +112,7 @@ MERGED = "method_definitions.hydra_k5.merge_classes"
         ("datasets", ["demo", "demo"], "datasets: .* all different is expected"),
         ("datasets", [], r"datasets: \[\] is not allowed; a list of 1 or more"),
         ("seeds", [-1], r"seeds\[0\]: -1 is not allowed; an integer at least 0"),
-        ("evaluation.mask", "soft", "evaluation.mask: soft is not allowed; none or a mapping with the keys radius_A"),
+        ("evaluation.mask", "soft", "evaluation.mask: soft is not allowed; one of none, truth or a mapping with the keys radius_A"),
         (
             "method_definitions.hydra_k5.merge_classes",
             {"a": [1, 2], "b": [2]},

@@ -22,7 +22,7 @@ from hydra_bench.methods.bounds import class_bound
 from hydra_bench.methods.bounds.backprojection import nearness, run_backprojection
 from hydra_bench.methods.bounds.class_bound import run_class_bound
 from hydra_bench.methods.bounds.task import BoundTask
-from hydra_bench.methods.bounds.true_maps import average_of_states, noise_like, run_true_maps
+from hydra_bench.methods.bounds.true_maps import noise_like, run_true_maps
 from hydra_bench.methods.cards import filled_parameters
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
@@ -92,7 +92,7 @@ def test_the_best_single_map_is_nearer_to_all_states_than_any_of_them(moving: Pa
     task = task_of(moving, {}, "true_maps", maps="average")
     run_true_maps(task, tmp_path)
     average = read_map(class_volume_path(tmp_path, 1))[0]
-    np.testing.assert_allclose(average, average_of_states(task.truth, 1), atol=1e-6)
+    np.testing.assert_allclose(average, task.truth.average_volume(1), atol=1e-6)
     states = [read_map(path)[0] for path in task.truth.state_paths[1]]
     counts = np.bincount(task.truth.states[task.truth.classes == 1])
     error = [

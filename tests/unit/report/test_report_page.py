@@ -208,7 +208,17 @@ def test_a_run_without_fsc_or_with_conformations_is_shown(tmp_path: Path) -> Non
         "class_name": "spliceosome",
         "label": 1,
         "n_particles": 40,
-        "coordinates": [{"spearman": 0.912, "r2": 0.8, "first_axis_spearman": 0.7, "first_axis_r2": 0.6}, None],
+        "coordinates": [
+            {
+                "spearman": 0.912,
+                "r2": 0.8,
+                "r2_by_chance": 0.02,
+                "p": 0.01,
+                "first_axis_spearman": 0.7,
+                "first_axis_r2": 0.6,
+            },
+            None,
+        ],
     }
     content = finished("m", "M", 0.5, 0.5, latents=False) | {"fsc": None, "conformation": {"per_class": [found]}}
     html = make_page(tmp_path, [write_run(tmp_path, content)])

@@ -186,6 +186,8 @@ class ParticleFsc(Part):
     """The same in a soft mask of the true map."""
     cryobench_auc: float
     """The first on CryoBench's scale."""
+    gain: float | None
+    """Of a species that moves: the FSC-AUC less that of the best single map, the noise-free average of the states."""
 
 
 class SpeciesFsc(Part):
@@ -240,6 +242,9 @@ class FscScores(Part):
     compared with the FSC-AUC."""
     cryobench_auc_sd: float
     """The sd of that over the evaluated particles."""
+    gain_mean: Annotated[float | None, Measure("FSC gain", 3, ("csv", "compare", "runs"), column="fsc_gain")]
+    """Of species that move: the mean over evaluated particles of the FSC-AUC less that of the best single map, the
+    noise-free average of the states. Above 0 the maps show more of each conformation than any single map could."""
     per_particle: list[ParticleFsc]
     """Every evaluated particle."""
     per_class: list[SpeciesFsc]
@@ -279,9 +284,14 @@ class Recovery(Part):
     """How one true coordinate shows in the latents, on particles that nothing was fitted to."""
 
     spearman: float
-    """Spearman's rank correlation along the best direction."""
+    """Spearman's rank correlation along the best direction, whose sign comes from other particles: about 0 on average
+    where latents and coordinate are unrelated."""
     r2: float
     """R² of a monotone fit along the best direction."""
+    r2_by_chance: float
+    """What R² stays below for 95 % of permutations of the coordinate."""
+    p: float
+    """The share of permutations of the coordinate, and of itself, whose R² is as large."""
     first_axis_spearman: float
     """The rank correlation along the first principal axis, without a sign."""
     first_axis_r2: float

@@ -37,8 +37,8 @@ POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
 OK, FAILED, NOT_CONFIGURED, NOT_APPLICABLE = STATES = ("ok", "failed", "not configured", "not applicable")
 NO_FAILURES = (NOT_CONFIGURED, NOT_APPLICABLE)
 """States of runs that gave nothing, for which nobody is to blame."""
-FRAME, TRUTH_FRAME = "frame", "truth"
-"""A note of a bound whose maps lie where the true ones do, so that nothing is to be aligned."""
+FRAME, TRUTH_FRAME, NO_MAPS = "frame", "truth", "no maps"
+"""A note of a bound: its maps lie where the true ones do, so that nothing is to be aligned; or it has none at all."""
 EMPTY_SHARE, EMPTY_PART = 0.02, 0.25
 EMPTY_TEXT = f"{EMPTY_SHARE:.0%} of all particles, or a quarter of an equal share where there are many classes"
 """What a class must have, in words, not to be called empty."""

@@ -92,6 +92,22 @@ class Truth:
         """The map (D, D, D) of class k."""
         return read_map(self._class_volume_path(k))[0]
 
+    def moves(self, k: int) -> bool:
+        """Whether class k takes several states."""
+        return self.states is not None and len(self.state_paths[k]) > 1
+
+    def average_volume(self, k: int) -> FloatArray:
+        """The mean (D, D, D) of the maps of class k's states, each as often as particles are in it."""
+        if self.states is None or not self.state_paths[k]:
+            return self.class_volume(k)
+        counts = np.bincount(self.states[self.classes == k], minlength=len(self.state_paths[k]))
+        summed = sum(
+            count * read_map(path)[0].astype(np.float64)
+            for path, count in zip(self.state_paths[k], counts, strict=True)
+            if count
+        )
+        return np.asarray(summed / counts.sum(), dtype=np.float32)
+
     def _class_volume_path(self, k: int) -> Path:
         path = self.volume_paths[k]
         if path is None:

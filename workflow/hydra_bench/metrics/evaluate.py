@@ -23,7 +23,15 @@ from hydra_bench.contracts.metrics_file import (
     write_metrics,
 )
 from hydra_bench.contracts.places import EVALUATION_NAME
-from hydra_bench.contracts.reconstruction import FRAME, OK, TRUTH_FRAME, read_assignments, read_history_labels, read_run
+from hydra_bench.contracts.reconstruction import (
+    FRAME,
+    NO_MAPS,
+    OK,
+    TRUTH_FRAME,
+    read_assignments,
+    read_history_labels,
+    read_run,
+)
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.checksums import check_checksums
@@ -98,7 +106,7 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
     if len(truth) != len(stack):
         raise InputError(f"{files.truth}: {len(truth)} particles; the stack {files.stack_star} has {len(stack)}")
     aligned_folder.mkdir(parents=True, exist_ok=True)
-    in_true_frame = run.reads_truth and run.notes.get(FRAME) == TRUTH_FRAME
+    frame = run.notes.get(FRAME, "") if run.reads_truth else ""
     metrics = MetricsFile(
         dataset=files.dataset,
         method=files.method,
@@ -119,7 +127,7 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
         class_names=list(truth.class_names),
         judged_by=judged_by(files.truth),
         cost=RunCost(**asdict(run.cost)),
-        **(_measured(stack, truth, files, aligned_folder, settings, in_true_frame) if run.state == OK else {}),
+        **(_measured(stack, truth, files, aligned_folder, settings, frame) if run.state == OK else {}),
     )
     write_metrics(output_json, metrics)
     return metrics
@@ -131,9 +139,9 @@ def _measured(
     files: RunFiles,
     aligned_folder: Path,
     settings: EvaluationSettings,
-    in_true_frame: bool,
+    frame: str,
 ) -> JsonObject:  # keys of MetricsFile, whose types it holds them to
-    """What only a run that ended well has."""
+    """What only a run that ended well has; frame: what a bound says of its maps, "" for a method."""
     assignments = read_assignments(files.reconstruction, len(stack))
     evaluated = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))
     # Its own labels, each with a frame and a latent space; and those that are scored, of which some may be joined.
@@ -142,14 +150,14 @@ def _measured(
     # Without a reference all particles are of one class, of which nothing is known.
     known = judged_by(files.truth) != "nothing"
     clustering = score(truth.classes, truth.class_names, predicted, known)
-    run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated, in_true_frame)
+    run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated, frame == TRUTH_FRAME)
     maps = AlignedMaps(run, settings.mask)
     for label in range(1, predicted.n_labels + 1):
         target = clustering.species_of(label)
-        if label not in clustering.empty_labels and target is not None and truth.has_map(target):
+        if frame != NO_MAPS and label not in clustering.empty_labels and target is not None and truth.has_map(target):
             volume = maps.aligned_label_map(predicted.group(label - 1).map_of - 1, target)
             write_map(aligned_folder / f"label_{label}.mrc", volume, stack.pixel_size_A)
-    fsc = _fsc(maps, run, predicted, settings.mask_name) if len(evaluated) else None
+    fsc = _fsc(maps, run, predicted, settings.mask_name) if len(evaluated) and frame != NO_MAPS else None
     found = {own: clustering.matched_class[label] for own, label in predicted.joined_as.items()}
     matches = {own: true_class for own, true_class in found.items() if true_class is not None}
     return {
@@ -187,6 +195,7 @@ def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -
     unmasked = np.array([found.unmasked.auc for found in agreements])
     masked = np.array([found.masked.auc for found in agreements])
     cryobench = np.array([found.stated.cryobench_auc for found in agreements])
+    gains = [maps.gain(int(i)) for i in run.evaluated]
     curves = np.stack([found.stated.curve for found in agreements])
     classes, labels = run.truth.classes[run.evaluated], predicted.labels[run.evaluated]
     pixel = run.stack.pixel_size_A
@@ -218,6 +227,7 @@ def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -
         masked_auc_sd=masked.std(),
         cryobench_auc_mean=cryobench.mean(),
         cryobench_auc_sd=cryobench.std(),
+        gain_mean=float(np.mean(known)) if (known := [gain for gain in gains if gain is not None]) else None,
         per_particle=[
             ParticleFsc(
                 particle=int(i),
@@ -227,6 +237,7 @@ def _fsc(maps: AlignedMaps, run: JudgedRun, predicted: Labels, mask_name: str) -
                 unmasked_auc=unmasked[n],
                 masked_auc=masked[n],
                 cryobench_auc=cryobench[n],
+                gain=gains[n],
             )
             for n, i in enumerate(run.evaluated)
         ],

@@ -55,6 +55,8 @@ class AlignedMaps:
         self._run, self._mask = run, mask
         self.alignments: dict[tuple[int, int], Alignment] = {}
         self._agreements: dict[tuple[int, int, Path, bytes], Agreements] = {}
+        self._averages: dict[int, np.ndarray] = {}
+        self._of_average: dict[Path, float] = {}
 
     def _read(self, path: Path) -> np.ndarray:
         volume = read_map(path)[0]
@@ -96,6 +98,19 @@ class AlignedMaps:
             aligned = apply(self._read(path), self.alignment(label, true_class))
             self._agreements[key] = self._compared(aligned, read_map(true_path)[0])
         return self._agreements[key]
+
+    def gain(self, particle: int) -> float | None:
+        """The stated FSC-AUC of a particle of a species that moves, less that of the species' best single map."""
+        truth, k = self._run.truth, int(self._run.truth.classes[particle])
+        if not truth.moves(k):
+            return None
+        true_path = truth.particle_volume_path(particle)
+        if k not in self._averages:
+            self._averages[k] = truth.average_volume(k)
+        if true_path not in self._of_average:
+            found = self._compared(self._averages[k], read_map(true_path)[0])
+            self._of_average[true_path] = found.stated.auc
+        return self.particle_agreement(particle).stated.auc - self._of_average[true_path]
 
     def _compared(self, aligned: np.ndarray, true_map: np.ndarray) -> Agreements:
         pixel_size_A = self._run.stack.pixel_size_A

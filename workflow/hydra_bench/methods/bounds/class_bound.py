@@ -26,10 +26,9 @@ import torch
 
 from hydra_bench.contracts.reconstruction import (
     FRAME,
-    TRUTH_FRAME,
+    NO_MAPS,
     Assignments,
     write_assignments,
-    write_class_map,
 )
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.types import FloatArray, IntArray
@@ -131,7 +130,7 @@ class Search:
 
 
 def run_class_bound(task: BoundTask, folder: Path) -> Outcome:
-    """Posteriors of all particles as a reconstruction; the maps written are those that were judged by.
+    """Posteriors of all particles as a reconstruction; there are no maps, which were given.
 
     Raises NotApplicableError where there are no true maps, or no true poses to tell the noise by.
     """
@@ -147,11 +146,7 @@ def run_class_bound(task: BoundTask, folder: Path) -> Outcome:
     classes = posteriors.argmax(1)
     none = np.zeros((len(stack), 0))
     write_assignments(folder, Assignments(classes, posteriors, rotations, shifts_A, none))
-    for k in range(truth.n_classes):
-        has_map = truth.has_map(k)
-        volume = truth.class_volume(k) if has_map else np.zeros((stack.box_px,) * 3, dtype=np.float32)
-        write_class_map(folder, k, volume, stack.pixel_size_A, task.evaluation[classes[task.evaluation] == k])
-    return Outcome(images_seen=len(stack), notes={FRAME: TRUTH_FRAME})
+    return Outcome(images_seen=len(stack), notes={FRAME: NO_MAPS})
 
 
 def _judged_by(task: BoundTask) -> Iterator[tuple[IntArray, list[KnownMap]]]:

@@ -17,7 +17,7 @@ from hydra_bench.contracts.reconstruction import FRAME, TRUTH_FRAME, Assignments
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import NotApplicableError
 from hydra_bench.core.json_values import JsonObject
-from hydra_bench.core.mrc import read_map, write_map
+from hydra_bench.core.mrc import write_map
 from hydra_bench.core.types import FloatArray
 from hydra_bench.datasets.simulated.density import density_map
 from hydra_bench.datasets.simulated.structures import load_atoms
@@ -44,7 +44,7 @@ def run_true_maps(task: BoundTask, folder: Path) -> Outcome:
     """
     task.check_maps()
     truth, stack, wanted = task.truth, task.stack, task.parameters["maps"]
-    if wanted == "average" and (truth.states is None or not any(truth.state_paths)):
+    if wanted == "average" and not any(truth.moves(k) for k in range(truth.n_classes)):
         raise NotApplicableError("no species moves, so each has one map")
     rotations: FloatArray = random_rotations(len(truth), np.random.default_rng(task.seed))
     shifts_A: FloatArray = np.zeros((len(truth), 2))
@@ -57,7 +57,7 @@ def run_true_maps(task: BoundTask, folder: Path) -> Outcome:
         volume: FloatArray = np.zeros((stack.box_px,) * 3, dtype=np.float32)
         if truth.has_map(k) and (truth.classes == k).any():
             if wanted == "average":
-                volume = average_of_states(truth, k)
+                volume = truth.average_volume(k)
             elif wanted == "noise":
                 true_map = truth.class_volume(k)
                 volume = aligned(noise_like(true_map, np.random.default_rng([task.seed, k])), true_map)
@@ -72,19 +72,6 @@ def run_true_maps(task: BoundTask, folder: Path) -> Outcome:
     if sources:
         notes["map_of"] = sources
     return Outcome(images_seen=0, notes=notes)
-
-
-def average_of_states(truth: Truth, k: int) -> FloatArray:
-    """The mean (D, D, D) of the maps of class k's states, each as often as particles are in it."""
-    if truth.states is None or not truth.state_paths[k]:
-        return truth.class_volume(k)
-    counts = np.bincount(truth.states[truth.classes == k], minlength=len(truth.state_paths[k]))
-    summed = sum(
-        count * read_map(path)[0].astype(np.float64)
-        for path, count in zip(truth.state_paths[k], counts, strict=True)
-        if count
-    )
-    return np.asarray(summed / counts.sum(), dtype=np.float32)
 
 
 def noise_like(volume: FloatArray, generator: np.random.Generator) -> FloatArray:
