@@ -101,8 +101,10 @@ def test_monotone_latent_recovers_its_coordinate():
     latents = np.stack([-np.exp(3 * coordinate), np.random.default_rng(0).normal(size=100) * 0.1], axis=1)
     found = recovery(latents, coordinate)
     # Latents this stretched bend the regression a little towards the noise, whatever it is fitted to.
-    assert found.spearman > 0.99
+    # And it is ranked in parts of 20.
+    assert found.spearman > 0.98
     assert found.r2 > 0.98
+    assert found.p == pytest.approx(1 / 40)
     assert found.first_axis_spearman > 0.99
     assert found.first_axis_r2 > 0.99
 
@@ -119,8 +121,10 @@ def test_a_coordinate_along_no_principal_axis_is_found_by_the_best_direction():
 @pytest.mark.parametrize("columns", [1, 2, 8])
 def test_unrelated_latents_score_about_zero_however_many(columns: int):
     generator = np.random.default_rng(columns)
-    found = [recovery(generator.normal(size=(300, columns)), generator.uniform(size=300)) for _ in range(10)]
-    assert np.mean([one.spearman for one in found]) < 0.05
+    found = [recovery(generator.normal(size=(200, columns)), generator.uniform(size=200)) for _ in range(8)]
+    assert abs(np.mean([one.spearman for one in found])) < 0.06
+    assert np.mean([one.p < 0.1 for one in found]) <= 0.4
+    assert all(-0.05 < one.r2_by_chance < 0.06 for one in found)
     assert -0.1 < np.mean([one.r2 for one in found]) < 0.02
 
 

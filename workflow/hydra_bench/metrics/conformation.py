@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from hydra_bench.contracts.metrics_file import Recovery
 
-FOLDS, PERMUTATIONS = 5, 99
+FOLDS, PERMUTATIONS = 5, 39
 _FEWEST = 2 * FOLDS
 
 
