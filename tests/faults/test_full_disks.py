@@ -95,7 +95,7 @@ COMMANDS: dict[str, Command] = {
     "gallery": Command(
         lambda _: ["gallery", "--particles", "results/datasets/tiny/stack/particles.star", "--truth", TRUTH, "--out",
                    "new/gallery.png"]),
-    "backproject": Command(lambda _: ["backproject", *ORACLE, "--out", "new/out"]),
+    "bound": Command(lambda _: ["bound", *ORACLE, "--out", "new/out"]),
     "hydra": Command(lambda _: ["hydra", *HYDRA, "--out", "new/out", "--checkpoint", "new/state/hydra.pt"]),
     "hydra, a checkpoint after each chunk": Command(
         lambda _: ["hydra", *HYDRA, "--out", "new/out", "--checkpoint-minutes", "0"]),
@@ -135,7 +135,7 @@ def results(case: Case, warm: Warm, tmp_path_factory: pytest.TempPathFactory) ->
     runs = "results/reconstructions/tiny"
     for arguments in (
         ["hydra", *HYDRA, "--out", f"{runs}/mixture/0"],
-        ["backproject", *ORACLE, "--out", f"{runs}/oracle/0"],
+        ["bound", *ORACLE, "--out", f"{runs}/oracle/0"],
         evaluate("mixture", "results/metrics/tiny/mixture"),
         evaluate("oracle", "results/metrics/tiny/oracle"),
     ):
