@@ -119,8 +119,8 @@ def cs_as_star_rows(source: Source, found: Assignments, style: Style) -> tuple[S
     if style.keep_poses:
         rotations, shifts_A, _ = read_cs_poses(source.path, source.passthrough)
         found = replace(found, rotations=rotations[source.rows], shifts_A=shifts_A[source.rows])
-        return told(table, found, found.shifts_A, 1.0, Style()), dropped
-    return told(table, found, found.shifts_A / source.pixel_size_A, float(pixel[0]), Style()), dropped
+        return told(table, found, found.shifts_A / pixel[:, None], pixel, Style()), dropped
+    return told(table, found, found.shifts_A / source.pixel_size_A, pixel, Style()), dropped
 
 
 def _particle_columns(data: Dataset) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from hydra_bench.contracts.source import Source
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray
 from hydra_bench.particles.locate import locate
-from hydra_bench.particles.relion import stated_pixel_size_A
+from hydra_bench.particles.relion import stated_pixel_sizes_A
 from hydra_bench.particles.star_rows import StarRows, read_star_rows
 
 _ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
@@ -43,17 +43,18 @@ def star_rows(source: Source, found: Assignments, style: Style) -> StarRows:
     table = read_star_rows(source.path)
     if source.rows.max() >= len(table):
         raise InputError(f"{source.path}: {len(table)} rows; row {source.rows.max() + 1} is wanted")
-    pixel_A = stated_pixel_size_A(source.path) or source.pixel_size_A
-    rows = told(table.take(source.rows), found, found.shifts_A / source.pixel_size_A, pixel_A, style)
+    stated_A = stated_pixel_sizes_A(source.path)
+    pixels_A = np.full(len(found), source.pixel_size_A) if stated_A is None else stated_A[source.rows]
+    rows = told(table.take(source.rows), found, found.shifts_A / source.pixel_size_A, pixels_A, style)
     return with_relative_paths(rows, source.path, "rlnImageName", style)
 
 
-def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixel_size_A: float, style: Style) -> StarRows:
-    """Rows (M) with what was found of them; displacements (M, 2) in px of the images."""
+def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixels_A: FloatArray, style: Style) -> StarRows:
+    """Rows (M) with what was found of them; displacements (M, 2) in px of the images, whose sizes are (M,) in Å."""
     stale = [name for name in table.columns if name.startswith((POSTERIOR_COLUMN, LATENT_COLUMN))]
     values: dict[str, FloatArray] = {}
     if not style.keep_poses:
-        poses = pose_table(found.rotations, shifts_px * pixel_size_A)
+        poses = pose_table(found.rotations, shifts_px * pixels_A[:, None])
         values |= {name: poses[name].to_numpy() for name in ANGLE_COLUMNS}
         if table.has_optics:
             values |= {name: poses[name].to_numpy() for name in ORIGIN_COLUMNS}

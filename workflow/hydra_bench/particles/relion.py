@@ -121,13 +121,13 @@ def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
     return _optics(tables, Microscope(), [], path), _defocus(tables)
 
 
-def stated_pixel_size_A(path: Path) -> float | None:
-    """The pixel size that a STAR file states for its images, None where it states none. Raises InputError."""
+def stated_pixel_sizes_A(path: Path) -> FloatArray | None:
+    """The pixel size (N,) that a STAR file states for each image, None where it states none. Raises InputError."""
     tables = _read_tables(path)
     if not _states_pixel_size(tables):
         return None
-    sizes_A, held, source = _pixel_sizes_A(tables)
-    return columns.one_pixel_size(sizes_A, held.label, source)
+    sizes_A, held, _ = _pixel_sizes_A(tables)
+    return sizes_A[held.row_of]
 
 
 def read_star_labels(path: Path) -> tuple[IntArray, ImageNames]:

@@ -20,6 +20,8 @@ from hydra_bench.core.types import IntArray
 from hydra_bench.particles.relion import TABLES
 
 OPTICS = "optics"
+_NEEDS_QUOTES = re.compile(r"""^(?:['"#_]|$)|[^\S\n]""", re.MULTILINE)
+"""In values, one a line: one that is empty or begins like something else than a value, or a space in one."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class StarRows:
             for name, table in self.tables.items():
                 header = [f"data_{name}", "", "loop_", *(f"_{label} #{i}" for i, label in enumerate(table.columns, 1))]
                 file.write("\n".join(header) + "\n")
-                columns = [list(map(quoted, table.iloc[:, i])) for i in range(table.shape[1])]
+                columns = [_words(table.iloc[:, i].tolist()) for i in range(table.shape[1])]
                 file.writelines(" ".join(row) + "\n" for row in zip(*columns, strict=True))
                 file.write("\n\n")
 
@@ -83,9 +85,14 @@ def read_star_rows(path: Path) -> StarRows:
     return StarRows(tables, name)
 
 
+def _words(values: list[str]) -> list[str]:
+    """Values (N,) as words of a STAR file."""
+    return list(map(quoted, values)) if _NEEDS_QUOTES.search("\n".join(values)) else values
+
+
 def quoted(value: str) -> str:
     """A value as a word of a STAR file: in quotes where it would not be one without."""
-    if value and not re.search(r"\s", value) and value[0] not in "'\"#_":
+    if not _NEEDS_QUOTES.search(value):
         return value
     mark = "'" if '"' in value else '"'
     return f"{mark}{value}{mark}"
