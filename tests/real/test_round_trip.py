@@ -35,8 +35,8 @@ from hydra_bench.core.star import read_star, write_star
 from hydra_bench.datasets.experimental.experiment import import_experiment
 from hydra_bench.datasets.importing import Processing
 from hydra_bench.datasets.simulated.simulate import simulate
+from hydra_bench.maps.alignment import align_map, apply
 from hydra_bench.methods.programs.programs import Programs, find_executable
-from hydra_bench.metrics.alignment import align_map, apply
 from hydra_bench.particles.cryodrgn import read_pose_table
 from hydra_bench.particles.particle_files import read_particles
 from hydra_bench.physics.rotations import angular_distance_deg
