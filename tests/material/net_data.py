@@ -26,6 +26,7 @@ from structure_files import write_states
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.files import read_json
+from hydra_bench.core.star import read_star, write_star
 from hydra_bench.core.threads import set_threads
 from hydra_bench.datasets.simulated.simulate import simulate
 
@@ -46,8 +47,16 @@ def write_net_data(folder: Path) -> Path:
     job.write("J9_final_particles.cs", job.fields() | job.class_groups())
     job.write_maps([name.replace("J42", "J9") for name in ABINIT_MAPS])
     write_project(folder / "relion", STRUCTURES)
+    _tilt_the_beam(folder / "relion" / "Job1" / "particles.star")
     _write_cryosparc_project(folder)
     return folder
+
+
+def _tilt_the_beam(star: Path) -> None:
+    """Say of the second group what is not used, and must be told."""
+    tables = read_star(star)
+    tables["optics"]["rlnBeamTiltX"] = [0.0, 0.7]
+    write_star(star, tables)
 
 
 def _write_cryosparc_project(folder: Path) -> None:
@@ -80,7 +89,11 @@ def _write_cryosparc_project(folder: Path) -> None:
         {1: 0, 2: 1, 3: 2 + 3 * (i % 2), 4: 3 + i % 2}.get(known.get(name, 0), 4)
         for i, name in enumerate(particles["rlnImageName"])
     ]
-    save_cs(folder / "J57" / "particles.cs", cs_rows(**images, alignments3D__class=np.array(labels, dtype=np.uint32)))
+    # The job's own file has labels alone; images, and another job's classes, passed through, in an order of their own.
+    own = cs_rows(uid=uid, alignments3D__class=np.array(labels, dtype=np.uint32))
+    save_cs(folder / "J57" / "particles.cs", own)
+    upstream = {f"alignments_class_{k}__class_posterior": np.full(len(uid), 0.9 - 0.8 * k, np.float32) for k in (0, 1)}
+    save_cs(folder / "J57" / "J57_passthrough_particles_all_classes.cs", cs_rows(**images, **upstream)[::-1])
     for job, species in (("J60", "large"), ("J61", "small"), ("J62", "large")):
         (folder / job).mkdir()
         shutil.copy(folder / "relion" / f"{species}.mrc", folder / job / "volume.mrc")

@@ -26,6 +26,7 @@ EXPECTED = {
 }
 """State of the rows that do not end well, by run and method, and what the reason says; all others are ok."""
 OTHER_PROGRAMS = {"drgnai", "cryodrgn2", "cryodrgn_fixed", "relion"}
+LEAST_EXPERIMENTAL_ARI = 0.15
 LEAST_ORACLE_FSC_AUC = {"cryobench": 0.5, "tomotwin3": 0.4, "ribosplike": 0.3, "config": 0.4, "readme": 0.1}
 
 
@@ -79,6 +80,8 @@ def test_a_shipped_configuration_runs_to_its_page(
     if name == "readme":
         row = next(csv.DictReader((clone.folder / "results" / "tables" / "table1.csv").read_text().splitlines()))
         assert (row["dataset"], row["n_seeds"], row["interval_of"]) == ("demo", "2", "new images and seeds")
+    if name == "experimental":
+        check_experiment(clone.folder / "results")
     if name == "sweeps":
         assert len(list((clone.folder / "results" / "paper" / "demo" / "supplement").glob("*.svg"))) >= 3
 
@@ -109,6 +112,21 @@ def check_results(results: Path, name: str) -> None:
             assert float(row["fsc_auc_mean"]) > LEAST_ORACLE_FSC_AUC[name]
     page = (results / "report" / "index.html").read_text()
     assert re.findall(r"<section[^>]*>\s*<h2 [^>]*>([^<]*)</h2>", page) == content["datasets"]
+
+
+def check_experiment(results: Path) -> None:
+    """Labels are the job's own, windowed images no brighter than others, and what is not used is on the page."""
+    found = {}
+    for dataset in ("red_blood_cells", "with_reference"):
+        (path,) = (results / "metrics" / dataset / "hydra_experimental").glob("*.json")
+        found[dataset] = json.loads(path.read_text())
+    confusion = found["red_blood_cells"]["clustering"]["confusion"]
+    sizes = dict(zip(found["red_blood_cells"]["class_names"], map(sum, confusion), strict=True))
+    assert (sizes["ryanodine_receptor"], sizes["p97"]) == (60, 60)
+    assert sizes["complex_iii"] + sizes["junk"] == 9
+    page = (results / "report" / "index.html").read_text()
+    assert "not used: beam tilt (rlnBeamTiltX)" in page
+    assert found["red_blood_cells"]["clustering"]["ari"] > LEAST_EXPERIMENTAL_ARI
 
 
 def reasons(results: Path) -> dict[str, str]:

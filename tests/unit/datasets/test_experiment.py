@@ -168,6 +168,11 @@ def test_subsets(project: Project, tmp_path: Path) -> None:
         assert read_numbers(tmp_path / name).tolist() == numbers.tolist()
         experiment = Experiment.open({**project.definition, "subset": str(tmp_path / name)})
         assert sorted(experiment.chosen(0)) == sorted(numbers)
+    tables = read_star(project.definition["file"])
+    listed = {"optics": tables["optics"], "particles": tables["particles"].iloc[numbers]}
+    write_star(tmp_path / "selected.star", listed)
+    experiment = Experiment.open({**project.definition, "subset": str(tmp_path / "selected.star")})
+    assert sorted(experiment.chosen(0)) == sorted(numbers)
     drawn = Experiment.open({**project.definition, "subset": 20})
     assert len(set(drawn.chosen(0))) == 20
     assert set(drawn.chosen(0)) != set(drawn.chosen(1))

@@ -135,6 +135,8 @@ def _table(block: _Block, path: Path, as_text: bool) -> pd.DataFrame:
     last = table.iloc[:, -1] if table.shape[1] else None
     if table.shape[1] != len(block.labels) or (last is not None and (last.isna() | (last == "")).any()):
         _refuse_uneven_rows(block, path)
+    if table.shape[1] != len(block.labels):
+        raise InputError(f"{path}: data_{block.name} cannot be read; plain text, values apart by blanks, is expected")
     if not as_text:
         table = table.apply(_numbers_if_all_are) if len(table) else table
     table.columns = pd.Index(block.labels)

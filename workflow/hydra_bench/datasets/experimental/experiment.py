@@ -90,7 +90,9 @@ class Experiment:
         subset, rows = self.definition["subset"], self.particles.source_rows
         stream = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
         taken = np.arange(len(rows))
-        if isinstance(subset, str):
+        if isinstance(subset, str) and Path(subset).suffix.lower() in (".star", ".cs"):
+            taken = np.flatnonzero(is_listed(subset, self.particles, repeated=self.definition["repeated"]))
+        elif isinstance(subset, str):
             wanted = read_numbers(Path(subset))
             if not len(wanted) or wanted.min() < 0 or wanted.max() > rows.max():
                 raise InputError(f"{subset}: numbers within 0..{rows.max()}, one at least, are expected")
