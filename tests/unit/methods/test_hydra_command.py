@@ -34,9 +34,8 @@ def test_the_output_is_the_contract(case: Case, evaluated: Path) -> None:
     samples = [str(sample_path(Path(), n)) for n in numbers]
     maps = ["volumes/class_1.mrc", "volumes/class_2.mrc"]
     source = ["source/rows.npy", "source/source.json"]
-    assert listed == sorted(
-        ["fields.pt", "history.csv", "history_labels.npy", "particles.star", "run.json", *source, *maps, *samples]
-    )
+    files = ["SHA256SUMS", "fields.pt", "history.csv", "history_labels.npy", "particles.star", "run.json"]
+    assert listed == sorted([*files, *source, *maps, *samples])
     assert [path.name for path in evaluated.parent.iterdir()] == ["out"]
     for name in (*maps, *samples):
         volume, pixel_size_A = read_map(evaluated / name)
