@@ -96,7 +96,7 @@ def test_a_full_disk_at_each_rule(undisturbed: Folder, disks: tuple[Folder, dict
             small[name].fill()
         log = f"{number}.log"
         with folder.running("--cores", "1", log=log) as process:
-            assert process.wait(600) != 0, folder.said(log)
+            assert process.wait(1800) != 0, folder.said(log)
         said = folder.said(log)
         for rule in (rule for name in stage for rule in RULES[name]):
             assert f"Error in rule {rule}:" in said, said
@@ -110,7 +110,7 @@ def test_a_full_disk_at_each_rule(undisturbed: Folder, disks: tuple[Folder, dict
         for name in stage:
             small[name].give_room()
     with folder.running("--cores", "1") as process:
-        assert process.wait(600) == 0, folder.said()
+        assert process.wait(1800) == 0, folder.said()
     assert folder.epochs("mixture") == needed, "an epoch was trained twice"
     assert folder.run("mixture")["cost"]["attempts"] == 2
     assert folder.table() == undisturbed.table()

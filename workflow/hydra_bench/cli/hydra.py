@@ -245,9 +245,9 @@ def check_replaced(out: Path) -> None:
     """The folder is replaced when the run ends. Raises InputError if that would take what is no reconstruction."""
     from hydra_bench.methods.recording import check_out
 
-    check_out(out)
     if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
         raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
+    check_out(out)
 
 
 def versions() -> dict[str, str]:
