@@ -29,7 +29,7 @@ RULES = {
 STAGES = [["datasets"], ["galleries", "reconstructions"], ["metrics"], ["tables", "figures"], ["report"]]
 """Which are full at a time."""
 PAGE_BYTES = 4096
-COST = ("run.json", "history.csv", "cost.csv", ".snakemake_timestamp", "configuration.json")
+COST = ("run.json", "history.csv", "cost.csv", ".snakemake_timestamp", "configuration.json", ".keep")
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 
@@ -41,6 +41,7 @@ class SmallDisk:
         self.folder = folder
         folder.mkdir(parents=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={PAGE_BYTES}", "tmpfs", folder], check=True)
+        (folder / ".keep").touch()  # Snakemake removes empty folders, and cannot remove this one
 
     def give_room(self) -> None:
         subprocess.run(["mount", "-o", "remount,size=64m", self.folder], check=True)
@@ -48,7 +49,8 @@ class SmallDisk:
     def fill(self) -> None:
         """Take its content, which a report of what was finished left, and all room for a new one."""
         for path in self.folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.name != ".keep":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         subprocess.run(["mount", "-o", f"remount,size={PAGE_BYTES}", self.folder], check=True)
 
     def leave(self) -> None:
