@@ -69,7 +69,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone() -> 
     assert dataset["simulation"]["ctf"]["voltage_kV"] == 300
     assert dataset["species"]["s"]["chains"] == ["*"]
     assert settings["seeds"] == [0]
-    assert settings["evaluation"] == {"mask": "none"}
+    assert settings["evaluation"] == {"mask": "none", "symmetry": {}}
     assert settings["method_definitions"]["m"]["parameters"]["classes"] == 3
 
 

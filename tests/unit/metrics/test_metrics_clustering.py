@@ -212,3 +212,14 @@ def test_posteriors_that_are_too_sure_have_an_error_of_calibration(sharpness):
         assert found.ece > 0.05
         assert found.confidence > found.accuracy + 0.05
     assert calibration(np.eye(3)[true], {k: k for k in range(3)}, clustering, true) is None
+
+
+def test_junk_is_a_species_and_the_ari_without_it_stands_beside():
+    true = np.repeat([0, 1, 2], [50, 50, 20])
+    labels = true.copy()
+    labels[100:] = np.arange(20) % 2  # junk in the classes of both species
+    junk = true == 2
+    found = score(true, [*NAMES[:2], "junk"], Labels(labels, 2, "classes"), junk=junk)
+    assert found.ari_good == 1
+    assert found.ari == pytest.approx(adjusted_rand_score(true, labels)) < 0.9
+    assert score(true, NAMES[:3], Labels(labels, 2, "classes"), junk=~junk & junk).ari_good is None

@@ -251,3 +251,13 @@ def test_draws_of_the_images_are_one_dataset_and_their_runs_pairs(tmp_path: Path
     assert "seeds 0, 1; 2 draws of the images." in (tmp_path / "tables" / "table1.md").read_text()
     with open(tmp_path / "tables" / "table2.csv") as file:
         assert {row["dataset"] for row in csv.DictReader(file)} == {"demo", "demo.draw1"}
+
+
+def test_the_ari_without_junk_has_a_column_where_there_is_junk(tmp_path: Path) -> None:
+    content = finished("m", "M", 0.7, 0.5)
+    write_tables([write_run(tmp_path, content)], tmp_path / "tables")
+    assert "ARI without junk" not in (tmp_path / "tables" / "table1.md").read_text().split("\n\n")[1]
+    content["clustering"]["ari_good"] = 0.9
+    write_tables([write_run(tmp_path, content)], tmp_path / "tables")
+    assert "| ARI without junk |" in (tmp_path / "tables" / "table1.md").read_text()
+    assert records(tmp_path / "tables")["m"]["ari_good_mean"] == "0.9"

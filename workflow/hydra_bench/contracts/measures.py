@@ -19,7 +19,7 @@ class Measure:
     values of every evaluated image of all seeds, kept as <key>_mean, <key>_sd and in per_particle; "cost": mean of one
     value a run, failed runs' where none ended well. shown: "table" (also on the page's and in table1.csv), "page" (its
     table and table1.csv), "csv" (table1.csv alone), "compare", "runs" (the page's table of every run). column: its name
-    in table1.csv, the key's where it is "".
+    in table1.csv, the key's where it is "". optional: tables of results where no run has it are without its column.
     key and meaning are filled in from the field that carries the measure; a run is asked by its metrics file, the model
     that the field is of.
     """
@@ -31,6 +31,7 @@ class Measure:
     more_is_better: bool = True
     over: Literal["seeds", "images", "cost"] = "seeds"
     column: str = ""
+    optional: bool = False
     key: str = ""
     meaning: str = ""
 

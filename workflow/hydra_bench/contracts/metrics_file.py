@@ -126,6 +126,9 @@ class ClusteringScores(Part):
     """Adjusted Rand index: how well predicted classes agree with true species, whatever the classes are called. 1 is
     perfect, 0 is chance. With several seeds: mean ± sd over seeds. A method without classes is labelled by k-means on
     its latents, with k the number of species; the column “Labels from” says so."""
+    ari_good: Annotated[float | None, Measure("ARI without junk", 3, ("table", "compare", "runs"), optional=True)]
+    """The ARI over the particles that are no junk, whatever class junk was put in; null where the truth has none. The
+    ARI itself is over all, junk being a species."""
     ari_interval: Interval | None
     """Of the ARI, over particles; null where no species is known."""
     ami: Annotated[float | None, Measure("AMI", 3, ("runs",))]

@@ -9,7 +9,7 @@ hand, it to 0.2-0.5° in 10-17 s, this module to 0.1-0.7° in 2-4 s. It is not u
 little for full size, and for a dozen packages, one of which imports torch-ctf without declaring it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -104,6 +104,26 @@ def align_map(moving: np.ndarray, reference: np.ndarray) -> Alignment:
         torch.set_num_threads(previous)
 
 
+def self_alignments(volume: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` rotations (F, 3, 3), well apart, that leave a map (D, D, D) most alike; the identity is one."""
+    previous = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            half = torch.from_numpy(volume).float()
+            pair = _Pair(half, half)
+        if pair.empty:
+            return np.eye(3)[None]
+        stages = [replace(stage, least=2 * count, most=2 * count) for stage in _STAGES[:2]]
+        candidates = _coarse_search(pair, count)
+        for stage in stages:
+            candidates = _refine(pair, candidates, stage)
+        kept = ~candidates[2]
+        return np.stack([_orthonormal(rotation) for rotation in candidates[0][kept]])
+    finally:
+        torch.set_num_threads(previous)
+
+
 def as_it_lies(moving: np.ndarray, reference: np.ndarray) -> Alignment:
     """The alignment of a map that lies on its reference already: the identity, and the mean FSC that it has."""
     curve = compare(moving, reference).curve
@@ -173,7 +193,7 @@ def _matrices(rotations: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _coarse_search(pair: _Pair) -> _Candidates:
+def _coarse_search(pair: _Pair, per_hand: int = _CANDIDATES_PER_HAND) -> _Candidates:
     """The best rotations of the grid, well apart from each other, for each hand, each with its best shift.
 
     The other hand costs no samples: MIRROR is inversion times a half turn about z, inversion conjugates the
@@ -206,7 +226,7 @@ def _coarse_search(pair: _Pair) -> _Candidates:
     found: list[_Candidates] = []
     for hand in conjugates:
         score, shift_index = scores[int(hand)], shift_indices[int(hand)]
-        keep = _well_apart(grid.numpy(), score.numpy(), _CANDIDATES_PER_HAND)
+        keep = _well_apart(grid.numpy(), score.numpy(), per_hand)
         shifts = torch.stack(torch.unravel_index(shift_index[keep], (_COARSE_BOX,) * 3), -1).flip(-1)
         shifts = (shifts + _COARSE_BOX // 2) % _COARSE_BOX - _COARSE_BOX // 2
         rotations = grid[keep] @ half_turn if hand else grid[keep]

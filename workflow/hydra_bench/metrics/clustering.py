@@ -83,9 +83,16 @@ def confusion_matrix(true_classes: np.ndarray, labels: np.ndarray, n_classes: in
 
 
 def score(
-    true_classes: np.ndarray, class_names: Sequence[str], predicted: Labels, known: bool = True
+    true_classes: np.ndarray,
+    class_names: Sequence[str],
+    predicted: Labels,
+    known: bool = True,
+    junk: np.ndarray | None = None,
 ) -> ClusteringScores:
-    """Compare predicted labels with true classes (N,); agreement is only stated where these are known."""
+    """Compare predicted labels with true classes (N,); agreement is only stated where these are known.
+
+    junk (N,): which particles are junk, a class of its own.
+    """
     labels, n_labels, n_classes = predicted.labels, predicted.n_labels, len(class_names)
     confusion = confusion_matrix(true_classes, labels, n_classes, n_labels)
     rows, columns = linear_sum_assignment(confusion, maximize=True)
@@ -101,6 +108,7 @@ def score(
     recovered = [_recovery(confusion, i, name, label_of.get(i)) for i, name in enumerate(class_names)]
     agreement = {
         "ari": float(adjusted_rand_score(true_classes, labels)),
+        "ari_good": ari_without(junk, true_classes, labels),
         "ari_interval": of_confusion(confusion),
         "ami": float(adjusted_mutual_info_score(true_classes, labels)),
         "accuracy": float(confusion[rows, columns].sum() / len(labels)),
@@ -123,6 +131,13 @@ def score(
         groups=predicted.groups,
         **(agreement if known else dict.fromkeys(agreement)),
     )
+
+
+def ari_without(junk: np.ndarray | None, true_classes: np.ndarray, labels: np.ndarray) -> float | None:
+    """The ARI of the particles that are no junk (N,); None where none is, or all are."""
+    if junk is None or not junk.any() or junk.all():
+        return None
+    return float(adjusted_rand_score(true_classes[~junk], labels[~junk]))
 
 
 def _recovery(confusion: np.ndarray, species: int, name: str, label: int | None) -> SpeciesRecovery:

@@ -7,7 +7,7 @@ labels, each of which has its own frame, and `own_labels` are these.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ from hydra_bench.metrics.calibration import calibration
 from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
 from hydra_bench.metrics.own_labels import conformation, latents, pose
 from hydra_bench.metrics.resamples import of_means
+from hydra_bench.metrics.symmetry import NO_SYMMETRY, group_of_map
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 from hydra_bench.physics.rotations import euler_from_matrices
 
@@ -53,11 +54,12 @@ class EvaluationSettings:
     """mask: what both maps are multiplied by before the FSC that tables show: "none", "truth" (a soft mask of the true
     map), or the radius of a soft sphere in Å.
 
-    merge_classes: labels (from 1) that count as one, by name.
+    merge_classes: labels (from 1) that count as one, by name. symmetry: point groups of species, by their names.
     """
 
     mask: str | float = "none"
     merge_classes: dict[str, list[int]] | None = None
+    symmetry: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_definition(cls, evaluation: JsonObject) -> EvaluationSettings:  # as the configuration's schema says
@@ -66,7 +68,11 @@ class EvaluationSettings:
         mask is "none", "truth" or {"radius_A": ...}.
         """
         mask = evaluation.get("mask", "none")
-        return cls(mask if isinstance(mask, str) else float(mask["radius_A"]), evaluation.get("merge_classes"))
+        return cls(
+            mask=mask if isinstance(mask, str) else float(mask["radius_A"]),
+            merge_classes=evaluation.get("merge_classes"),
+            symmetry=evaluation.get("symmetry") or {},
+        )
 
     @property
     def mask_name(self) -> str:
@@ -149,7 +155,7 @@ def _measured(
     predicted = joined(own, settings.merge_classes)
     # Without a reference all particles are of one class, of which nothing is known.
     known = judged_by(files.truth) != "nothing"
-    clustering = score(truth.classes, truth.class_names, predicted, known)
+    clustering = score(truth.classes, truth.class_names, predicted, known, truth.junk)
     run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated, frame == TRUTH_FRAME)
     maps = AlignedMaps(run, settings.mask)
     for label in range(1, predicted.n_labels + 1):
@@ -166,7 +172,7 @@ def _measured(
         if known and own.source == "classes"
         else None,
         "fsc": fsc,
-        "pose": pose(maps, run, matches),
+        "pose": pose(maps, run, matches, _groups(truth, settings)),
         "alignments": _alignments(maps, run),
         "conformation": conformation(run, matches),
         "latents": latents(run),
@@ -174,6 +180,16 @@ def _measured(
         "own_labels": None if predicted.groups is None else own.labels.tolist(),
         "true_classes": truth.classes.tolist(),
         "history_ari": _history_ari(files.reconstruction, truth, predicted) if known else None,
+    }
+
+
+def _groups(truth: Truth, settings: EvaluationSettings) -> dict[int, np.ndarray]:
+    """The rotations (G, 3, 3) that leave a class's true map as it is, by its number, where any is said to."""
+    named = {k: settings.symmetry.get(name, NO_SYMMETRY) for k, name in enumerate(truth.class_names)}
+    return {
+        k: group_of_map(truth.class_volume(k), name)
+        for k, name in named.items()
+        if name != NO_SYMMETRY and truth.has_map(k)
     }
 
 

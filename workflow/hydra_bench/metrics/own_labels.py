@@ -17,8 +17,13 @@ def _matched_particles(run: JudgedRun, label: int, true_class: int) -> np.ndarra
     return np.flatnonzero((run.own.labels == label) & (run.truth.classes == true_class))
 
 
-def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int]) -> PoseErrors | None:
-    """Errors over particles of the class that their label is matched to; None if there is none, or no true pose."""
+def pose(
+    maps: AlignedMaps, run: JudgedRun, matches: dict[int, int], groups: dict[int, np.ndarray]
+) -> PoseErrors | None:
+    """Errors over particles of the class that their label is matched to; None if there is none, or no true pose.
+
+    groups: the rotations (G, 3, 3) that leave a class's true map as it is, by its number, where there are any.
+    """
     truth, assignments = run.truth, run.assignments
     if truth.rotations is None or truth.shifts_A is None:
         return None
@@ -29,7 +34,7 @@ def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int]) -> PoseErro
             continue
         own = assignments.rotations[chosen], assignments.shifts_A[chosen]
         aligned = aligned_poses(*own, maps.alignments[j, k], run.stack.pixel_size_A)
-        errors = pose_errors(*aligned, truth.rotations[chosen], truth.shifts_A[chosen])
+        errors = pose_errors(*aligned, truth.rotations[chosen], truth.shifts_A[chosen], groups.get(k))
         angles.append(errors.angle_deg)
         shifts.append(errors.shift_A)
         per_class.append(

@@ -106,11 +106,16 @@ def write_page(
         normalised=any(method.row.normalised is not None for dataset in datasets for method in dataset.methods),
         places=places,
         jobs=jobs,
-        table_measures=PAGE_MEASURES,
+        table_measures=shown_measures([method.row for dataset in datasets for method in dataset.methods]),
         run_measures=_RUN_MEASURES,
         downloads=[(path.name, embedding.data_uri(path)) for path in downloads if path.is_file()],
     )
     write_text(out_html, text)
+
+
+def shown_measures(rows: list[Row]) -> list[Measure]:
+    """The measures that have a column in the table of results."""
+    return [m for m in PAGE_MEASURES if not m.optional or any(row.measured[m].mean is not None for row in rows)]
 
 
 def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:

@@ -97,30 +97,32 @@ class Layout:
     """What the rows of one dataset's Table 1 show beside the measures.
 
     seed_sd: measures that have an sd over seeds; species: their columns; normalised: whether there is what scores are
-    set between.
+    set between; qualities: measures that have a column.
     """
 
     seed_sd: tuple[Measure, ...]
     species: tuple[str, ...]
     normalised: bool
+    qualities: tuple[Measure, ...]
 
     @classmethod
     def of(cls, rows: list[Row]) -> Layout:
         species = tuple(dict.fromkeys(name for row in rows for name in row.per_class))
         several = tuple(m for m in _QUALITIES if any(row.measured[m].seed_sd is not None for row in rows))
         shown = species if len(species) <= MOST_CLASS_COLUMNS else ()
-        return cls(several, shown, any(row.normalised is not None for row in rows))
+        there = tuple(m for m in _QUALITIES if not m.optional or any(row.measured[m].mean is not None for row in rows))
+        return cls(several, shown, any(row.normalised is not None for row in rows), there)
 
     @property
     def header(self) -> list[str]:
-        heads = [[measure.name, *(["± over seeds"] if measure in self.seed_sd else [])] for measure in _QUALITIES]
+        heads = [[measure.name, *(["± over seeds"] if measure in self.seed_sd else [])] for measure in self.qualities]
         between = ["Chance 0, ceiling 1"] if self.normalised else []
         return ["Method", "Seeds", *(name for names in heads for name in names), *between, *self.species]
 
     def cells(self, row: Row, mark: Mark) -> list[str]:
         """The header's cells; dashes where no seed ended well."""
         cells = [row.label, row.seeds_text]
-        for measure in _QUALITIES:
+        for measure in self.qualities:
             found = row.measured[measure]
             score = mark(spread(found.mean, found.sd, measure.digits), found.rank)
             cells.append(score if found.interval is None else f"{score} {_brackets(found.interval, measure.digits)}")
