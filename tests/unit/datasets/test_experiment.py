@@ -237,6 +237,22 @@ def test_images_are_cropped_before_they_are_normalised_and_windowed_after() -> N
     np.testing.assert_allclose(Processing(32, 1, "none").apply(images), images)
 
 
+def test_images_that_were_windowed_before_are_measured_inside_their_window(capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.random.default_rng(2).standard_normal((5, 64, 64)).astype(np.float32) * 3
+    axis = (np.arange(64) - 32) / 32
+    windowed = images * (np.hypot(axis[:, None], axis) < 0.7)
+    done = Processing(64).apply(windowed)
+    inside = np.hypot(axis[:, None], axis) < 0.6
+    np.testing.assert_allclose(done[:, inside].std(1), 1, atol=0.1)
+    assert "windowed already" in capsys.readouterr().err
+    np.testing.assert_allclose(Processing(64).apply(images)[:, inside].std(1), 1, atol=0.1)
+    spots = np.zeros((2, 64, 64), dtype=np.float32)
+    spots[:, 30:34, 30:34] = images[:2, :4, :4]
+    spots[1] = images[1]
+    with pytest.raises(InputError, match="normalise: background is not allowed, since the background of an"):
+        Processing(64).apply(spots)
+
+
 def test_images_without_ctf_are_a_stack_like_others(project: Project, tmp_path: Path) -> None:
     stack, _ = imported(project, tmp_path, ctf="none", box_px=16)
     import torch

@@ -11,13 +11,20 @@ from tqdm import tqdm
 from hydra_bench.contracts import stack, truth
 from hydra_bench.contracts.places import IMAGES_NAME, class_volume_path
 from hydra_bench.contracts.stack import Stack
+from hydra_bench.core.console import say
+from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.mrc import ImageStackWriter, write_map
 from hydra_bench.datasets.kind import Definition
 from hydra_bench.datasets.simulated.density import VolumeSource
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.fourier import fourier_crop
-from hydra_bench.physics.preparation import mean_and_deviation, radius_in_half_boxes, soft_window
+from hydra_bench.physics.preparation import (
+    mean_and_deviation,
+    radius_in_half_boxes,
+    ring_inside_window,
+    soft_window,
+)
 
 _CHUNK = 256
 
@@ -42,6 +49,19 @@ class Processing:
     background_radius: float = 0.75
     window_radius: float | None = None
 
+    def _measured(self, images: torch.Tensor) -> torch.Tensor:
+        """The pixels (D, D) whose mean becomes 0 and deviation 1; of images that were windowed, inside the window."""
+        radius = radius_in_half_boxes(self.box_px)
+        if self.normalise == "image":
+            return torch.ones_like(radius, dtype=torch.bool)
+        measured = radius > self.background_radius
+        ring = ring_inside_window(images, measured)
+        if ring is None:
+            return measured
+        where = f"{ring[0]:.2f} to {ring[1]:.2f} of half the box"
+        say(f"images are windowed already, so that their background holds no noise; it is measured at {where}")
+        return (radius > ring[0]) & (radius <= ring[1])
+
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Images (B, D, D) as they are to be (B, d, d), float32: sign, crop, normalisation, window, in this order.
 
@@ -49,11 +69,14 @@ class Processing:
         """
         result = self.sign * fourier_crop(torch.from_numpy(images), self.box_px, 2)
         if self.normalise != "none":
-            # The pixels (d, d) whose mean becomes 0 and whose deviation becomes 1.
-            measured = radius_in_half_boxes(self.box_px) > self.background_radius
-            if self.normalise == "image":
-                measured = torch.ones_like(measured)
+            measured = self._measured(result)
             mean, deviation = mean_and_deviation(result, measured, correction=0)
+            flat = deviation.ravel() <= 1e-6 * result.flatten(1).std(1)
+            if flat.any():
+                raise InputError(
+                    f"normalise: {self.normalise} is not allowed, since the background of an image is flat (its "
+                    f"deviation is {float(deviation.ravel()[flat][0]):g}); image or none is expected"
+                )
             result = (result - mean) / deviation
         if self.window_radius is not None:
             result = result * soft_window(self.box_px, self.window_radius, _EDGE)

@@ -153,6 +153,11 @@ def _train(task: Task, chosen: _Settings, more: list[object]) -> None:
     """Run the training to its end. Raises RunFailedError."""
     _note_versions(task)
     files.write_ctf(task.work / _CTF, task.stack)
+    defocus = task.stack.defocus
+    if defocus is not None and (defocus.b_factor_A2 is not None or defocus.scale is not None):
+        task.departures.append(
+            "B-factors and scales of the CTF are left out: the program's table has no place for them"
+        )
     # Paths from the folder that it runs in, so that the command says nothing of this machine.
     images = os.path.relpath(task.stack.images.paths[0], task.work)
     words: list[object] = [images, "--ctf", _CTF, "--outdir", _OUTPUT, "--zdim", chosen["zdim"], "--seed", task.seed]
