@@ -83,6 +83,28 @@ def test_the_slurm_job_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "SLURM job 42" in Path("logs/a.log").read_text()
 
 
+@pytest.mark.parametrize(
+    ("status", "cause", "interrupted"),
+    [(2, "machine", True), (143, "", True), (130, "", True), (137, "machine", True), (0, "", True),
+     (137, "memory", False), (1, "", False), (2, "", False), (139, "", False)],
+)  # fmt: skip
+def test_what_was_stopped_or_met_a_failing_machine_was_interrupted(status: int, cause: str, interrupted: bool) -> None:
+    start = attempts.Start("a", "", "", "")
+    assert attempts.Attempt(start, attempts.End(1.0, 1.0, 1.0, status, cause)).interrupted is interrupted
+    assert attempts.Attempt(start, None).interrupted
+
+
+def test_the_cause_is_kept() -> None:
+    """A command is killed that no limit stopped; one is told of a full disk; one fails by itself."""
+    assert launch("import os; os.kill(os.getpid(), 9)") == 137
+    told = (
+        "import os, pathlib; (pathlib.Path(os.environ['HYDRA_BENCH_MARKS']) / 'machine').unlink(); raise SystemExit(2)"
+    )
+    assert launch(told) == 2
+    assert launch("raise SystemExit(2)") == 2
+    assert [made.end and made.end.cause for made in attempts.read(Path("state"))] == ["machine", "machine", ""]
+
+
 def test_a_line_that_was_cut_off_is_passed_over(here: Path) -> None:
     attempts.add(here, attempts.Start("a", "", "", ""))
     with open(here / attempts.NAME, "a") as file:
