@@ -26,8 +26,12 @@ demo: .venv/installed
 	@echo "Report: results/report/index.html"
 
 # Everything from structures to page in half a minute, on so few images that nothing is learned. Results in .test/results.
-tiny: .venv/installed
-	$(RUN) snakemake --directory .test --cores 2 --forceall
+tiny:
+	rm -rf .test/results
+	$(MAKE) .test/results/report/index.html
+
+.test/results/report/index.html: .venv/installed
+	$(RUN) snakemake --directory .test --cores 2
 
 test: lint
 	$(RUN) $(PYTEST) tests/workflow tests/house tests/unit
@@ -54,7 +58,7 @@ slurm-installed: .venv/installed-dev
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null; fi
 
 # Against programs that were not written here; those that are not installed are skipped, and say so.
-test-real: .venv/installed-dev envs
+test-real: .venv/installed-dev envs build/envs/roc-validator/installed .test/results/report/index.html
 	$(RUN) pytest tests/real
 
 # The demo's page in a real browser; screenshots are left in build/screenshots.
@@ -122,10 +126,18 @@ generated: .venv/installed-dev
 # Programs of others, each in an environment of its own from exact pins: build/envs/<name> from envs/<name>.lock.
 envs: $(patsubst envs/%.lock,build/envs/%/installed,$(wildcard envs/*.lock))
 
-build/envs/%/installed: envs/%.lock
+define install-lock
 	$(PYTHON) -m venv build/envs/$*
 	build/envs/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
+endef
+
+build/envs/%/installed: envs/%.lock
+	$(install-lock)
+
+# What only a test takes.
+build/envs/%/installed: tests/real/%.lock
+	$(install-lock)
 
 # Newest versions that pyproject.toml allows, resolved in an empty environment. The first lock is what running
 # takes, the second adds what testing takes. Local labels (+cpu) go: they are not on every index.

@@ -34,6 +34,8 @@ COMMANDS = (
     "page",
     "figure",
     "compare",
+    "archive",
+    "board",
 )
 """In the order of the help."""
 

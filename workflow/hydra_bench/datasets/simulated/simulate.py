@@ -44,6 +44,8 @@ from hydra_bench.datasets.simulated.species import Species, load_species
 from hydra_bench.datasets.simulated.troubles import Background, Further, background_images, coloured, half_of
 from hydra_bench.physics.fourier import fourier_crop
 
+SIMULATOR_VERSION = 1
+"""Rises when a definition gives other images than before, beyond the last digits: it is then another dataset."""
 _JUNK_CHUNK = 128
 
 _KEPT_BYTES = 400 << 20
@@ -109,7 +111,8 @@ def simulate(definition: JsonObject, structures: Folders, stack_folder: Path, tr
     _write_stack(mixture, particles, scale, seed, stack_folder)
     truth.write_truth_star(truth_folder, _truth_of(species, particles, truth_folder))
     facts = {name: own.facts() | _checksums(structures, definition["species"][name]) for name, own in species.items()}
-    truth.write_provenance(truth_folder, definition, {"image_scale": scale, "species": facts})
+    about = {"simulator_version": SIMULATOR_VERSION, "image_scale": scale, "species": facts}
+    truth.write_provenance(truth_folder, definition, about)
 
 
 def _checksums(structures: Folders, definition: JsonObject) -> JsonObject:

@@ -1,0 +1,233 @@
+"""An archive of a results folder: an RO-Crate (www.researchobject.org/ro-crate) of the workflow and of what it made.
+
+It holds what is needed to judge the results and to make them again: the workflow's files, the configuration, versions
+of everything installed, results without the images of stacks (but a sample of each, and what the stack is made of), and
+the SHA-256 of every file.
+"""
+
+import datetime
+import platform
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import mrcfile
+import numpy as np
+from rocrate.model.contextentity import ContextEntity
+from rocrate.model.person import Person
+from rocrate.rocrate import ROCrate
+from tqdm import tqdm
+
+from hydra_bench import __version__
+from hydra_bench.contracts.places import IMAGES_NAME, Results
+from hydra_bench.core.clone import CLONE
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import atomic, read_json, sha256, write_json, write_text
+from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.yaml_files import read_yaml
+from hydra_bench.sharing.identity import identity_of, sample_of
+
+WORKFLOW_FILES = (
+    "Snakefile",
+    "workflow",
+    "config",
+    "envs",
+    "pyproject.toml",
+    "requirements.lock",
+    "CITATION.cff",
+    "LICENSE",
+)
+MANIFEST, ENVIRONMENT = "manifest-sha256.txt", "environment.json"
+RESULTS, IDENTITY, SAMPLE = "results", "identity.json", "sample.mrcs"
+_LEFT_OUT = (IMAGES_NAME, "checkpoints", "__pycache__", ".snakemake_timestamp")
+_MEANINGS = {
+    "configuration.json": "The configuration of the run, checked, with all defaults",
+    "metrics": "Scores of every run",
+    "reconstructions": "What each method gave back: classes, poses, latents, maps",
+    "datasets": "Of each dataset the list of particles, the truth, its identity and a sample of its images",
+    "tables": "Tables of the report",
+    "figures": "Figures of the report",
+    "report": "The report's page",
+    "paper": "Figures of the paper's kind",
+    "logs": "What each job said and cost",
+}
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who hands results in."""
+
+    name: str
+    orcid: str | None = None
+
+
+def archive(results: Results, out: Path, author: Author | None = None, with_images: bool = False) -> None:
+    """Write an archive of a results folder as a zip file.
+
+    Raises InputError if the folder lacks the record of a run or its metrics, or the archive would lie in it.
+    """
+    folder = results.folder
+    if not results.configuration.is_file():
+        raise InputError(f"{folder}: holds no {results.configuration.name}; the folder of a run's results is expected")
+    if not any(results.metrics.glob("*/*/*.json")):
+        raise InputError(f"{results.metrics}: no metrics; a finished run is expected")
+    if folder.resolve() in out.resolve().parents:
+        raise InputError(f"{out}: lies in {folder}, which is archived; another place is expected")
+    with TemporaryDirectory(prefix="hydra-bench-archive-", dir=out.resolve().parent) as work:
+        content = Path(work) / "content"
+        _lay_out(results, content, with_images)
+        crate = _crate(content, read_json(results.configuration), author)
+        # The library writes what describes the folder, and the folder is its own: nothing is copied.
+        crate.metadata.write(content)
+        crate.preview.write(content)
+        with atomic(out) as temporary:
+            _zip(content, temporary)
+
+
+def _lay_out(results: Results, content: Path, with_images: bool) -> None:
+    """Put what is archived into a folder, by links where the disk has them, and its checksums beside it."""
+    ignored = shutil.ignore_patterns(*(name for name in _LEFT_OUT if not with_images or name != IMAGES_NAME))
+    for name in WORKFLOW_FILES:
+        source = CLONE / name
+        if source.is_dir():
+            shutil.copytree(source, content / name, ignore=ignored)
+        elif source.is_file():
+            content.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, content / name)
+    shutil.copytree(results.folder, content / RESULTS, ignore=ignored, copy_function=_linked)
+    datasets = content / RESULTS / "datasets"
+    for dataset in sorted((results.folder / "datasets").glob("*/stack")):
+        name = dataset.parent.name
+        write_json(datasets / name / IDENTITY, asdict(identity_of(dataset.parent, name)))
+        with mrcfile.new(datasets / name / SAMPLE, overwrite=True) as file:
+            file.set_data(sample_of(dataset.parent).astype(np.float32))
+            file.set_image_stack()
+    write_json(content / ENVIRONMENT, environment())
+    files = [path for path in sorted(content.rglob("*")) if path.is_file()]
+    shown = tqdm(files, desc="checksums", unit="file", disable=None, delay=5)
+    write_text(
+        content / MANIFEST, "".join(f"{sha256(path)}  {path.relative_to(content).as_posix()}\n" for path in shown)
+    )
+
+
+def _zip(folder: Path, out: Path) -> None:
+    """Write a folder as a zip file; folders have entries of their own, by which the description names them."""
+    paths = sorted(folder.rglob("*"))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in tqdm(paths, desc="archive", unit="file", disable=None, delay=5):
+            file.write(path, path.relative_to(folder))
+
+
+def _linked(source: str, target: str) -> None:
+    """A second name of a file, or a copy on another disk."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def environment() -> JsonObject:
+    """What is installed where the archive is made."""
+    packages = {found.name: found.version for found in metadata.distributions() if found.name}
+    return {
+        "hydra_bench": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": dict(sorted(packages.items(), key=lambda pair: pair[0].lower())),
+    }
+
+
+def _crate(content: Path, configuration: JsonObject, author: Author | None) -> ROCrate:
+    """The description of what lies in a folder."""
+    crate = ROCrate(gen_preview=True, version="1.1")
+    datasets, methods = ", ".join(configuration["datasets"]), ", ".join(configuration["methods"])
+    crate.name = f"hydra-bench results: {datasets}"
+    crate.description = f"Heterogeneous cryo-EM reconstruction of {datasets} by {methods}, scored by hydra-bench."
+    crate.license = "https://spdx.org/licenses/BSD-3-Clause"
+    crate.datePublished = datetime.datetime.now(datetime.UTC)
+    if author is not None:
+        identifier = f"https://orcid.org/{author.orcid}" if author.orcid else None
+        crate.creator = crate.add(Person(crate, identifier, {"name": author.name}))
+    software = read_yaml(content / "CITATION.cff")
+    paper = software["preferred-citation"]
+    names = ", ".join(f"{person['given-names']} {person['family-names']}" for person in paper["authors"])
+    crate.root_dataset["citation"] = crate.add(
+        ContextEntity(
+            crate,
+            paper["url"],
+            {"@type": "ScholarlyArticle", "name": paper["title"], "author": names, "datePublished": str(paper["year"])},
+        )
+    )
+    workflow = crate.add_workflow(
+        content / "Snakefile",
+        "Snakefile",
+        main=True,
+        lang="snakemake",
+        lang_version=metadata.version("snakemake"),
+        properties={"name": software["title"], "description": software["abstract"], "version": __version__},
+    )
+    workflow["license"] = crate.license
+    for path in sorted(content.iterdir()):
+        if path.name == "Snakefile":
+            continue
+        if path.name == RESULTS:
+            for part in sorted(path.iterdir()):
+                properties = {"name": part.name, "description": _MEANINGS.get(part.name, part.name)}
+                _add(crate, part, f"{RESULTS}/{part.name}", properties)
+        else:
+            _add(crate, path, path.name, {"name": path.name})
+    return crate
+
+
+def _add(crate: ROCrate, source: Path, place: str, properties: JsonObject) -> None:
+    if source.is_dir():
+        crate.add_dataset(source, f"{place}/", properties=properties)
+    else:
+        crate.add_file(source, place, properties=properties | {"contentSize": str(source.stat().st_size)})
+
+
+def unpacked(archive_path: Path, folder: Path) -> Path:
+    """Unpack an archive into a folder that is not there yet, and check what came out.
+
+    Returns the results folder in it. Raises InputError if it is no archive of `archive`, would write outside the folder
+    or more than there is room for, or a file is not what its checksum says.
+    """
+    try:
+        with zipfile.ZipFile(archive_path) as file:
+            entries = file.infolist()
+            for entry in entries:
+                place = PurePosixPath(entry.filename)
+                if (
+                    place.is_absolute()
+                    or ".." in place.parts
+                    or "\\" in entry.filename
+                    or entry.external_attr >> 28 == 0xA
+                ):
+                    raise InputError(f"{archive_path}: {entry.filename!r} leads out of the archive; it is not unpacked")
+            size, free = sum(entry.file_size for entry in entries), shutil.disk_usage(folder.parent).free
+            if size > 0.9 * free:
+                raise InputError(f"{archive_path}: {size / 1e9:.1f} GB when unpacked; {free / 1e9:.1f} GB are free")
+            file.extractall(folder)
+    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+        raise InputError(f"{archive_path}: cannot be unpacked ({error})") from None
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{archive_path}: holds no {MANIFEST}; an archive of `hydra-bench archive` is expected")
+    listed = dict(_manifest(folder / MANIFEST))
+    for name, expected in listed.items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != expected:
+            raise InputError(f"{archive_path}: {name} is not what its checksum says")
+    return folder / RESULTS
+
+
+def _manifest(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and checksum of each file that a manifest lists. Raises InputError."""
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        checksum, gap, name = line.partition("  ")
+        if not gap or len(checksum) != 64 or ".." in PurePosixPath(name).parts or name.startswith("/"):
+            raise InputError(f"{path.name}: line {number}: <sha256>  <path> is expected")
+        yield name, checksum
