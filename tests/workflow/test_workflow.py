@@ -6,12 +6,14 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import handing_in
 import numpy as np
 import pytest
 from clone import Clone
@@ -23,12 +25,17 @@ from warm_commands import RECORDER
 
 from hydra_bench.contracts.reconstruction import read_assignments
 from hydra_bench.contracts.truth import read_truth
+from hydra_bench.core.checksums import write_checksums
+from hydra_bench.core.files import read_json
 from hydra_bench.jobs.doctor import OF_THE_WORKFLOW, requirements
+from hydra_bench.sharing.archive import unpacked
+from hydra_bench.sharing.board import Submission, add
+from hydra_bench.sharing.identity import identity_of
 
 SMALL, N = arguments("config"), 120
 COMMANDS = Path(sys.executable).parent
-NOT_REACHED = {"requests"}
-"""What hydra-bench needs only where it fetches, which no test's run does from the network."""
+NOT_REACHED = {"requests", "rocrate"}
+"""What hydra-bench needs only where it fetches, and where it makes an archive: in no job."""
 COLUMNS = "dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s,peak_rss_mb,state"
 
 
@@ -159,6 +166,90 @@ def test_the_method_of_the_docs_runs_by_its_folder_alone(
     assert (row["method"], row["state"]) == ("chance_k2", "ok")
     assert abs(float(row["ari_mean"])) < 0.2
     assert float(row["fsc_auc_mean"]) < 0.6
+
+
+def run_in(clone: Clone, command: str) -> str:
+    """A command of the documents, run in a clone; what it prints."""
+    path = os.pathsep.join([str(clone.commands), str(COMMANDS), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path}
+    done = subprocess.run(
+        ["bash", "-euc", command], cwd=clone.folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def board_rows(clone: Clone) -> dict[str, dict[str, Any]]:
+    """The rows of the board by the names of their methods."""
+    return {row["method"]["name"]: row for row in map(read_json, (clone.folder / "board" / "rows").glob("*.json"))}
+
+
+def test_an_outsiders_files_get_a_row_by_the_five_commands_of_the_docs(finished: Clone) -> None:
+    stack = Path("results") / "datasets" / "demo" / "stack"
+    commands = [line for line in handing_in.YOURS if line]
+    assert len(commands) == 5
+    finished.run(*commands[0].split()[1:], *SMALL)  # there already
+    reconstruction = finished.folder / "results" / "reconstructions" / "demo" / "oracle" / "0"
+    handing_in.write_relion_files(finished.folder / "Class3D", reconstruction, stack)
+    (finished.folder / "hand_in.py").write_text(handing_in.SCRIPT)
+    for command in commands[2:4]:
+        run_in(finished, command)
+    row = board_rows(finished)["my_relion"]
+    assert row["re_derived"]
+    assert (row["by"], row["method"]["program"], row["handed_in_as"]) == (
+        "A. Person",
+        "relion_refine_mpi",
+        "reconstruction",
+    )
+    oracle = metrics(finished.folder, "oracle")
+    assert row["scores"]["clustering.ari"]["mean"] == 1
+    assert row["scores"]["fsc.auc_mean"]["mean"] == pytest.approx(oracle["fsc"]["auc_mean"], abs=2e-3)
+    assert row["scores"]["fsc.auc_mean"]["low"] <= row["scores"]["fsc.auc_mean"]["mean"]
+    assert "RELION, my settings" in (finished.folder / "board" / "index.html").read_text()
+
+
+def test_an_archive_is_scored_again_from_its_files(finished: Clone, tmp_path: Path) -> None:
+    for command in handing_in.WHOLE:
+        run_in(finished, command)
+    rows = board_rows(finished)
+    assert {"hydra_k3", "hydra_k1", "hydra_k5"} <= set(rows)
+    assert not {"oracle", "shuffled", "too_many"} & set(rows)
+    for name in ("hydra_k3", "hydra_k1", "hydra_k5"):
+        assert rows[name]["re_derived"]
+        assert not rows[name]["differs"]
+    # Another's metrics file is not believed where the dataset is at hand.
+    ours = finished.folder / "results" / "datasets" / "demo"
+    content = unpacked(finished.folder / "run.zip", tmp_path / "content").parent
+    path = content / "results" / "metrics" / "demo" / "hydra_k1" / "0.json"
+    said = read_json(path)
+    said["clustering"]["ari"] = 0.99
+    path.write_text(json.dumps(said))
+    write_checksums(content)
+    forged = Path(shutil.make_archive(str(tmp_path / "forged"), "zip", content))
+    (row,) = (read_json(path) for path in add(tmp_path / "board", Submission(forged, "B. Person", ours, "hydra_k1")))
+    assert row["differs"] == ["clustering.ari"]
+    assert row["scores"]["clustering.ari"]["mean"] < 0.9
+    (row,) = (read_json(path) for path in add(tmp_path / "board", Submission(forged, "C. Person", None, "hydra_k1")))
+    assert not row["re_derived"]
+    assert row["scores"]["clustering.ari"]["mean"] == 0.99
+
+
+def test_a_dataset_is_its_definition_its_order_and_its_simulator(finished: Clone, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(finished.folder / "results" / "datasets" / "demo", tmp_path / "demo"))
+    before = identity_of(dataset)
+    path = dataset / "truth" / "provenance.json"
+    content = read_json(path)
+
+    def changed(change: Callable[[dict[str, Any]], object]) -> str:
+        new = json.loads(json.dumps(content))
+        change(new)
+        path.write_text(json.dumps(new))
+        return identity_of(dataset).digest
+
+    # Neither its name nor a key that a later version adds, nor where entries lay.
+    assert changed(lambda c: c["definition"].update(name="other", new_key=None)) == before.digest
+    assert changed(lambda c: c["definition"]["simulation"].update(snr=0.4)) != before.digest
+    assert changed(lambda c: c.update(simulator_version=2)) != before.digest
 
 
 def metrics(folder: Path, method: str) -> dict[str, Any]:

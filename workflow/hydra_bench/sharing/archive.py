@@ -9,7 +9,6 @@ import datetime
 import platform
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -24,9 +23,11 @@ from tqdm import tqdm
 
 from hydra_bench import __version__
 from hydra_bench.contracts.places import IMAGES_NAME, Results
+from hydra_bench.core.checksums import NAME as CHECKSUMS
+from hydra_bench.core.checksums import check_checksums, write_checksums
 from hydra_bench.core.clone import CLONE
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import atomic, read_json, sha256, write_json, write_text
+from hydra_bench.core.files import atomic, read_json, write_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.yaml_files import read_yaml
 from hydra_bench.sharing.identity import identity_of, sample_of
@@ -41,7 +42,7 @@ WORKFLOW_FILES = (
     "CITATION.cff",
     "LICENSE",
 )
-MANIFEST, ENVIRONMENT = "manifest-sha256.txt", "environment.json"
+ENVIRONMENT = "environment.json"
 RESULTS, IDENTITY, SAMPLE = "results", "identity.json", "sample.mrcs"
 _LEFT_OUT = (IMAGES_NAME, "checkpoints", "__pycache__", ".snakemake_timestamp")
 _MEANINGS = {
@@ -107,11 +108,7 @@ def _lay_out(results: Results, content: Path, with_images: bool) -> None:
             file.set_data(sample_of(dataset.parent).astype(np.float32))
             file.set_image_stack()
     write_json(content / ENVIRONMENT, environment())
-    files = [path for path in sorted(content.rglob("*")) if path.is_file()]
-    shown = tqdm(files, desc="checksums", unit="file", disable=None, delay=5)
-    write_text(
-        content / MANIFEST, "".join(f"{sha256(path)}  {path.relative_to(content).as_posix()}\n" for path in shown)
-    )
+    write_checksums(content)
 
 
 def _zip(folder: Path, out: Path) -> None:
@@ -214,20 +211,10 @@ def unpacked(archive_path: Path, folder: Path) -> Path:
             file.extractall(folder)
     except (OSError, zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f"{archive_path}: cannot be unpacked ({error})") from None
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{archive_path}: holds no {MANIFEST}; an archive of `hydra-bench archive` is expected")
-    listed = dict(_manifest(folder / MANIFEST))
-    for name, expected in listed.items():
-        path = folder / name
-        if not path.is_file() or sha256(path) != expected:
-            raise InputError(f"{archive_path}: {name} is not what its checksum says")
+    if not (folder / CHECKSUMS).is_file():
+        raise InputError(f"{archive_path}: holds no {CHECKSUMS}; an archive of `hydra-bench archive` is expected")
+    try:
+        check_checksums(folder)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{folder}/", f"{archive_path}: ")) from None
     return folder / RESULTS
-
-
-def _manifest(path: Path) -> Iterator[tuple[str, str]]:
-    """Name and checksum of each file that a manifest lists. Raises InputError."""
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        checksum, gap, name = line.partition("  ")
-        if not gap or len(checksum) != 64 or ".." in PurePosixPath(name).parts or name.startswith("/"):
-            raise InputError(f"{path.name}: line {number}: <sha256>  <path> is expected")
-        yield name, checksum
