@@ -12,7 +12,7 @@ RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$P
 PYTEST := pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: setup setup-dev demo tiny envs test test-fast test-faults test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean \
-  lint-alone docs release-notes
+  lint-alone docs image release-notes
 
 # Installs, and runs nothing: what the workflow needs; with what testing needs.
 setup: .venv/installed
@@ -90,6 +90,10 @@ build/alone/installed: requirements.lock
 # The site of documents, in build/site; what its builder warns of, broken links among it, is an error.
 docs: .venv/installed-dev
 	$(RUN) mkdocs build --strict --quiet --site-dir build/site
+
+# A container image, and the smallest run in it without a network; container/build.sh says what it takes.
+image:
+	sh container/build.sh
 
 # The text of a release: the changelog's section of the code's version. TAG=v... must be that of the version.
 release-notes:

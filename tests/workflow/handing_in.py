@@ -21,11 +21,12 @@ def write_relion_files(folder: Path, reconstruction: Path, stack: Path) -> None:
     table = starfile.read(reconstruction / "particles.star")
     particles = table["particles"] if isinstance(table, dict) else table
     columns = [name for name in particles if name.startswith("rln")]
-    names = starfile.read(stack / "particles.star")["particles"]["rlnImageName"]
+    given = starfile.read(stack / "particles.star")
+    names = given["particles"]["rlnImageName"]
     found = particles[columns].assign(rlnImageName=names.str.replace("@", f"@{stack}/"))
     order = np.random.default_rng(0).permutation(len(found))
     folder.mkdir()
-    starfile.write({"particles": found.iloc[order]}, folder / "run_data.star")
+    starfile.write({"optics": given["optics"], "particles": found.iloc[order]}, folder / "run_data.star")
     for path in sorted((reconstruction / "volumes").glob("class_*.mrc")):
         number = int(path.stem.removeprefix("class_"))
         shutil.copy(path, folder / f"run_class{number:03d}.mrc")

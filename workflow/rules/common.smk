@@ -6,7 +6,7 @@ from pathlib import Path
 
 # The package of this clone is what runs, here and in the jobs, whatever the working directory and what is installed.
 WORKFLOW = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
-if str(WORKFLOW) not in sys.path:
+if WORKFLOW.is_dir() and str(WORKFLOW) not in sys.path:  # no folder where a module comes from a hosting site
     sys.path.insert(0, str(WORKFLOW))
 
 from hydra_bench.config import configuration, identity

@@ -220,7 +220,7 @@ def _score(measure: Measure, runs: list[EvaluatedRun]) -> JsonObject:
 
 
 def interval(measure: Measure, runs: list[EvaluatedRun]) -> tuple[float, float] | None:
-    """The ends of a 95 % interval: over runs, where there are several; else over images; None where there is neither."""
+    """The ends of a 95 % interval: over runs where there are several, else over images; None where there is neither."""
     values = [value for run in runs if (value := measure.of(run.metrics)) is not None]
     if len(values) == 1 and measure.over == "images":
         values = measure.of_images(runs[0].metrics)
