@@ -13,13 +13,13 @@ try_image() { # the command that runs a container
 
 for builder in podman docker; do
     if command -v "$builder" > /dev/null && "$builder" info > /dev/null 2>&1; then
-        if "$builder" build --build-arg "VERSION=$version" --tag "$name" --file container/Containerfile .; then
+        if "$builder" build --build-arg "VERSION=$version" --build-arg "TORCH=${TORCH:-}" --tag "$name" --file container/Containerfile .; then
             try_image "$builder"
             exit
         fi
     fi
 done
-if command -v buildah > /dev/null && buildah build --build-arg "VERSION=$version" --tag "$name" \
+if command -v buildah > /dev/null && buildah build --build-arg "VERSION=$version" --build-arg "TORCH=${TORCH:-}" --tag "$name" \
     --file container/Containerfile .; then
     echo "$name is built; there is no podman or docker to try it with"
     exit
@@ -39,20 +39,19 @@ debootstrap --variant=minbase bookworm "$root" "$mirror" > build/image/debootstr
 mkdir -p "$root/opt/hydra-bench" "$root/etc/ssl/certs"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 git ls-files -z | xargs -0 cp --parents --no-dereference --target-directory "$root/opt/hydra-bench"
-inside() { # runs in the root file system, where this machine's certificates lie during the installation
-    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
-        $(env | grep '^PIP_' | grep -v -e '^PIP_CERT=' -e ' ' || true) "$@"
-}
-if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
-    cp /etc/ssl/certs/ca-certificates.crt "$root/opt/certificates.crt"
-    inside PIP_CERT=/opt/certificates.crt chroot "$root" sh /opt/hydra-bench/container/install.sh
-    rm "$root/opt/certificates.crt"
-else
-    inside chroot "$root" sh /opt/hydra-bench/container/install.sh
-fi
+# During the installation pip has there what it has here: certificates, and folders of wheels.
+mkdir -p "$root/opt/here"
+cp /etc/ssl/certs/ca-certificates.crt "$root/opt/here/"
+for folder in ${PIP_FIND_LINKS:-}; do
+    if [ -d "$folder" ]; then cp -r "$folder/." "$root/opt/here/"; fi
+done
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "TORCH=${TORCH:-}" \
+    PIP_CERT=/opt/here/ca-certificates.crt PIP_FIND_LINKS=/opt/here ${PIP_INDEX_URL:+"PIP_INDEX_URL=$PIP_INDEX_URL"} \
+    chroot "$root" sh /opt/hydra-bench/container/install.sh
+rm -r "$root/opt/here"
 size=$(du -sm "$root" | cut -f 1)
 echo "root file system: $size MB in $root"
 # Mounts of its own, no network, no other processes in sight.
 unshare --mount --net --pid --fork --mount-proc="$PWD/$root/proc" \
-    env -i PATH=/opt/hydra-bench/.venv/bin:/usr/bin:/bin HOME=/home/hydra LANG=C.UTF-8 \
+    env -i PATH=/opt/hydra-bench/.venv/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/home/hydra LANG=C.UTF-8 \
     chroot --userspec=hydra "$root" sh /opt/hydra-bench/container/try.sh

@@ -45,6 +45,7 @@ def read_npy(path: Path, what: str = "a NumPy file", mapped: bool = False) -> np
         raise InputError(f"{path}: truncated: {size} bytes; the array {shape} of its header needs {needed + start}")
     try:
         mode: Literal["r"] | None = "r" if mapped else None
+        # Any: of what type, the file says.
         array: npt.NDArray[Any] = np.load(path, mode, allow_pickle=False, max_header_size=_LONGEST_HEADER)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 import mrcfile
 import numpy as np
-from scipy.stats import t as student
 
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import MEASURES, MetricsFile
@@ -26,6 +25,7 @@ from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 from hydra_bench.report.results import EvaluatedRun, by_method
 from hydra_bench.report.results import read_run as read_evaluated
 from hydra_bench.report.tables.rows import aggregate
+from hydra_bench.report.tables.uncertainty import interval
 from hydra_bench.sharing.archive import IDENTITY, SAMPLE, unpacked
 from hydra_bench.sharing.identity import DatasetIdentity, check_same_images, identity_of, sample_of
 
@@ -213,22 +213,10 @@ def _score(measure: Measure, runs: list[EvaluatedRun]) -> JsonObject:
     return {
         "name": measure.name,
         "mean": None if value is None else round(value, 4),
-        "low": None if ends is None else round(ends[0], 4),
-        "high": None if ends is None else round(ends[1], 4),
-        "of": None if ends is None else ("new seeds" if len(runs) > 1 else "these maps, other particles"),
+        "low": None if ends is None else round(ends.low, 4),
+        "high": None if ends is None else round(ends.high, 4),
+        "of": None if ends is None else ends.target,
     }
-
-
-def interval(measure: Measure, runs: list[EvaluatedRun]) -> tuple[float, float] | None:
-    """The ends of a 95 % interval: over runs where there are several, else over images; None where there is neither."""
-    values = [value for run in runs if (value := measure.of(run.metrics)) is not None]
-    if len(values) == 1 and measure.over == "images":
-        values = measure.of_images(runs[0].metrics)
-    if len(values) < 2:
-        return None
-    half = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    mean = float(np.mean(values))
-    return mean - half, mean + half
 
 
 def _cost(runs: list[EvaluatedRun]) -> JsonObject:
