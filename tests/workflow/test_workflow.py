@@ -203,7 +203,8 @@ def test_an_outsiders_files_get_a_row_by_the_five_commands_of_the_docs(finished:
     )
     oracle = metrics(finished.folder, "oracle")
     assert row["scores"]["clustering.ari"]["mean"] == 1
-    assert row["scores"]["fsc.auc_mean"]["mean"] == pytest.approx(oracle["fsc"]["auc_mean"], abs=2e-3)
+    # The bound's own maps lie in the true frame and are taken so; an outsider's are aligned.
+    assert row["scores"]["fsc.auc_mean"]["mean"] == pytest.approx(oracle["fsc"]["auc_mean"], abs=0.02)
     assert row["scores"]["fsc.auc_mean"]["low"] <= row["scores"]["fsc.auc_mean"]["mean"]
     assert "RELION, my settings" in (finished.folder / "board" / "index.html").read_text()
 
