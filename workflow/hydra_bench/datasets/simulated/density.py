@@ -29,7 +29,9 @@ def density_map(atoms: Atoms, box_px: int, pixel_size_A: float, b_factor_A2: flo
 
     The atoms' electron form factors (the 5-Gaussian fits of Peng et al., Acta Cryst. A52 (1996) 257, as
     gemmi's C4322 tables hold them) are summed on a grid of at most 1.7 Å. An extra B-factor keeps that
-    grid free of aliasing; it is divided out in Fourier space before the map is cut to the wanted box.
+    grid nearly free of aliasing; it is divided out in Fourier space before the map is cut to the wanted box. What is
+    left of it shows near the Nyquist frequency of pixels that are not far below 1.7 Å: at 1.5 Å the transform errs by
+    6 % (rms) at 0.7 to 0.8 of it, 13 % at 0.8 to 0.9 and 29 % beyond for B = 20 Å², by 0.5, 2 and 13 % for B = 100.
 
     Parameters
     ----------
