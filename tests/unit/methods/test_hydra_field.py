@@ -1,5 +1,6 @@
 """A field and its grids and maps; what the images are made into before anything is learned from them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from hydra_cases import PLAIN, Case, in_double, load_batch, run, source_of, tiny, whole_slices, write_stack
 
+from hydra_bench.datasets.simulated.troubles import coloured
 from hydra_bench.methods.hydra.data.images import Frequencies
 from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_hartleys, render_map, slicing_grid
@@ -70,6 +72,36 @@ def test_envelope_follows_the_signal(case: Case) -> None:
     assert envelope[2] > 3 * envelope[14] > 0
 
 
+def test_the_noise_of_every_shell_is_one_and_the_signal_is_divided_alike(case: Case, tmp_path: Path) -> None:
+    """Of images of nothing but coloured noise; the CTF, by which predictions are multiplied, has the same factor."""
+    white = np.random.default_rng(0).standard_normal((60, 32, 32)).astype(np.float32)
+    stack = write_stack(tmp_path, case.stack, coloured(white, 9.9, 9.0, 60.0), 9.9)
+    frequencies = Frequencies.of_box(32, 15)
+    settings = replace(PLAIN, noise="shells", background="plane", particle_radius=0.5)
+    everything = slice(None, len(frequencies))
+    measured = source_of(stack, frequencies, settings).load(np.arange(60), everything)
+    untouched = source_of(stack, frequencies, PLAIN).load(np.arange(60), everything)
+    rings = frequencies.plane.norm(dim=1).round().long()
+    power = torch.stack([measured.hartley[:, rings == ring].square().mean() for ring in range(3, 16)])
+    assert (power - 1).abs().max() < 0.25
+    assert untouched.hartley[:, rings == 3].square().mean() > 3
+    usable = untouched.ctf.abs() > 0.1
+    divided = (untouched.ctf / measured.ctf)[usable].square()
+    expected = (1 + 9 / (1 + (60 * rings / (32 * 9.9)) ** 2)).expand_as(usable)[usable]
+    assert ((divided / expected).median() - 1).abs() < 0.15
+
+
+def test_a_plane_under_an_image_is_taken_away(case: Case, tmp_path: Path) -> None:
+    frequencies, axis = Frequencies.of_box(32, 9), np.linspace(-1, 1, 32, dtype=np.float32)
+    images, rng = case.stack.read_images(np.arange(60)), np.random.default_rng(0)
+    height, along_x, along_y = rng.normal(0, 3, (3, 60, 1, 1))
+    tilted = images + height + along_x * axis + along_y * axis[:, None]
+    stack = write_stack(tmp_path, case.stack, tilted.astype(np.float32), 9.9)
+    settings = replace(PLAIN, background="plane")
+    plain, levelled = (source_of(x, frequencies, settings).load(np.arange(60), EVERY) for x in (case.stack, stack))
+    torch.testing.assert_close(levelled.hartley, plain.hartley, atol=1e-3, rtol=0)
+
+
 def test_normalising_the_stack_undoes_one_scale_and_offset(case: Case, tmp_path: Path) -> None:
     other = write_stack(tmp_path, case.stack, 40 * case.stack.read_images(np.arange(60)) + 1000, 9.9)
     plain, same = (source_of(x, Frequencies.of_box(32, 9), Settings()) for x in (case.stack, other))
@@ -115,7 +147,7 @@ def test_inverted_images_change_their_sign(case: Case) -> None:
 
 
 def test_a_window_clears_the_corners_and_leaves_the_middle(case: Case) -> None:
-    source = source_of(case.stack, Frequencies.of_box(32, 9), Settings(normalise="none", window=0.8))
+    source = source_of(case.stack, Frequencies.of_box(32, 9), replace(PLAIN, window=0.8))
     images = source._prepare(torch.ones(1, 32, 32))[0]
     radius = (torch.arange(32) - 16).float()
     radius = (radius[:, None].square() + radius.square()).sqrt() / 16

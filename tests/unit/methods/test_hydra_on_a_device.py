@@ -18,6 +18,8 @@ SMALL_PRESETS: dict[str, dict[str, Any]] = {
     "fine": {"refine_schedule": (5, 6), "grow_epochs": 1, "decode_epochs": 2, "refine_chunk": 30, "fine_features": 16,
              "fine_width": 16, "fine_minibatch": 10},
     "many": {"classes": 6, "full_search_epochs": 1, "prior_strength": 0.0},
+    "field": {"particle_radius": 0.75, "background": "plane", "window": 0.85, "noise": "shells", "contrast_sd": 0.1,
+              "sharpness": None},
     "paper": {"steps_per_search": 1, "spare_fields": 0, "latent_steps": "gradient", "variational": False,
               "latent_epoch": 0, "frequencies_per_step": 0, "search_conformations": 1},
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """The pose search against every candidate written out: one particle, one rotation and one shift at a time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hydra_cases import CPU, Case, grid_of, load_batch, odd_case, source_of, who
 
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, centred_images
+from hydra_bench.methods.hydra.fit.likelihood import EVEN, Contrast
 from hydra_bench.methods.hydra.fit.pose_search import (
     BaseGrid,
     Candidates,
@@ -152,7 +154,7 @@ def test_errors_of_fixed_poses_are_brute_force(case: Case) -> None:
     grid, batch = grid_of(case.volume(0), 6), load_batch(case.stack, frequencies, particles)
     rotations = torch.from_numpy(case.truth.rotations[particles]).float()
     shifts = torch.from_numpy(case.truth.shifts_A[particles] / case.stack.pixel_size_A).float()
-    given = Candidates(rotations[:, None], shifts[:, None], torch.zeros(5, 1))
+    given = Candidates.at(rotations, shifts)
     for size in (2, 100):
         found = pose_errors(batch, grid, given, plan(frequencies, (4, 6), batch=size))
         assert torch.equal(found.rotations, given.rotations)
@@ -172,7 +174,7 @@ def test_local_search_brings_disturbed_poses_back(case: Case) -> None:
     axes = torch.nn.functional.normalize(torch.randn(20, 3, generator=generator), dim=1)
     disturbed = rotation_from_vector(axes * np.radians(8.0)) @ true
     moved = true_shifts + 0.7 * torch.nn.functional.normalize(torch.randn(20, 2, generator=generator), dim=1)
-    start = Candidates(disturbed[:, None], moved[:, None], torch.zeros(20, 1))
+    start = Candidates.at(disturbed, moved)
     p = plan(frequencies, (10, 10, 10, 10), order=2)
     found = search_locally(batch, grid, start, p)
     errors = angular_distance_deg(found.rotations[:, 0].numpy(), true.numpy())
@@ -201,3 +203,38 @@ def test_a_source_reads_what_the_transform_says(case: Case) -> None:
     y = hartley(torch.from_numpy(case.stack.read_images(particles)), 2).flatten(1) / 32
     loaded = source_of(case.stack, frequencies).load(particles, torch.tensor([4, 5, 20, 21]))
     torch.testing.assert_close(loaded.hartley, y[:, frequencies.pixels(32)[[4, 5, 20, 21]]])
+
+
+def test_a_contrast_that_varies_is_marginalised(case: Case) -> None:
+    """Against a sum over contrasts, for every particle at its true pose; what is found is the most likely one."""
+    frequencies, particles = Frequencies.of_box(32, 6), np.arange(5)
+    grid, batch = grid_of(case.volume(0), 6), load_batch(case.stack, frequencies, particles)
+    rotations = torch.from_numpy(case.truth.rotations[particles]).float()
+    shifts = torch.from_numpy(case.truth.shifts_A[particles] / case.stack.pixel_size_A).float()
+    p = replace(plan(frequencies, (4, 6)), contrast=Contrast.of_deviation(0.3))
+    found = pose_errors(batch, grid, Candidates.at(rotations, shifts), p)
+    contrasts = torch.linspace(-2, 4, 6001)
+    prior = torch.distributions.Normal(1.0, 0.3).log_prob(contrasts)
+    for i in particles:
+        alone = batch.take(torch.tensor([i]))
+        errors = [
+            one_error(alone.scaled(torch.tensor([a])), grid, rotations[i], shifts[i], len(frequencies)) for a in (0, 1)
+        ]
+        half_power = float(found.powers[i, 0]) / 2
+        overlap = errors[0] + half_power - errors[1]
+        log_joint = prior - (errors[0] - contrasts * overlap + contrasts**2 * half_power)
+        expected = -torch.logsumexp(log_joint, 0) - np.log(6 / 6000)
+        assert float(found.errors[i, 0]) == pytest.approx(float(expected), rel=1e-3, abs=2e-2)
+        assert float(found.contrasts[i, 0]) == pytest.approx(float(contrasts[log_joint.argmax()]), abs=2e-3)
+
+
+def test_the_prior_of_contrasts_is_learned() -> None:
+    """From images of perfectly known maps, by steps of expectation maximisation."""
+    generator = torch.Generator().manual_seed(0)
+    true, power = 1 + 0.25 * torch.randn(4000, generator=generator), torch.full((4000,), 60.0)
+    overlap = true * power + power.sqrt() * torch.randn(4000, generator=generator)
+    prior = Contrast.of_deviation(0.1)
+    for _ in range(30):
+        prior = prior.learned(prior.most_likely(overlap, power / 2), power)
+    assert prior.deviation == pytest.approx(0.25, rel=0.05)
+    assert EVEN.learned(true, power) is EVEN

@@ -18,7 +18,7 @@ from hydra_bench.cli.main import main
 from hydra_bench.core.errors import InputError, MachineError
 from hydra_bench.methods.hydra.fit.checkpoint import VERSION, Checkpointer, Stopped, first_difference, write
 from hydra_bench.methods.hydra.fit.run_state import Run
-from hydra_bench.methods.hydra.settings import Settings
+from hydra_bench.methods.hydra.settings import PRESETS, Settings
 
 CHUNKS = {1: "pretrain", 2: "search, with the spare field", 3: "search's first epoch ended", 4: "search, spare gone",
           5: "search ended", 6: "decode", 7: "all done"}  # fmt: skip
@@ -72,8 +72,9 @@ def test_resumed_after_any_chunk_it_is_the_unbroken_run(
         ({"conformations": "encoder", "gating": "encoder"}, False),
         ({"classes": 3, "latent_dim": (2, 2, 0), "variational": False, "sigma": 2.0}, False),
         ({"poses": "refine"}, True),
+        (PRESETS["field"], False),
     ],
-    ids=["encoder", "different classes", "given poses"],
+    ids=["encoder", "different classes", "given poses", "troubles"],
 )
 @pytest.mark.parametrize("chunks", [2, 4, 6])
 def test_other_kinds_of_run_resume_too(

@@ -10,6 +10,7 @@ from hydra_cases import Case, run, tiny
 from hydra_bench.methods.hydra.fit.likelihood import most_needed
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.output.reconstruction import assignments, settle_latents
+from hydra_bench.methods.hydra.settings import PRESETS
 
 
 def check_consistent(found: Run, n: int) -> None:
@@ -63,6 +64,7 @@ def test_learning_lowers_the_loss(case: Case) -> None:
         ({"search_images": 150, "l_schedule": (3, 6)}, (1, 1)),
         ({"memory_gb": 1e-9}, (1, 1)),
         ({"classes": 2, "decode_epochs": 0}, (1, 1)),
+        (PRESETS["field"] | {"negligible": 0.0}, (1, 1)),
         ({"invert": True, "normalise": "image", "window": 0.9, "downsample_px": 25}, (1, 1)),
     ],
 )

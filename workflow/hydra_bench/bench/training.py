@@ -136,8 +136,9 @@ def gpu_peak_GB(device: torch.device) -> float:
 
 
 def true_ari(tables: ParticleTables, truth: Truth) -> float:
-    """The ARI of every particle's most probable class."""
-    return round(float(adjusted_rand_score(truth.classes, tables.hard_classes())), 6)
+    """The ARI of every particle's most probable class; junk, which belongs to no class, does not count."""
+    good = ~truth.junk
+    return round(float(adjusted_rand_score(truth.classes[good], tables.hard_classes()[good])), 6)
 
 
 def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: int, device: torch.device) -> Trained:

@@ -100,6 +100,14 @@ class Settings:
     """True for dark particles on a bright background."""
     window: Positive | None = None
     """Radius in half boxes of a soft round window on the images; null is no window."""
+    background: Literal["plane", "none"] = "none"
+    """What is fitted to each image outside the particle, and taken from it."""
+    particle_radius: Positive = 1.0
+    """Radius in half boxes beyond which there is no particle: background and noise are measured there."""
+    noise: Literal["shells", "white"] = "white"
+    """Whether the noise is measured on every shell, outside the particle, or taken as white."""
+    contrast_sd: Number = 0.0
+    """Standard deviation, at first, of the prior of each image's contrast, of mean 1; 0 takes all contrasts as 1."""
     cache_mb: ZeroOrMore = 1000
     """Memory in MB in which the coefficients of the search are kept, if all of them fit."""
 
@@ -141,9 +149,10 @@ class Settings:
 
     # Classes
     sigma: Positive | None = None
-    """The paper's σ in units of the noise; null lets the softening of the likelihood follow the data."""
-    sharpness: tuple[Positive, Positive] = (2.0, 5.0)
-    """Factor on the differences between classes, in units of their spread, at first and at last."""
+    """The paper's σ in units of the noise, a softening of σ²n for n frequencies; null is the likelihood itself."""
+    sharpness: tuple[Positive, Positive] | None = (2.0, 5.0)
+    """Factor on the differences between classes, in units of their spread, at first and at last; null leaves them as
+    they are, in units of the noise."""
     sharpen_epochs: ZeroOrMore = 6
     """Passes over which the sharpness rises."""
     full_search_epochs: ZeroOrMore = 3

@@ -121,6 +121,10 @@ class ImageBatch:
     def __len__(self) -> int:
         return len(self.hartley)
 
+    def scaled(self, contrasts: torch.Tensor) -> ImageBatch:
+        """The same particles, at the contrasts (B,) that multiply their CTF."""
+        return ImageBatch(self.hartley, self.ctf * contrasts[:, None], self.plane, self.box_px)
+
     def take(self, rows: torch.Tensor) -> ImageBatch:
         """Some of the particles."""
         return ImageBatch(self.hartley[rows], self.ctf[rows], self.plane, self.box_px)
@@ -129,6 +133,36 @@ class ImageBatch:
         """Some of the frequencies, by their indices."""
         some = frequencies
         return ImageBatch(self.hartley[:, some], self.ctf[:, some], self.plane[some], self.box_px)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The plane a + b x + c y that is nearest to an image's background.
+
+    shapes (3, D²): the plane's three parts on all pixels; fit (m, 3): from m background pixels to their heights.
+    """
+
+    shapes: torch.Tensor
+    fit: torch.Tensor
+    measured: torch.Tensor
+
+    @classmethod
+    def of_background(cls, background: torch.Tensor) -> Plane:
+        """Fitted to the pixels of the background (D, D), bool."""
+        box_px = len(background)
+        axis = (torch.arange(box_px) - box_px // 2) / (box_px / 2)
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        shapes = torch.stack([torch.ones(box_px**2), x.flatten(), y.flatten()])
+        measured = background.flatten()
+        return cls(shapes, torch.linalg.pinv(shapes[:, measured]), measured)
+
+    def to(self, device: torch.device) -> Plane:
+        return Plane(self.shapes.to(device), self.fit.to(device), self.measured.to(device))
+
+    def taken_from(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, D, D) without their planes."""
+        flat = images.flatten(1)
+        return (flat - flat[:, self.measured] @ self.fit @ self.shapes).view_as(images)
 
 
 @dataclass(frozen=True)
@@ -141,41 +175,55 @@ class Preparation:
     each: bool
     background: torch.Tensor
     window: torch.Tensor | None
+    plane: Plane | None
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        images = self.level(images)
+        return images if self.window is None else images * self.window
+
+    def level(self, images: torch.Tensor) -> torch.Tensor:
+        """All of it but the window."""
+        if self.plane is not None:
+            images = self.plane.taken_from(images)
         mean: float | torch.Tensor = self.mean
         deviation: float | torch.Tensor = self.deviation
         if self.each:
             mean, deviation = mean_and_deviation(images, self.background, correction=1)
             deviation = deviation.clamp(min=_SMALLEST_DEVIATION)
-        images = (images - mean) * (self.sign / deviation)
-        return images if self.window is None else images * self.window
+        return (images - mean) * (self.sign / deviation)
 
 
 def prepare(stack: Stack, settings: Settings, sample: IntArray, device: torch.device) -> Preparation:
-    """Noise is measured where there should be no particle: outside the circle that the box holds.
+    """Noise and background are measured where there should be no particle: beyond its radius.
 
-    Where images were windowed there is none left, and it is measured inside the window's edge, which is said.
+    Where images were windowed there is nothing left in their corners, and both are measured inside the window's edge,
+    which is said.
     """
     box = stack.box_px
-    radius = radius_in_half_boxes(box)
-    background = radius > 1
+    radius, images = radius_in_half_boxes(box), torch.from_numpy(stack.read_images(sample))
+    background = radius > settings.particle_radius
+    ring = ring_inside_window(images, radius > 1)
+    if ring is not None:
+        background = (radius > ring[0]) & (radius <= ring[1])
+        where = f"{ring[0]:.2f} to {ring[1]:.2f} of half the box"
+        say(f"{stack.path}: images are windowed, so that their corners hold no noise; it is measured at {where}")
+    plane = Plane.of_background(background) if settings.background == "plane" else None
     mean, deviation = 0.0, 1.0
-    if settings.normalise != "none":
-        images = torch.from_numpy(stack.read_images(sample))
-        ring = ring_inside_window(images, background)
-        if ring is not None:
-            background = (radius > ring[0]) & (radius <= ring[1])
-            where = f"{ring[0]:.2f} to {ring[1]:.2f} of half the box"
-            say(f"{stack.path}: images are windowed, so that their corners hold no noise; it is measured at {where}")
     if settings.normalise == "stack":
-        pixels = images[:, background]
+        pixels = (images if plane is None else plane.taken_from(images))[:, background]
         mean, deviation = float(pixels.mean()), max(float(pixels.std()), _SMALLEST_DEVIATION)
     window = None
     if settings.window is not None:  # falls from 1 to 0 over a tenth of the radius
         window = soft_window(box, 0.9 * settings.window, 0.1 * settings.window).to(device)
-    sign = -1.0 if settings.invert else 1.0
-    return Preparation(sign, mean, deviation, settings.normalise == "image", background.to(device), window)
+    return Preparation(
+        sign=-1.0 if settings.invert else 1.0,
+        mean=mean,
+        deviation=deviation,
+        each=settings.normalise == "image",
+        background=background.to(device),
+        window=window,
+        plane=None if plane is None else plane.to(device),
+    )
 
 
 @dataclass
@@ -205,10 +253,15 @@ class ImageSource:
         rng = np.random.default_rng([seed, 1])
         self._sample = np.sort(rng.choice(len(stack), min(len(stack), _SAMPLE), replace=False))
         self._prepare = prepare(stack, settings, self._sample, device)
+        self.rings = self.frequencies.plane.norm(dim=1).round().long()
+        self._left = 1.0 if self._prepare.window is None else float(self._prepare.window.square().mean())
+        self.noise = torch.ones(int(self.rings.max()) + 1, device=device)
         fits = 4 * len(stack) * n_low <= settings.cache_mb * 2**20
         self._low = torch.zeros(len(stack), n_low if fits else 0, device=device)
         self._known = np.zeros(len(stack), dtype=bool)
         self._reader, self._coming = ThreadPoolExecutor(1), _Coming(np.zeros(0, dtype=np.int64), None)
+        if settings.noise == "shells":
+            self.noise = self._background_power().float()
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -221,8 +274,9 @@ class ImageSource:
             coefficients = self._low[on_device(torch.from_numpy(particles), self._device), chosen]
         else:
             coefficients = self._transform(particles)[:, chosen]
-        ctf = self._stack.transfer(particles, self._per_A[chosen])
-        return ImageBatch(coefficients, ctf, self.frequencies.plane[chosen], self.frequencies.box_px)
+        noise_sd = self.noise[self.rings[chosen]].sqrt()
+        ctf = self._stack.transfer(particles, self._per_A[chosen]) / noise_sd
+        return ImageBatch(coefficients / noise_sd, ctf, self.frequencies.plane[chosen], self.frequencies.box_px)
 
     def expect(self, particles: IntArray, n: int) -> None:
         """Read the images whose first n frequencies are wanted next while a GPU works; a CPU is busy enough."""
@@ -245,22 +299,41 @@ class ImageSource:
             self._known[particles] = True
         return coefficients
 
+    def of_rings(self, of_frequencies: torch.Tensor) -> torch.Tensor:
+        """Means (l_max + 1,) over the rings |k| = 0, 1, … of values (n,) at all frequencies; 0 is as 1."""
+        rings = self.rings.cpu()  # on the host, where sums come in one order
+        means = torch.bincount(rings, weights=of_frequencies.double().cpu()) / torch.bincount(rings).clamp(min=1)
+        means[0] = means[1]
+        return on_device(means.clamp(min=_SMALLEST_DEVIATION), self._device)
+
+    def _background_power(self) -> torch.Tensor:
+        """The power of the noise on each ring, (l_max + 1,), where there is no particle, from up to 1,000 images.
+
+        That of an image times a mask is the noise's own, smeared over as many frequencies as the mask's transform has.
+        """
+        mask = self._prepare.background.float()
+        power = torch.zeros(len(self.rings), dtype=torch.float64, device=self._device)
+        for part in np.array_split(self._sample, -(-len(self._sample) // 100)):
+            images = self._prepare.level(on_device(torch.from_numpy(self._stack.read_images(part)), self._device))
+            power += hartley(images * mask, 2).flatten(1)[:, self._pixels].double().square().sum(0)
+        return self.of_rings(power / (len(self._sample) * mask.square().sum()))
+
+    def _mean_power(self) -> torch.Tensor:
+        """The power of the images on each ring, (l_max + 1,), from up to 1,000 of them."""
+        power = torch.zeros(len(self.rings), dtype=torch.float64, device=self._device)
+        for part in np.array_split(self._sample, -(-len(self._sample) // 100)):
+            power += self._transform(part).square().sum(0) / len(self._sample)
+        return self.of_rings(power)
+
     def signal_envelope(self) -> torch.Tensor:
         """Typical magnitude of the map's slices at each |k|, (l_max + 1,), estimated from up to 1,000 images.
 
-        The mean power of the images on a ring is signal x mean CTF² + 1. The estimate is made monotone from the
+        The mean power of the images on a ring is signal x mean CTF² + noise. The estimate is made monotone from the
         outside in, since noise makes single rings unreliable, and is never zero.
         """
-        rings = self.frequencies.plane.cpu().norm(dim=1).round().long()
-        power = torch.zeros(len(rings), dtype=torch.float64, device=self._device)
-        transfer = torch.zeros_like(power)
+        whole = self._mean_power()
+        transfer = torch.zeros(len(self.rings), dtype=torch.float64, device=self._device)
         for part in np.array_split(self._sample, -(-len(self._sample) // 100)):
-            batch = self.load(part, slice(None, len(rings)))
-            power += batch.hartley.square().sum(0) / len(self._sample)
-            transfer += batch.ctf.square().sum(0) / len(self._sample)
-        counts = torch.bincount(rings).clamp(min=1)
-        # On the host, where sums come in one order.
-        ring_power, ring_transfer = (torch.bincount(rings, weights=x.cpu()) / counts for x in (power, transfer))
-        signal = ((ring_power - 1) / ring_transfer.clamp(min=0.05)).clamp(min=1e-2)
-        signal[0] = signal[1]
+            transfer += self._stack.transfer(part, self._per_A).square().sum(0) / len(self._sample)
+        signal = ((whole - self.noise * self._left) / self.of_rings(transfer).clamp(min=0.05)).clamp(min=1e-2)
         return signal.flip(0).cummax(0).values.flip(0).sqrt().float()

@@ -157,7 +157,8 @@ class Learned:
         corrections = self._rows(1, rows, m.taken.flatten(), self.step.poses_learned).view(K, M, -1)
         rotations, shifts = tables.corrected(corrections, self.who, self.classes)
         latents = self._latents() if model.latents_on and model.stack.latent_dim else None
-        images = ImageBatch(m.batch.hartley[m.rows], m.batch.ctf[m.rows], m.batch.plane, m.batch.box_px)
+        ctf = m.batch.ctf[m.rows] * tables.contrasts[self.who, self.classes][..., None]
+        images = ImageBatch(m.batch.hartley[m.rows], ctf, m.batch.plane, m.batch.box_px)
 
         def values(points: torch.Tensor, z: torch.Tensor | None) -> torch.Tensor:
             return model.stack.values(self.weights, points, z)

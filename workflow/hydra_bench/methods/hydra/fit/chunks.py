@@ -75,7 +75,9 @@ def near_plan(run: Run, epoch: Epoch) -> pose_search.SearchPlan:
     l = epoch.l
     counts = (run.frequencies.count(l),) * 3
     shift_step = run.frequencies.box_px / (4 * l)
-    return pose_search.SearchPlan(1.5 / l, shift_step, keep=(1, 1, 1), frequencies=counts, batch=run.search_batch)
+    return pose_search.SearchPlan(
+        1.5 / l, shift_step, keep=(1, 1, 1), frequencies=counts, batch=run.search_batch, contrast=run.contrast
+    )
 
 
 def search_plan(run: Run, epoch: Epoch, chunk: Chunk) -> pose_search.SearchPlan:
@@ -94,6 +96,7 @@ def search_plan(run: Run, epoch: Epoch, chunk: Chunk) -> pose_search.SearchPlan:
         frequencies=tuple(run.frequencies.count(r) for r in resolutions),
         batch=run.search_batch,
         coarse_batch=run.coarse_batch,
+        contrast=run.contrast,
         base=pose_search.BaseGrid(run.base @ turn, shifts, run.frequencies.count(l_coarse)),
     )
 
@@ -118,8 +121,7 @@ def search_poses(
             if len(rows):
                 part = batch if len(rows) == len(batch) else batch.take(rows)
                 found = best_poses(run, part, members[rows], k, plan, slicing_grid(rendered))
-                poses = (found.rotations[:, 0], found.shifts[:, 0], found.errors[:, 0])
-                tables.store_poses(members[rows], k, *poses)
+                tables.store_poses(members[rows], k, *(part[:, 0] for part in vars(found).values()))
 
 
 def best_poses(
@@ -132,8 +134,7 @@ def best_poses(
     if run.settings.poses != "fixed" and plan.base is not None:
         return pose_search.search(batch, grid, plan)
     rotations, shifts = run.model.tables.pose(members, k)
-    unknown = batch.hartley.new_zeros(len(members), 1)
-    here = pose_search.Candidates(rotations.detach()[:, None], shifts.detach()[:, None], unknown)
+    here = pose_search.Candidates.at(rotations.detach(), shifts.detach())
     choose = pose_search.pose_errors if run.settings.poses == "fixed" else pose_search.search_locally
     return choose(batch, grid, here, plan)
 
@@ -141,8 +142,8 @@ def best_poses(
 def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epoch: Epoch) -> None:
     """Posteriors of the searched particles.
 
-    The softening is σ²n where σ is set; otherwise it follows the errors of those that were searched in all classes.
-    active (B, K) : as in `search_poses`.
+    The softening is σ²n where σ is set; with a sharpness it follows the errors of those that were searched in all
+    classes; else it is 1, and posteriors are those of the likelihood. active (B, K) : as in `search_poses`.
     """
     s, tables = run.settings, run.model.tables
     if tables.classes == 1:
@@ -150,7 +151,7 @@ def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epo
     errors = tables.errors[members]
     if s.sigma is not None:
         run.softening = s.sigma**2 * run.frequencies.count(epoch.l)
-    else:
+    elif s.sharpness is not None:
         sharpened = min(1.0, epoch.age / max(1, s.sharpen_epochs))
         sharpness = s.sharpness[0] + (s.sharpness[1] - s.sharpness[0]) * sharpened
         # Among more classes most are plainly wrong and make the spread: the few that compete need more than that.

@@ -114,7 +114,14 @@ def infer_latents(
         for some in rows.split(part):
             mean, _ = tables.latent(particles[some], k)
             rotations, shifts = tables.pose(particles[some], k)
-            found = newton_step(field, batch.take(some), (rotations, shifts), mean, n_total, settings.latent_prior)
+            found = newton_step(
+                field,
+                batch.take(some).scaled(tables.contrasts[particles[some], k]),
+                (rotations, shifts),
+                mean,
+                n_total,
+                settings.latent_prior,
+            )
             tables.store_latents(particles[some], k, *found)
 
 

@@ -116,7 +116,12 @@ def minibatch_loss(
             if tables.latent_dims[k] and model.latents_on:
                 latents, cost = draw_latents(model, encoded, particles, rows, k, step)
                 prior = prior + (weights[rows, k] * cost).sum()
-            column = column.index_put((rows,), class_errors(field, batch.take(rows), rotations, shifts, latents))
+            column = column.index_put(
+                (rows,),
+                class_errors(
+                    field, batch.take(rows).scaled(tables.contrasts[particles[rows], k]), rotations, shifts, latents
+                ),
+            )
         columns.append(column)
     amortised = encoded is not None and s.gating == "encoder"
     scores = encoded.scores if encoded is not None and amortised else tables.scores(particles)

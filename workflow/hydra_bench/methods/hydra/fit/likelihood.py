@@ -1,5 +1,9 @@
 """The likelihood of the mixture: errors of the classes in, posteriors and loss out."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import torch
 
 from hydra_bench.methods.hydra.fit.parallel import Parallel
@@ -19,6 +23,59 @@ def softening_of(errors: torch.Tensor, sharpness: float, parallel: Parallel) -> 
         return None
     spread: float = (squares / (count * errors.shape[1] - 1)) ** 0.5
     return max(spread, 1e-6) / sharpness
+
+
+_LEAST_CONTRAST_SD, _MOST_CONTRAST_SD = 0.03, 0.5
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The contrast a of an image, which multiplies what is predicted: normal, of mean 1 and a precision.
+
+    With overlap o = ⟨C·Y, s⟩ and power p = ⟨C², s²⟩ the error is ½‖Y‖² - a o + ½ a² p, of which ½‖Y‖² is left out.
+    precision : None for a contrast of 1.
+    """
+
+    precision: float | None
+
+    @property
+    def deviation(self) -> float:
+        return 0.0 if self.precision is None else self.precision**-0.5
+
+    def learned(self, contrasts: torch.Tensor, powers: torch.Tensor) -> Contrast:
+        """The prior that is likelier, given the most likely contrasts (N,) of images and the powers (N,) predicted.
+
+        A step of expectation maximisation: the mean of (a - 1)² under the posterior, whose precision is p + λ.
+        """
+        if self.precision is None:
+            return self
+        variance = (contrasts - 1).square() + 1 / (powers + self.precision)
+        return Contrast(1 / min(max(float(variance.mean()), _LEAST_CONTRAST_SD**2), _MOST_CONTRAST_SD**2))
+
+    @classmethod
+    def of_precision(cls, precision: float | None) -> Contrast:
+        return EVEN if precision is None else cls(precision)
+
+    @classmethod
+    def of_deviation(cls, deviation: float) -> Contrast:
+        return cls(1 / deviation**2) if deviation else EVEN
+
+    def error(self, overlap: torch.Tensor, half_power: torch.Tensor) -> torch.Tensor:
+        """-log of the likelihood, contrasts of precision λ marginalised: ½ (λ - (o + λ)²/(p + λ) + log(1 + p/λ))."""
+        if self.precision is None:
+            return half_power - overlap
+        known, power = self.precision, 2 * half_power
+        return 0.5 * (known + torch.log1p(power / known) - (overlap + known).square() / (power + known))
+
+    def most_likely(self, overlap: torch.Tensor, half_power: torch.Tensor) -> torch.Tensor:
+        """(o + λ)/(p + λ), at least 0."""
+        if self.precision is None:
+            return torch.ones_like(overlap)
+        return ((overlap + self.precision) / (2 * half_power + self.precision)).clamp(min=0)
+
+
+EVEN = Contrast(None)
+"""Images of one contrast."""
 
 
 def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor | None = None) -> torch.Tensor:

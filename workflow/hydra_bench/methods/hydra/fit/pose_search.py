@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from hydra_bench.methods.hydra.data.images import ImageBatch, even_and_odd
+from hydra_bench.methods.hydra.fit.likelihood import EVEN, Contrast
 from hydra_bench.methods.hydra.model.precision import product
 from hydra_bench.methods.hydra.model.rendering import slices
 from hydra_bench.physics.fourier import shift_phases
@@ -57,22 +58,31 @@ class SearchPlan:
     batch: int
     coarse_batch: int = 1
     base: BaseGrid | None = None
+    contrast: Contrast = EVEN
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Poses kept for B particles: rotations (B, m, 3, 3), shifts (B, m, 2), errors (B, m)."""
+    """Poses kept for B particles: rotations (B, m, 3, 3), shifts (B, m, 2), errors, contrasts, powers (B, m)."""
 
     rotations: torch.Tensor
     shifts: torch.Tensor
     errors: torch.Tensor
+    contrasts: torch.Tensor
+    powers: torch.Tensor
+
+    @classmethod
+    def at(cls, rotations: torch.Tensor, shifts: torch.Tensor) -> Candidates:
+        """Poses of B particles, one each: rotations (B, 3, 3), shifts (B, 2); nothing else is known of them."""
+        unknown = rotations.new_zeros(len(rotations), 1)
+        return cls(rotations[:, None], shifts[:, None], unknown, unknown, unknown)
 
     def take(self, rows: torch.Tensor) -> Candidates:
-        return Candidates(self.rotations[rows], self.shifts[rows], self.errors[rows])
+        return Candidates(*(part[rows] for part in vars(self).values()))
 
     @classmethod
     def joined(cls, parts: list[Candidates]) -> Candidates:
-        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in ("rotations", "shifts", "errors")))
+        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in vars(parts[0])))
 
     def best(self, m: int) -> Candidates:
         """The m candidates of least error."""
@@ -81,6 +91,8 @@ class Candidates:
             self.rotations.gather(1, order[..., None, None].expand(-1, -1, 3, 3)),
             self.shifts.gather(1, order[..., None].expand(-1, -1, 2)),
             errors,
+            self.contrasts.gather(1, order),
+            self.powers.gather(1, order),
         )
 
 
@@ -129,7 +141,9 @@ class Parts:
         return self.even.square().addcmul_(self.odd, self.odd)
 
 
-def coarse_search(batch: ImageBatch, references: Parts, base: BaseGrid, keep: int) -> Candidates:
+def coarse_search(
+    batch: ImageBatch, references: Parts, base: BaseGrid, keep: int, contrast: Contrast = EVEN
+) -> Candidates:
     """The best base rotations of each particle, each at its best base shift; references are the Q slices."""
     B, T, Q, n = len(batch), len(base.shifts), len(base.rotations), base.frequencies
     moved = Parts.of_images(batch, n).moved_back(base.shifts[None], batch.box_px)
@@ -137,15 +151,22 @@ def coarse_search(batch: ImageBatch, references: Parts, base: BaseGrid, keep: in
     odd = product(moved.odd.flatten(0, 1), references.odd.T).view(B, T, Q)
     best = torch.cat([(even + odd).amax(1), (even - odd).amax(1)], 1)  # the second half upside down
     power = product(batch.ctf[:, :n:2].square(), references.power().T)
-    errors, rotation = (power.repeat(1, 2) - best).topk(min(keep, 2 * Q), 1, largest=False)
+    errors, rotation = contrast.error(best, power.repeat(1, 2)).topk(min(keep, 2 * Q), 1, largest=False)
     column = (rotation % Q)[:, None].expand(-1, T, -1)
     sign = torch.where(rotation < Q, 1.0, -1.0)[:, None]
     shift = (even.gather(2, column) + sign * odd.gather(2, column)).argmax(1)
-    return Candidates(base.all_rotations()[rotation], base.shifts[shift], errors)
+    none = torch.zeros_like(errors)
+    return Candidates(base.all_rotations()[rotation], base.shifts[shift], errors, none, none)
 
 
 def refine_candidates(
-    batch: ImageBatch, grid: torch.Tensor, start: Candidates, n: int, angle: float, shift_step: float
+    batch: ImageBatch,
+    grid: torch.Tensor,
+    start: Candidates,
+    n: int,
+    angle: float,
+    shift_step: float,
+    contrast: Contrast = EVEN,
 ) -> Candidates:
     """Each candidate replaced by the best of 7 rotations x 9 shifts around it, `angle` and `shift_step` apart.
 
@@ -164,9 +185,16 @@ def refine_candidates(
     along = product((even * here.even).addcmul_(odd, here.odd), torch.cos(phases).T)
     across = product((odd * here.even).addcmul_(even, here.odd, value=-1), torch.sin(phases).T)
     power = product(here.power().view(B, m * q, -1), batch.ctf[:, :n:2].square()[..., None]).view(B, m, q, 1)
-    errors, best = (power - along - across).view(B, m, q * t).min(-1)
+    overlap = along + across
+    errors = power - along - across if contrast is EVEN else contrast.error(overlap, power)
+    errors, best = errors.view(B, m, q * t).min(-1)
+    of_best = overlap.view(B, m, q * t).gather(2, best[..., None])[..., 0]
+    half = power[..., 0].gather(2, (best // t)[..., None])[..., 0]
+    contrasts = contrast.most_likely(of_best, half)
     best_turn = (best // t)[..., None, None, None].expand(-1, -1, 1, 3, 3)
-    return Candidates(rotations.gather(2, best_turn)[:, :, 0], start.shifts + steps[best % t], errors)
+    return Candidates(
+        rotations.gather(2, best_turn)[:, :, 0], start.shifts + steps[best % t], errors, contrasts, 2 * half
+    )
 
 
 @torch.no_grad()
@@ -177,7 +205,7 @@ def search(batch: ImageBatch, grid: torch.Tensor, plan: SearchPlan) -> Candidate
     references = Parts.of_slices(grid, base.rotations, batch.plane[: base.frequencies : 2])
 
     def coarse(part: ImageBatch, _: torch.Tensor) -> Candidates:
-        return coarse_search(part, references, base, plan.keep[0])
+        return coarse_search(part, references, base, plan.keep[0], plan.contrast)
 
     def work(part: ImageBatch, _: torch.Tensor) -> Candidates:
         return refine(part, grid, in_parts(part, plan.coarse_batch, coarse), plan)
@@ -203,7 +231,7 @@ def refine(batch: ImageBatch, grid: torch.Tensor, start: Candidates, plan: Searc
     angle, step = plan.angle / 2, plan.shift_step / 2
     found = start
     for kept, n in zip(plan.keep, plan.frequencies, strict=True):
-        found = refine_candidates(batch, grid, found.best(kept), n, angle, step)
+        found = refine_candidates(batch, grid, found.best(kept), n, angle, step, plan.contrast)
         angle, step = angle / 2, step / 2
     return found.best(1)
 
@@ -217,8 +245,9 @@ def pose_errors(batch: ImageBatch, grid: torch.Tensor, poses: Candidates, plan: 
         here = poses.take(rows)
         image = Parts.of_images(part, n).moved_back(here.shifts, part.box_px)
         reference = Parts.of_slices(grid, here.rotations, image.plane)
-        overlap = image.even * reference.even + image.odd * reference.odd
-        errors = (part.ctf[:, None, :n:2].square() * reference.power() - overlap).sum(2)
-        return Candidates(here.rotations, here.shifts, errors)
+        overlap = (image.even * reference.even + image.odd * reference.odd).sum(2)
+        power = (part.ctf[:, None, :n:2].square() * reference.power()).sum(2)
+        found = plan.contrast.error(overlap, power), plan.contrast.most_likely(overlap, power), 2 * power
+        return Candidates(here.rotations, here.shifts, *found)
 
     return in_parts(batch, plan.batch, work)

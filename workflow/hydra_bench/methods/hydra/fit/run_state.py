@@ -14,6 +14,7 @@ from hydra_bench.core.on_device import on_device
 from hydra_bench.core.types import BoolArray, IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource
 from hydra_bench.methods.hydra.fit.batched_steps import Recorder
+from hydra_bench.methods.hydra.fit.likelihood import Contrast
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.sizes import Sizes
 from hydra_bench.methods.hydra.fit.training_input import Epoch
@@ -99,6 +100,7 @@ class Run:
     def __post_init__(self) -> None:
         self.sizes = Sizes.of(self.settings, len(self.source), self.device)
         self.recorder = Recorder(self.device.type == "cuda" and self.parallel.size == 1)
+        self.contrast = Contrast.of_deviation(self.settings.contrast_sd)
         self.base = torch.from_numpy(half_hopf_grid(self.settings.base_order)).float().to(self.device)
 
     def wall_s(self) -> float:
@@ -139,6 +141,12 @@ class Run:
             return torch.cuda.mem_get_info(self.device)[0] // 2
         return _CPU_BYTES
 
+    def measure_contrast(self) -> None:
+        """Learn the prior of the contrasts from all particles, each in its most probable class."""
+        tables = self.model.tables
+        best = tables.posteriors.argmax(1)[:, None]
+        self.contrast = self.contrast.learned(tables.contrasts.gather(1, best), tables.powers.gather(1, best))
+
     def gather(self) -> None:
         """Bring together from all processes: rows of the particle tables and of their optimisers, and the loss.
 
@@ -177,6 +185,7 @@ class Run:
             "optimisers": model.optimiser_states(),
             "softening": self.softening,
             "sizes": self.sizes.plain(),
+            "contrast_precision": self.contrast.precision,
             "place": self.progress.plain(),  # its name in the checkpoints that there are
             "history": asdict(self.history),
             "wall_s": self.wall_s(),
@@ -196,6 +205,7 @@ class Run:
         model.restore_optimisers(state["optimisers"])
         self.softening = state["softening"]
         self.sizes = Sizes(**state["sizes"])
+        self.contrast = Contrast.of_precision(state["contrast_precision"])
         self.progress = Progress(**state["place"])
         if self.parallel.rank > 0:
             self.progress.loss = 0.0

@@ -137,6 +137,9 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
     run.gather()
     loss = checked_loss(run)  # of all processes in the first one, which writes the history
+    # The best poses of poor maps overstate contrasts.
+    if epoch.phase in ("search", "refine") and epoch.after(run.settings.spare_epochs - 1):
+        run.measure_contrast()
     if run.model.latents_on and run.settings.newton:
         scale_latents(run.model)
     run.progress = Progress(epoch=run.progress.epoch + 1)
@@ -148,6 +151,7 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
         "epoch": epoch.number,
         "l": epoch.l,
         "loss": loss / n / epoch.sweeps,
+        "contrast_sd": run.contrast.deviation,
         "entropy": float(-(p * p.clamp(min=1e-12).log()).sum(1).mean()),
         "images_seen": run.history.images_seen,
         "wall_s": run.wall_s(),

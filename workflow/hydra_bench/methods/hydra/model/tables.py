@@ -9,7 +9,7 @@ from torch import nn
 from hydra_bench.core.types import IntArray
 from hydra_bench.physics.rotations import rotation_from_vector
 
-FOUND = ("rotations", "shifts_px", "errors", "posteriors")
+FOUND = ("rotations", "shifts_px", "errors", "contrasts", "powers", "posteriors")
 """The tables that the search fills, by name."""
 
 
@@ -26,6 +26,8 @@ class ParticleTables(nn.Module):
     rotations: torch.Tensor
     shifts_px: torch.Tensor
     errors: torch.Tensor
+    contrasts: torch.Tensor
+    powers: torch.Tensor
     posteriors: torch.Tensor
 
     def __init__(self, n: int, latent_dims: tuple[int, ...]) -> None:
@@ -35,6 +37,8 @@ class ParticleTables(nn.Module):
         self.register_buffer("rotations", torch.eye(3).repeat(n, K, 1, 1))
         self.register_buffer("shifts_px", torch.zeros(n, K, 2))
         self.register_buffer("errors", torch.zeros(n, K))
+        self.register_buffer("contrasts", torch.ones(n, K))
+        self.register_buffer("powers", torch.zeros(n, K))
         self.register_buffer("posteriors", torch.full((n, K), 1.0 / K))
         self.corrections = _zeros(n * K, 5)
         self.scores = _zeros(n, K)
@@ -71,11 +75,19 @@ class ParticleTables(nn.Module):
 
     @torch.no_grad()
     def store_poses(
-        self, particles: torch.Tensor, k: int, rotations: torch.Tensor, shifts: torch.Tensor, errors: torch.Tensor
+        self,
+        particles: torch.Tensor,
+        k: int,
+        rotations: torch.Tensor,
+        shifts: torch.Tensor,
+        errors: torch.Tensor,
+        contrasts: torch.Tensor,
+        powers: torch.Tensor,
     ) -> None:
         """Keep what a search found for particles (B,) in class k; corrections start again from zero."""
         self.rotations[particles, k], self.shifts_px[particles, k] = rotations, shifts
-        self.errors[particles, k] = errors
+        self.errors[particles, k], self.powers[particles, k] = errors, powers
+        self.contrasts[particles, k] = contrasts
         self.corrections.weight[self.rows(particles, k)] = 0
 
     @torch.no_grad()
