@@ -1,6 +1,7 @@
 # The checked configuration, and what the rules ask of it. Everything here runs with what Snakemake brings.
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 

@@ -27,8 +27,9 @@ rule tables:
         "../../envs/hydra-bench.yaml"
     params:
         folder=lambda wildcards, output: Path(output.csv).parent,
+        nodes="" if settings["report"]["nodes"] else "--hide-nodes",
     shell:
-        "hydra-bench tables --metrics {input:q} --out {params.folder:q} > {log:q} 2>&1"
+        "hydra-bench tables --metrics {input:q} --out {params.folder:q} {params.nodes} > {log:q} 2>&1"
 
 
 rule figures:
@@ -89,9 +90,10 @@ rule page:
         runtime=growing(60),
     params:
         tables=lambda wildcards, input: Path(input.tables[0]).parent,
+        nodes="" if settings["report"]["nodes"] else "--hide-nodes",
     shell:
         "hydra-bench page --metrics {input.metrics:q} --tables {params.tables:q}"
-        " --figures {input.figures:q} --out {output:q} > {log:q} 2>&1"
+        " --figures {input.figures:q} --out {output:q} {params.nodes} > {log:q} 2>&1"
 
 
 # The paper's figures, one file a dataset: fig1 is paper/<dataset>/fig1.svg.
@@ -120,7 +122,7 @@ rule paper_figure:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
-        main_method=f"--main-method {MAIN_METHOD}" if MAIN_METHOD else "",
+        main_method=f"--main-method {shlex.quote(MAIN_METHOD)}" if MAIN_METHOD else "",
         about=lambda wildcards: " ".join(FIGURES[wildcards.figure].values()),
         name=lambda wildcards: wildcards.figure,
         out=lambda wildcards, output: Path(output.svg).with_suffix(""),

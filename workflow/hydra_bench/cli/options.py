@@ -30,6 +30,10 @@ def add_metrics(parser: ArgumentParser) -> None:
     parser.add_argument("--metrics", nargs="+", type=Path, required=True, metavar="JSON")
 
 
+def add_hide_nodes(parser: ArgumentParser) -> None:
+    parser.add_argument("--hide-nodes", action="store_true", help="do not name the machines that jobs ran on")
+
+
 def add_run_of_method(parser: ArgumentParser) -> None:
     """What every method of the workflow is given, and where its reconstruction goes."""
     parser.add_argument("--definition", required=True, help="method definition: JSON text, or a file")

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from hydra_bench.cli.options import add_metrics, add_paths
+from hydra_bench.cli.options import add_hide_nodes, add_metrics, add_paths
 
 HELP = "make the report page"
 
@@ -10,9 +10,10 @@ HELP = "make the report page"
 def add_options(parser: ArgumentParser) -> None:
     add_metrics(parser)
     add_paths(parser, tables="folder of the tables", figures="folder of the figures", out="file to write")
+    add_hide_nodes(parser)
 
 
 def run(args: Namespace) -> None:
     from hydra_bench.report.page.page import write_page
 
-    write_page(args.metrics, args.tables, args.figures, args.out)
+    write_page(args.metrics, args.tables, args.figures, args.out, nodes=not args.hide_nodes)

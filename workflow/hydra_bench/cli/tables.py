@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from hydra_bench.cli.options import add_metrics, add_paths
+from hydra_bench.cli.options import add_hide_nodes, add_metrics, add_paths
 
 HELP = "make the tables from all metrics"
 
@@ -10,9 +10,10 @@ HELP = "make the tables from all metrics"
 def add_options(parser: ArgumentParser) -> None:
     add_metrics(parser)
     add_paths(parser, out="folder to write")
+    add_hide_nodes(parser)
 
 
 def run(args: Namespace) -> None:
     from hydra_bench.report.tables.tables import write_tables
 
-    write_tables(args.metrics, args.out)
+    write_tables(args.metrics, args.out, nodes=not args.hide_nodes)

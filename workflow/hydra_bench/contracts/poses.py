@@ -7,6 +7,7 @@ RELION's rlnOrigin, which moves the image back, is its negative.
 import numpy as np
 import pandas as pd
 
+from hydra_bench.contracts.tables import columns_of_numbers
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.physics.rotations import euler_from_matrices, matrices_from_euler
 
@@ -20,10 +21,16 @@ def pose_table(rotations: FloatArray, shifts_A: FloatArray) -> pd.DataFrame:
     return pd.DataFrame(np.round(columns, 5) + 0.0, columns=[*ANGLE_COLUMNS, *ORIGIN_COLUMNS])
 
 
-def poses_from_table(table: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
-    """The inverse of `pose_table`: rotations (N, 3, 3), shifts (N, 2) in Å. Raises KeyError if a column is missing."""
-    rotations = matrices_from_euler(table[ANGLE_COLUMNS].to_numpy(np.float64))
-    return rotations, -table[ORIGIN_COLUMNS].to_numpy(np.float64)
+def poses_from_table(table: pd.DataFrame, where: str) -> tuple[FloatArray, FloatArray]:
+    """The inverse of `pose_table`: rotations (N, 3, 3), shifts (N, 2) in Å. `where` names the file.
+
+    Raises KeyError if a column is missing, InputError for what is no number.
+    """
+    lacks = [column for column in (*ANGLE_COLUMNS, *ORIGIN_COLUMNS) if column not in table]
+    if lacks:
+        raise KeyError(f"lacks the column {lacks[0]}")
+    rotations = matrices_from_euler(columns_of_numbers(table, ANGLE_COLUMNS, where))
+    return rotations, -columns_of_numbers(table, ORIGIN_COLUMNS, where)
 
 
 def most_probable_class(posteriors: FloatArray) -> IntArray:

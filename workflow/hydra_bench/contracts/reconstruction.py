@@ -15,15 +15,18 @@ for the dataset: its state is "not applicable".
 Its particles.star, or a truth's, can give another method the poses that it need not find.
 """
 
+import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, class_volume_path
 from hydra_bench.contracts.poses import pose_table, poses_from_table
+from hydra_bench.contracts.tables import columns_of_numbers, whole_numbers
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
@@ -39,6 +42,8 @@ NO_FAILURES = (NOT_CONFIGURED, NOT_APPLICABLE)
 """States of runs that gave nothing, for which nobody is to blame."""
 FRAME, TRUTH_FRAME, NO_MAPS = "frame", "truth", "no maps"
 """A note of a bound: its maps lie where the true ones do, so that nothing is to be aligned; or it has none at all."""
+_POSTERIORS_OFF = 1e-2
+"""By how much the posteriors of a particle may miss 1 in sum: they are written with six digits, one a class."""
 EMPTY_SHARE, EMPTY_PART = 0.02, 0.25
 EMPTY_TEXT = f"{EMPTY_SHARE:.0%} of all particles, or a quarter of an equal share where there are many classes"
 """What a class must have, in words, not to be called empty."""
@@ -135,8 +140,13 @@ def read_run(folder: Path | str) -> Run:
     content = read_json(path)
     try:
         run = Run(**{**content, "cost": Cost(**content["cost"])})
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{path}: not a run of this version ({error})") from None
+        # In JSON's terms, in which a list may stand for a tuple.
+        TypeAdapter(Run).validate_json(json.dumps(content, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'][:200]}") from None
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a run of this version ({str(error)[:200]})") from None
     if run.state not in STATES:
         raise InputError(f"{path}: state is {run.state!r}; {', '.join(STATES[:-1])} or {STATES[-1]} is expected")
     return run
@@ -163,19 +173,23 @@ def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
     posterior_columns = columns_named(table, POSTERIOR_COLUMN)
     if "rlnClassNumber" not in table or not posterior_columns:
         raise InputError(f"{path}: lacks rlnClassNumber or {POSTERIOR_COLUMN}1")
-    classes = table["rlnClassNumber"].to_numpy(np.int64) - 1
-    if classes.min() < 0 or classes.max() >= len(posterior_columns):
-        raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(posterior_columns)}")
+    where = f"{path}: data_particles"
+    classes = whole_numbers(table, "rlnClassNumber", where, 1, len(posterior_columns)) - 1
+    posteriors = columns_of_numbers(table, posterior_columns, where)
+    impossible = np.flatnonzero((posteriors < 0).any(1) | (np.abs(posteriors.sum(1) - 1) > _POSTERIORS_OFF))
+    if len(impossible):
+        row = int(impossible[0])
+        raise InputError(f"{where}: {POSTERIOR_COLUMN}1 and on: those of row {row + 1} are no shares of 1")
     try:
-        rotations, shifts = poses_from_table(table)
+        rotations, shifts = poses_from_table(table, where)
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}") from None
     return Assignments(
         classes=classes,
-        posteriors=table[posterior_columns].to_numpy(np.float64),
+        posteriors=posteriors,
         rotations=rotations,
         shifts_A=shifts,
-        latents=table[columns_named(table, LATENT_COLUMN)].to_numpy(np.float64),
+        latents=columns_of_numbers(table, columns_named(table, LATENT_COLUMN), where),
     )
 
 
@@ -231,11 +245,15 @@ def read_given_poses(path: Path, source: str, n_particles: int) -> GivenPoses:
         If the file is not readable or not of as many particles as the stack.
     """
     check_pose_source(path)
-    table = read_star(path)["particles"]
+    tables = read_star(path)
+    if "particles" not in tables:
+        raise InputError(f"{path}: no data_particles table")
+    table = tables["particles"]
     if len(table) != n_particles:
         raise InputError(f"{path}: {len(table)} particles; the stack has {n_particles}")
     try:
-        rotations, shifts_A = poses_from_table(table)
+        rotations, shifts_A = poses_from_table(table, str(path))
+        classes = whole_numbers(table, "rlnClassNumber", str(path), 1) - 1
     except KeyError:
         raise RunFailedError(f"{source} has no poses to be taken") from None
-    return GivenPoses(rotations, shifts_A, table["rlnClassNumber"].to_numpy(np.int64) - 1, source)
+    return GivenPoses(rotations, shifts_A, classes, source)

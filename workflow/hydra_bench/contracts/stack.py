@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from hydra_bench.contracts.places import EVALUATION_NAME, IMAGES_NAME, PARTICLES_NAME
+from hydra_bench.contracts.tables import file_beside, numbers, whole_numbers
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_text
 from hydra_bench.core.image_files import ImageFiles
@@ -29,6 +30,8 @@ from hydra_bench.physics.ctf import Defocus, Optics, contrast_transfer
 from hydra_bench.physics.magnification import undistorted
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnImagePixelSize", "rlnImageSize")
+_OPTICS_LIMITS = ((1, 1e4), (0, 1e3), (0, 1))
+"""Of voltage in kV, spherical aberration in mm and amplitude contrast: wider than any microscope's."""
 _PARTICLE_COLUMNS = ("rlnImageName", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift")
 DAMPING_COLUMNS = ("rlnCtfBfactor", "rlnCtfScalefactor")
 """What else a particle's CTF may have: without the column, a B-factor of 0 and a scale of 1."""
@@ -196,35 +199,41 @@ def read_stack(star_path: Path | str) -> Stack:
         missing = [column for column in columns if column not in tables[name]]
         if missing:
             raise InputError(f"{star_path}: data_{name} lacks the column {missing[0]}")
-        text = [c for c in columns if c != "rlnImageName" and not pd.api.types.is_numeric_dtype(tables[name][c])]
-        if text:
-            raise InputError(f"{star_path}: data_{name}: {text[0]} is not a number throughout")
     optics, particles = tables["optics"], tables["particles"]
     if len(particles) == 0:
         raise InputError(f"{star_path}: data_particles holds no particles; at least one is needed")
     leaked = [column for column in _TRUTH_COLUMNS if column in particles]
     if leaked:
         raise InputError(f"{star_path}: column {leaked[0]} gives truth away; a stack holds no pose and no class")
+    if len(optics) == 0:
+        raise InputError(f"{star_path}: data_optics holds no group; at least one is needed")
+    at_optics, at_particles = f"{star_path}: data_optics", f"{star_path}: data_particles"
+    box = int(whole_numbers(optics, "rlnImageSize", at_optics, 1, 65535)[0])
+    pixel_size_A = float(numbers(optics, "rlnImagePixelSize", at_optics, 1e-3, 1e3)[0])
     for column in ("rlnImagePixelSize", "rlnImageSize"):
         if optics[column].nunique() != 1:
             raise InputError(f"{star_path}: data_optics: {column} is not the same for all; a stack has one")
-    box = int(optics["rlnImageSize"].iloc[0])
+    damping = [column if column in particles else None for column in DAMPING_COLUMNS]
     return Stack(
         path=star_path,
         images=_open_images(_images_path(star_path, particles["rlnImageName"]), len(particles), box, star_path),
-        pixel_size_A=float(optics["rlnImagePixelSize"].iloc[0]),
+        pixel_size_A=pixel_size_A,
         optics=_read_optics(star_path, optics, particles),
         defocus=Defocus(
-            *(particles[column].to_numpy(np.float64) for column in _PARTICLE_COLUMNS[1:]),
-            *(particles[column].to_numpy(np.float64) if column in particles else None for column in DAMPING_COLUMNS),
+            *(numbers(particles, column, at_particles) for column in _PARTICLE_COLUMNS[1:]),
+            *(None if column is None else numbers(particles, column, at_particles) for column in damping),
         ),
     )
 
 
 def _read_optics(star_path: Path, optics: pd.DataFrame, particles: pd.DataFrame) -> Optics:
     """One number each where there is one group, (N,) where there are several."""
+    fields = [
+        numbers(optics, column, f"{star_path}: data_optics", *limits)
+        for column, limits in zip(_OPTICS_COLUMNS[:3], _OPTICS_LIMITS, strict=True)
+    ]
     if len(optics) == 1:
-        return Optics(*(float(optics[column].iloc[0]) for column in _OPTICS_COLUMNS[:3]))
+        return Optics(*(float(field[0]) for field in fields))
     for name, table in (("optics", optics), ("particles", particles)):
         if "rlnOpticsGroup" not in table:
             raise InputError(f"{star_path}: data_{name} lacks the column rlnOpticsGroup, with {len(optics)} groups")
@@ -232,18 +241,19 @@ def _read_optics(star_path: Path, optics: pd.DataFrame, particles: pd.DataFrame)
     if (rows < 0).any():
         group = particles["rlnOpticsGroup"].iloc[int(np.argmax(rows < 0))]
         raise InputError(f"{star_path}: rlnOpticsGroup {group} of data_particles is not in data_optics")
-    return Optics.of_particles(*(optics[column].to_numpy(np.float64)[rows] for column in _OPTICS_COLUMNS[:3]))
+    return Optics.of_particles(*(field[rows] for field in fields))
 
 
 def _images_path(star_path: Path, names: pd.Series) -> Path:
     """The one image file that rlnImageName names, entries 1..N in order."""
-    parts = names.astype(str).str.split("@", n=1, expand=True)
-    if parts.shape[1] != 2:
-        raise InputError(f"{star_path}: rlnImageName {names.iloc[0]!r}; <number>@<file>.mrcs is expected")
-    numbers = pd.to_numeric(parts[0], errors="coerce").to_numpy()
-    if parts[1].nunique() != 1 or not np.array_equal(numbers, np.arange(1, len(names) + 1)):
+    parts = [str(name).partition("@") for name in names]
+    bare = next((i for i, (_, at, _) in enumerate(parts) if not at), None)
+    if bare is not None:
+        raise InputError(f"{star_path}: rlnImageName {str(names.iloc[bare])[:100]!r}; <number>@<file>.mrcs is expected")
+    files = {file for _, _, file in parts}
+    if len(files) != 1 or [number.lstrip("0") for number, _, _ in parts] != [str(i + 1) for i in range(len(parts))]:
         raise InputError(f"{star_path}: rlnImageName must number one image file's entries 1..{len(names)} in order")
-    return star_path.parent / str(parts[1].iloc[0])
+    return file_beside(star_path.parent, files.pop(), f"{star_path}: rlnImageName")
 
 
 def _open_images(path: Path, n: int, box: int, star_path: Path) -> ImageFiles:

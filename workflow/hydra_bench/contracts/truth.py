@@ -25,6 +25,7 @@ import pandas as pd
 from hydra_bench import __version__
 from hydra_bench.contracts.places import TRUTH_NAME, class_volume_path
 from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table, poses_from_table
+from hydra_bench.contracts.tables import columns_of_numbers, file_beside, whole_numbers
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
@@ -34,6 +35,8 @@ from hydra_bench.core.types import BoolArray, FloatArray, IntArray
 
 PROVENANCE_NAME = "provenance.json"
 CONFORMATION_COLUMN, STATE_COLUMN = "hydraBenchConformation", "hydraBenchState"
+JUDGES = ("truth", "reference", "nothing")
+"""What may stand in a truth's folder."""
 SOURCE_COLUMN, NO_MAP = "hydraBenchSource", "none"
 
 JUNK_NAME = "junk"
@@ -159,31 +162,39 @@ def read_truth(folder: Path | str) -> Truth:
     tables = read_star(path)
     _check_columns(path, tables)
     particles, classes = tables["particles"], tables["classes"]
-    names = classes["rlnReferenceImage"].astype(str)
-    volume_paths = tuple(None if name == NO_MAP else folder / name for name in names)
+    if not len(particles) or not len(classes):
+        raise InputError(f"{path}: data_particles or data_classes holds no rows; at least one is needed")
+    where = f"{path}: data_particles"
+    names = [str(name) for name in classes["rlnReferenceImage"]]
+    volume_paths = tuple(None if name == NO_MAP else _map_path(path, name) for name in names)
     _check_maps(path, volume_paths)
-    labels = particles["rlnClassNumber"].to_numpy(np.int64) - 1
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise InputError(f"{path}: rlnClassNumber must lie in 1..{len(classes)}")
-    rotations, shifts = poses_from_table(particles) if ANGLE_COLUMNS[0] in particles else (None, None)
+    labels = whole_numbers(particles, "rlnClassNumber", where, 1, len(classes)) - 1
+    rotations, shifts = poses_from_table(particles, where) if ANGLE_COLUMNS[0] in particles else (None, None)
     states, state_paths = _read_states(path, tables, labels)
+    coordinates = columns_named(particles, CONFORMATION_COLUMN)
     return Truth(
         rotations=rotations,
         shifts_A=shifts,
         classes=labels,
-        conformations=particles[columns_named(particles, CONFORMATION_COLUMN)].to_numpy(np.float64),
-        class_names=tuple(classes["hydraBenchClassName"].astype(str)),
+        conformations=columns_of_numbers(particles, coordinates, where, may_lack=True),
+        class_names=tuple(str(name) for name in classes["hydraBenchClassName"]),
         volume_paths=volume_paths,
         states=states,
         state_paths=state_paths,
-        sources=particles[SOURCE_COLUMN].to_numpy(np.int64) if SOURCE_COLUMN in particles else None,
+        sources=whole_numbers(particles, SOURCE_COLUMN, where, 0) if SOURCE_COLUMN in particles else None,
     )
 
 
 def judged_by(folder: Path | str) -> str:
     """What stands in a truth folder: "truth", the "reference" of another program, or "nothing" where none is given."""
     path = Path(folder) / PROVENANCE_NAME
-    return read_json(path).get("kind", "truth") if path.is_file() else "truth"
+    if not path.is_file():
+        return "truth"
+    content = read_json(path)
+    kind = content.get("kind", "truth") if isinstance(content, dict) else None
+    if kind not in JUDGES:
+        raise InputError(f"{path}: kind is {str(kind)[:50]!r}; {', '.join(JUDGES)} are allowed")
+    return str(kind)
 
 
 def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
@@ -203,6 +214,10 @@ def _check_columns(path: Path, tables: dict[str, pd.DataFrame]) -> None:
             raise InputError(f"{path}: data_{name} lacks the column {missing[0]}")
 
 
+def _map_path(path: Path, name: str) -> Path:
+    return file_beside(path.parent, name, f"{path}: rlnReferenceImage")
+
+
 def _check_maps(path: Path, maps: tuple[Path | None, ...]) -> None:
     for volume_path in maps:
         if volume_path is not None and not volume_path.is_file():
@@ -215,8 +230,11 @@ def _read_states(
     """`states` and `state_paths` of Truth, given the particles' classes (N,), 0-based."""
     if "states" not in tables:
         return None, ()
-    states = tables["particles"][STATE_COLUMN].to_numpy(np.int64) - 1
-    table = tables["states"].sort_values(STATE_COLUMN)
+    states = whole_numbers(tables["particles"], STATE_COLUMN, f"{path}: data_particles", 1) - 1
+    table = tables["states"]
+    for column in ("rlnClassNumber", STATE_COLUMN):
+        table = table.assign(**{column: whole_numbers(table, column, f"{path}: data_states", 1)})
+    table = table.sort_values(STATE_COLUMN)
     state_paths = []
     for k in range(len(tables["classes"])):
         rows = table[table["rlnClassNumber"] == k + 1]
@@ -227,6 +245,6 @@ def _read_states(
         # A class with one state has no rows, and its particles are in state 1.
         if len(own) and not 0 <= own.min() <= own.max() < max(count, 1):
             raise InputError(f"{path}: {STATE_COLUMN} of class {k + 1} must lie in 1..{max(count, 1)}")
-        state_paths.append(tuple(path.parent / name for name in rows["rlnReferenceImage"]))
+        state_paths.append(tuple(_map_path(path, str(name)) for name in rows["rlnReferenceImage"]))
         _check_maps(path, state_paths[-1])
     return states, tuple(state_paths)

@@ -5,8 +5,13 @@ from pathlib import Path
 
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_text
+from hydra_bench.core.reading import regular_file
 
 NAME = "SHA256SUMS"
+_MOST_BYTES = 1 << 28
+"""Of a list of a million files."""
+_LONGEST_NAME = 200
+"""Characters of a file's name and its folders here; the system's limit for a name alone is 255."""
 
 
 def write_checksums(folder: Path, without: Collection[str] = ()) -> None:
@@ -25,8 +30,10 @@ def check_checksums(folder: Path) -> None:
     path = folder / NAME
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in regular_file(path, _MOST_BYTES).read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition("  ")
+        if len(name) > _LONGEST_NAME or "\x00" in name:
+            raise InputError(f"{path}: {line[:80]!r}; a checksum and the name of a file beside it are expected")
         file = folder / name
         if not name or file.resolve() == path.resolve() or not file.resolve().is_relative_to(folder.resolve()):
             raise InputError(f"{path}: {line[:80]!r}; a checksum and the name of a file beside it are expected")

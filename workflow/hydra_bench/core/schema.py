@@ -18,6 +18,8 @@ _LARGEST_INTEGER = 2**63 - 1
 """Of either sign; every program takes such that one is handed on to."""
 _LONGEST_TEXT = 4096
 """Of Linux's paths, the longest texts that there are."""
+_LONGEST_NAME = 255
+"""Of a file or folder, in bytes."""
 _DEEPEST = 50
 _MOST_SHOWN = 100
 """Characters of a value in an error message."""
@@ -111,6 +113,10 @@ def _check_text(text: str, at: KeyPath, what: str) -> None:
     """Names, labels and paths end up in file names, commands, tables and pages, each of a line."""
     if len(text) > _LONGEST_TEXT:
         raise KeyPathError(at, f"{what}{_shown(text)} is not allowed; at most {_LONGEST_TEXT} characters are expected")
+    if max(len(part.encode(errors="replace")) for part in text.split("/")) > _LONGEST_NAME:
+        raise KeyPathError(
+            at, f"{what}{_shown(text)} is not allowed; at most {_LONGEST_NAME} bytes in a row are expected"
+        )
     if _printable(text) != text:
         raise KeyPathError(at, f"{what}{_shown(text)} is not allowed; one line without control characters is expected")
 

@@ -114,8 +114,7 @@ def _table(block: _Block, path: Path, as_text: bool) -> pd.DataFrame:
     """The table of a block. Raises InputError if a row has too many values or too few."""
     text = "\n".join(block.rows)
     if _QUOTE_OR_COMMENT.search(text):
-        values = [_values(row, len(block.labels)) for row in block.rows]
-        table = pd.DataFrame(values if values else None, dtype=object)
+        table = _table_of_texts(block, path)
     elif block.rows:
         try:
             table = pd.read_csv(
@@ -127,8 +126,8 @@ def _table(block: _Block, path: Path, as_text: bool) -> pd.DataFrame:
                 na_values=None if as_text else _NO_NUMBER,
                 dtype=str if as_text else None,
             )
-        except (ValueError, OverflowError):  # rows of different lengths
-            table = pd.DataFrame()
+        except (ValueError, OverflowError):  # rows of different lengths, or a name that is no UTF-8
+            table = _table_of_texts(block, path)
     else:
         table = pd.DataFrame(columns=range(len(block.labels)), dtype=np.float64)
     # What a short row lacks at its end is filled up.
@@ -139,8 +138,15 @@ def _table(block: _Block, path: Path, as_text: bool) -> pd.DataFrame:
         raise InputError(f"{path}: data_{block.name} cannot be read; plain text, values apart by blanks, is expected")
     if not as_text:
         table = table.apply(_numbers_if_all_are) if len(table) else table
-    table.columns = pd.Index(block.labels)
+    table.columns = pd.Index(block.labels, dtype=object)
     return table
+
+
+def _table_of_texts(block: _Block, path: Path) -> pd.DataFrame:
+    """Raises InputError if a row has too many values or too few."""
+    _refuse_uneven_rows(block, path)
+    values = [_values(row, len(block.labels)) for row in block.rows]
+    return pd.DataFrame(values if values else None, columns=range(len(block.labels)), dtype=object)
 
 
 def _values(row: str, n_labels: int) -> list[str]:
@@ -163,5 +169,5 @@ def _numbers_if_all_are(column: pd.Series) -> pd.Series:
         return column
     try:
         return pd.to_numeric(column.replace(_NO_NUMBER, np.nan))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return column

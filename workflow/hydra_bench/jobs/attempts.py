@@ -11,8 +11,11 @@ from pathlib import Path
 from hydra_bench.core.files import writing
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.machine import MACHINE
+from hydra_bench.core.reading import regular_file
 
 NAME = "attempts.jsonl"
+_MOST_BYTES = 1 << 26
+"""Of an account, which gets two lines an attempt."""
 _NO_FAILURE = (0, *(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)))
 """Exit statuses of what ended well, though its job may not have, and of what was asked to stop."""
 
@@ -68,14 +71,16 @@ def read(folder: Path) -> list[Attempt]:
     """The attempts in order; none if there is no account. A line that a full disk cut off is passed over."""
     path = folder / NAME
     attempts: list[Attempt] = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    if not path.is_file():
+        return attempts
+    for line in regular_file(path, _MOST_BYTES).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             event: JsonObject = json.loads(line)
             if "start" in event:
                 attempts.append(Attempt(Start(**event["start"]), None))
             elif attempts:
                 attempts[-1] = Attempt(attempts[-1].start, End(**event["end"]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return attempts
 

@@ -54,7 +54,12 @@ def numbers(values: Any, where: str, label: Callable[[int], str] = row_label) ->
     `where` names file, table and column; `label` a row.
     """
     raw = np.asarray(values)
-    column = pd.to_numeric(pd.Series(raw), errors="coerce").to_numpy(np.float64)
+    try:
+        # Texts as objects: of another encoding than UTF-8 they are none of pandas' own.
+        series = pd.Series(raw, dtype=object if raw.dtype.kind in "OUST" else raw.dtype)
+        column = pd.to_numeric(series, errors="coerce").to_numpy(np.float64)
+    except OverflowError:  # an integer of hundreds of digits
+        raise InputError(f"{where} is not a number of this size throughout") from None
     bad = np.flatnonzero(~np.isfinite(column))
     if len(bad):
         raise InputError(f"{where} is {raw[bad[0]]!s} in {label(bad[0])}; a number is expected")

@@ -357,10 +357,12 @@ def _defocus(tables: _Tables) -> Defocus:
 
 def _frames_and_files(names: pd.Series, where: str) -> tuple[IntArray, pd.Series]:
     """rlnImageName as image numbers (N,) from 0 and file names; a name without number is a file of one image."""
-    text = names.astype(str)
+    # Of objects, since a name of another encoding than UTF-8 is none of pandas' texts.
+    text = pd.Series([str(name) for name in names], dtype=object)
     parts = text.where(text.str.contains("@"), "1@" + text).str.split("@", n=1)
     numbers_from_1 = pd.to_numeric(parts.str[0], errors="coerce").to_numpy(np.float64)
-    bad = np.flatnonzero(~(numbers_from_1 >= 1) | (numbers_from_1 % 1 != 0))
+    possible = (numbers_from_1 >= 1) & (numbers_from_1 < 2**53)
+    bad = np.flatnonzero(~possible | (np.where(possible, numbers_from_1, 0) % 1 != 0))
     if len(bad):
         i = bad[0]
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -22,6 +22,7 @@ from hydra_bench.contracts.reconstruction import OK
 from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import FloatArray
 
 CEILING, CHANCE = "ceiling", "chance"
@@ -179,10 +180,13 @@ def read_run(path: Path | str) -> EvaluatedRun:
     return EvaluatedRun(metrics, Results.of_metrics(Path(path)).run(metrics.dataset, metrics.method, metrics.seed))
 
 
-def read_all(paths: Iterable[Path | str]) -> list[EvaluatedRun]:
-    """Read metrics files; order is kept, and says in which order datasets and methods are shown."""
+def read_all(paths: Iterable[Path | str], nodes: bool = True) -> list[EvaluatedRun]:
+    """Read metrics files; order is kept, and says in which order datasets and methods are shown.
+
+    Without `nodes`, they say nothing of the machines that jobs ran on.
+    """
     paths = list(paths)
-    runs = [read_run(path) for path in paths]
+    runs = [read_run(path) if nodes else _without_node(read_run(path)) for path in paths]
     if not runs:
         raise InputError("no metrics files were given; a report needs at least one")
     seen = set()
@@ -193,6 +197,11 @@ def read_all(paths: Iterable[Path | str]) -> list[EvaluatedRun]:
             )
         seen.add(key)
     return runs
+
+
+def _without_node(run: EvaluatedRun) -> EvaluatedRun:
+    cost = run.metrics.cost.model_copy(update={"node": ""})
+    return replace(run, metrics=run.metrics.model_copy(update={"cost": cost}))
 
 
 def by_dataset(runs: list[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
@@ -240,13 +249,27 @@ def true_coordinate(run: EvaluatedRun) -> FloatArray | None:
     return first
 
 
+def _provenance(path: Path) -> JsonObject:
+    """What is recorded of a dataset's making. Raises InputError for what is no such record."""
+    content = read_json(path)
+    definition = content.get("definition") or {} if isinstance(content, dict) else None
+    simulation = definition.get("simulation") or {} if isinstance(definition, dict) else None
+    wanted = ("snr", "box_px", "shift_px", "pixel_size_A")
+    is_record = isinstance(content, dict) and isinstance(content.get("notes", []), list)
+    if not is_record or not isinstance(simulation, dict):
+        raise InputError(f"{path}: a mapping with a definition is expected")
+    if simulation and not all(isinstance(simulation.get(key), int | float) for key in wanted):
+        raise InputError(f"{path}: definition.simulation: numbers {', '.join(wanted)} are expected")
+    record: JsonObject = content | {"definition": {"simulation": simulation}}
+    return record
+
+
 def settings(runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
     """What the numbers of one dataset depend on, as (name, value), from whatever is known."""
     facts: list[tuple[str, str]] = []
     provenance = dataset_places(runs[0]).truth / PROVENANCE_NAME
-    content = read_json(provenance) if provenance.is_file() else {}
-    definition = content.get("definition")
-    simulation = (definition or {}).get("simulation", {})
+    content = _provenance(provenance) if provenance.is_file() else {}
+    simulation = content.get("definition", {}).get("simulation", {})
     good = next((run for run in runs if run.ok), None)
     if good is not None:
         counts = [good.true_classes.count(k) for k in range(len(good.class_names))]

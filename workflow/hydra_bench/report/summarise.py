@@ -36,10 +36,11 @@ def summarise(configuration: Path | str, folder: Path | str) -> None:
         for seed in settings["seeds"]
         for run in [results.run(dataset, method, seed)]
     ]
-    write_tables(paths, results.tables.folder)
+    nodes = settings["report"]["nodes"]
+    write_tables(paths, results.tables.folder, nodes)
     shutil.rmtree(results.figures, ignore_errors=True)
     write_figures(paths, results.figures)
-    write_page(paths, results.tables.folder, results.figures, results.page)
+    write_page(paths, results.tables.folder, results.figures, results.page, nodes)
     for path in (results.tables.folder, results.figures, results.page):
         for made in [path, *path.rglob("*")]:
             os.utime(made, (_OLD, _OLD))

@@ -188,7 +188,7 @@ def read_particles(path: Path, n_particles: int, n_classes: int) -> Assignments:
         table = read_star(path)["particles"]
         rows = table["rlnImageName"].str.split("@").str[0].astype(int).to_numpy() - 1
         classes = table["rlnClassNumber"].to_numpy(np.int64) - 1
-        rotations, shifts_A = poses_from_table(table)
+        rotations, shifts_A = poses_from_table(table, str(path))
     if not np.array_equal(np.sort(rows), np.arange(n_particles)):
         raise RunFailedError(f"unusable output: {path}: {len(rows)} particles; the stack has {n_particles}")
     if classes.min() < 0 or classes.max() >= n_classes:

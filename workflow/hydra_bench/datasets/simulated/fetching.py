@@ -184,9 +184,9 @@ def unusable(path: Path, entry: str, max_mb: float = 2000.0) -> str:
         return f"what came is no whole gzip file ({error})"
     try:
         block = gemmi.cif.read_string(text.decode()).sole_block()
-    except (RuntimeError, ValueError) as error:
+        name = gemmi.cif.as_string(block.find_value("_entry.id") or block.name)
+    except (RuntimeError, ValueError, IndexError) as error:
         return f"what came is no mmCIF ({' '.join(str(error).split())[:200]})"
-    name = gemmi.cif.as_string(block.find_value("_entry.id") or block.name)
     if name.lower() != entry.lower():
         return f"what came is entry {name[:50]}"
     return "" if block.find_loop("_atom_site.id") else "what came holds no atoms"

@@ -12,8 +12,11 @@ from pathlib import Path
 import gemmi
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.reading import regular_file
 from hydra_bench.datasets.simulated.entries import is_map
 
+_MOST_BYTES = 4 << 30
+"""Of a structure's file, ten times that of the largest entry."""
 _ATOM_RECORDS = ("ATOM  ", "HETATM")
 _COORDINATES = {"x": slice(30, 38), "y": slice(38, 46), "z": slice(46, 54)}
 """Columns of the PDB format."""
@@ -38,8 +41,11 @@ def read_structure(path: Path) -> gemmi.Structure:
 
 @lru_cache(maxsize=2)  # species of one entry follow each other, and a ribosome takes a second to read
 def _read_once(path: Path, _changed: int, _size: int) -> gemmi.Structure:
+    regular_file(path, _MOST_BYTES)
     try:
         structure, n_listed = _read_mmcif(path) if ".cif" in path.suffixes else _read_pdb(path)
+        # Names that are no text are found out here, and not when they are first asked for.
+        [(chain.name, residue.name, str(residue.seqid)) for model in structure for chain in model for residue in chain]
     except InputError:
         raise
     except Exception as error:  # gemmi raises several types for a corrupt file

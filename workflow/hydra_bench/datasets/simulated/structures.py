@@ -163,7 +163,7 @@ def _centred(model: gemmi.Model, path: Path) -> Atoms:
     if len(nowhere):
         site = list(model.all())[nowhere[0]]
         raise InputError(
-            f"{path}: atom {site.atom.name} of residue {site.residue.name} {site.residue.seqid} in chain "
+            f"{path}: atom {_name_of(site.atom)} of residue {site.residue.name} {site.residue.seqid} in chain "
             f"{site.chain.name}: its coordinates or occupancy are missing, or none that can be"
         )
     if not masses.sum() > 0:
@@ -173,6 +173,13 @@ def _centred(model: gemmi.Model, path: Path) -> Atoms:
     for atom, position in zip(atoms, positions, strict=True):
         atom.pos = gemmi.Position(*position)
     return Atoms(model, positions, masses, centre)
+
+
+def _name_of(atom: gemmi.Atom) -> str:
+    try:
+        return atom.name
+    except UnicodeDecodeError:
+        return "without a name"
 
 
 def selected(chains: np.ndarray, residues: np.ndarray, patterns: Iterable[str]) -> np.ndarray:

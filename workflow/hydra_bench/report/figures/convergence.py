@@ -8,9 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hydra_bench.contracts.reconstruction import HISTORY_NAME
+from hydra_bench.core.errors import InputError
+from hydra_bench.core.reading import MOST_TEXT_BYTES, regular_file
 from hydra_bench.report.figures.style import EXTRA_COLOUR, MOST_SPECIES, Look, Picture, species_colour
 from hydra_bench.report.results import EvaluatedRun
 
+_LARGEST_DRAWN = 1e15
 _PANELS = {
     "loss": ("loss", "loss (comparable within a phase and resolution only)"),
     "ari": ("ARI", "ARI of the labels after each epoch"),
@@ -28,9 +31,19 @@ def read_history(run: EvaluatedRun) -> pd.DataFrame | None:
     path = run.places.reconstruction / HISTORY_NAME
     if not path.is_file():
         return None
-    history = pd.read_csv(path)
+    try:
+        history = pd.read_csv(regular_file(path, MOST_TEXT_BYTES))
+    except ValueError as error:
+        raise InputError(f"{path}: not a readable table ({' '.join(str(error).split())[:200]})") from None
     if "images_seen" not in history:
         return None
+    drawn = [name for name in history if name in (*_PANELS, "images_seen") or str(name).startswith("size_")]
+    for name in drawn:
+        values = pd.to_numeric(history[name], errors="coerce")
+        # What is no number, or too large to be drawn, is left out.
+        history[name] = values.where(values.abs() < _LARGEST_DRAWN)
+    if history["images_seen"].isna().any():
+        raise InputError(f"{path}: images_seen is not a number throughout")
     if len(run.metrics.history_ari or []) == len(history):
         history["ari"] = run.metrics.history_ari
     sizes = history.filter(regex=r"^size_\d+$").columns

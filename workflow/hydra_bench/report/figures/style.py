@@ -36,6 +36,7 @@ _SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
     "legend.frameon": False,
+    "text.parse_math": False,  # labels are plain text, of which a $ may be a part
     "legend.fontsize": 8.5,
     "figure.dpi": 160,
     "savefig.dpi": 160,

@@ -78,13 +78,17 @@ class Dataset:
 
 
 def write_page(
-    metric_paths: Iterable[Path | str], tables_folder: Path | str, figures_folder: Path | str, out_html: Path | str
+    metric_paths: Iterable[Path | str],
+    tables_folder: Path | str,
+    figures_folder: Path | str,
+    out_html: Path | str,
+    nodes: bool = True,
 ) -> None:
     """Write the page from metrics, the tables folder (for its downloads) and the figures folder with its index.
 
-    Maps, stacks and truths beside the metrics are drawn where they are there.
+    Maps, stacks and truths beside the metrics are drawn where they are there. Without `nodes`, machines are not named.
     """
-    runs = read_all(metric_paths)
+    runs = read_all(metric_paths, nodes)
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -95,12 +99,15 @@ def write_page(
     places, jobs = _jobs(runs)
     datasets = _datasets(runs, Path(figures_folder))
     downloads = TablePlaces(Path(tables_folder)).all()
+    script = "\n".join((_HERE / "js" / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    plotly = embedding.library("plotly", "package_data/plotly.min.js")
     text = environment.get_template("page.html.jinja").render(
         version=__version__,
+        policy=embedding.content_policy([script, plotly]),
         style=Markup((_HERE / "page.css").read_text()),
-        script=Markup("\n".join((_HERE / "js" / name).read_text() for name in _SCRIPTS)),
-        plotly=embedding.packed_library("plotly", "package_data/plotly.min.js"),
-        datatables=embedding.packed_library("itables", "html/dt_bundle.js"),
+        script=Markup(script),
+        plotly=embedding.packed(plotly),
+        datatables=embedding.packed(embedding.library("itables", "html/dt_bundle.js")),
         datasets=datasets,
         terms=TERMS,
         normalised=any(method.row.normalised is not None for dataset in datasets for method in dataset.methods),

@@ -115,7 +115,7 @@ def _box(ax: Axes, centre: tuple[float, float], size: tuple[float, float], title
     patch.set(facecolor=_BOX, edgecolor=_EDGE, linewidth=0.8)
     ax.add_patch(patch)
     ax.text(x, y + height / 2 - 0.12, title, ha="center", va="top", fontsize=9, fontweight="bold")
-    ax.text(x, y - 0.12, text, ha="center", va="center", fontsize=8.5, linespacing=1.35)
+    ax.text(x, y - 0.12, text, ha="center", va="center", fontsize=8.5, linespacing=1.35, parse_math=True)
 
 
 def _arrow(

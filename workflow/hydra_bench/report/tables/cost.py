@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json, JsonObject
+from hydra_bench.core.reading import regular_file
 from hydra_bench.report.results import EvaluatedRun, by_dataset
 
 COLUMNS = (
     *("step", "dataset", "method", "seed", "state", "wall_s", "cpu_s", "peak_rss_mb", "gpu_memory_mb"),
     *("device", "node", "gpus", "slurm_job", "attempts", "attempts_lost", "images_seen"),
 )
+
+_MOST_BYTES = 1 << 20
 
 
 def cost_table(runs: list[EvaluatedRun]) -> pd.DataFrame:
@@ -40,9 +44,9 @@ def _identity(step: str, run: EvaluatedRun) -> JsonObject:
 def _measured(path: Path, **identity: Json) -> list[JsonObject]:
     """A row from a benchmark file of Snakemake: s, max_rss in MB, cpu_time; none without one that can be read."""
     try:
-        measured = pd.read_csv(path, sep="\t").iloc[0]
+        measured = pd.read_csv(regular_file(path, _MOST_BYTES), sep="\t").iloc[0]
         cost = {"wall_s": measured["s"], "cpu_s": measured["cpu_time"], "peak_rss_mb": measured["max_rss"]}
-    except (OSError, ValueError, KeyError, IndexError):
+    except (InputError, OSError, ValueError, KeyError, IndexError):
         return []
     # A job too short to be looked at has a dash for what was not measured.
     return [{**identity, "state": "ok", **{key: pd.to_numeric(v, errors="coerce") for key, v in cost.items()}}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +29,19 @@ _COSTS = tuple(measure for measure in TABLE_MEASURES if not measure.quality)
 MOST_CLASS_COLUMNS = 6
 """Of Markdown and LaTeX; more species stand in the CSV files alone."""
 
+_HALVES = range(0xD800, 0xE000)
+"""Halves of a pair of surrogates, which no text in UTF-8 has."""
+
 Mark = Callable[[str, int], str]
 """Dresses a printed number by its rank."""
 
 
-def write_tables(metric_paths: Iterable[Path | str], folder: Path | str) -> None:
-    """Write Table 1 in its three forms, Table 2 (FSC-AUC per class) and the costs of each job into `folder`."""
-    runs = read_all(metric_paths)
+def write_tables(metric_paths: Iterable[Path | str], folder: Path | str, nodes: bool = True) -> None:
+    """Write Table 1 in its three forms, Table 2 (FSC-AUC per class) and the costs of each job into `folder`.
+
+    Without `nodes`, costs do not name the machines.
+    """
+    runs = read_all(metric_paths, nodes)
     tables = TablePlaces(Path(folder))
     rows = table_rows(runs)
     footers = {dataset: footer(group) for dataset, group in by_dataset(runs).items()}
@@ -165,11 +173,11 @@ def markdown(rows: list[Row], footers: dict[str, str]) -> str:
         lines = [
             f"### {dataset}",
             "",
-            "| " + " | ".join(header) + " |",
+            "| " + " | ".join(map(_plain, header)) + " |",
             "|---|" + "--:|" * (len(header) - 3) + "---|---|",
         ]
         lines += _lines(group, layout, _markdown_line, ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)])
-        parts.append("\n".join([*lines, "", note]))
+        parts.append("\n".join([*lines, "", _plain(note)]))
     return "\n\n".join([*parts, _LEGEND]) + "\n"
 
 
@@ -185,8 +193,23 @@ def _markdown_line(row: Row, layout: Layout) -> str:
         return {FIRST: f"**{text}**", SECOND: f"<ins>{text}</ins>"}.get(rank, text)
 
     costs = [number(row.measured[measure].mean, measure.digits) for measure in _COSTS]
-    cells = [*layout.cells(row, mark), *costs, row.lost_and_split or "–", _state_text(row)]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    label, *rest = layout.cells(row, mark)
+    cells = [_plain(label), *rest, *costs, _plain(row.lost_and_split or "–"), _plain(_state_text(row))]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """A text of somebody's that stands in Markdown as it is: no markup, no HTML, on one line.
+
+    An underscore within a word is none of markup.
+    """
+    text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
+
+
+def _one_line(text: str) -> str:
+    """Without ends of lines, and without other characters that are none to be printed."""
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if ord(c) not in _HALVES)
 
 
 def latex(rows: list[Row], footers: dict[str, str]) -> str:
@@ -238,5 +261,6 @@ def _symbols(text: str) -> str:
 def _escaped(text: str) -> str:
     """Plain text as LaTeX."""
     special = {c: f"\\{c}" for c in "&%$#_{}"}
+    special |= {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", '"': "''", "`": "\\textasciigrave{}"}
     special |= {"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"}
-    return _symbols("".join(special.get(character, character) for character in text))
+    return _symbols("".join(special.get(character, character) for character in _one_line(text)))
