@@ -94,6 +94,8 @@ def run(args: Namespace) -> int:
     from hydra_bench.methods.hydra.run import run_hydra
     from hydra_bench.methods.recording import Request
 
+    if not args.checkpoint_minutes >= 0:
+        raise InputError(f"--checkpoint-minutes: {args.checkpoint_minutes:g}; 0 or more is allowed")
     definition = method_definition(args)
     device = choose_device(args.device)
     check_replaced(args.out)
@@ -248,6 +250,8 @@ def check_replaced(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
         raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
     check_out(out)
+    if (out / RUN_NAME).is_file():
+        say(f"{out} holds a run already, which stays until this one has ended and is then replaced by it")
 
 
 def versions() -> dict[str, str]:

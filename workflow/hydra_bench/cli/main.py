@@ -39,6 +39,8 @@ COMMANDS = (
 )
 """In the order of the help."""
 
+UNHEARD = 141
+"""The exit status where the reader of what is printed has gone: 128 + 13, as shells count."""
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 + 2, as shells count."""
 
@@ -83,6 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("hydra-bench: stopped", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # who reads has read enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return UNHEARD
     except (InputError, MachineError) as error:
         return _refused(str(error), error)
     except (OSError, MemoryError, UnicodeError, EOFError) as error:
