@@ -25,7 +25,7 @@ demo: .venv/installed
 	@echo
 	@echo "Report: results/report/index.html"
 
-# Everything from structures to page in half a minute, on so few images that nothing is learned. Results in .test/results.
+# Everything from structures to page in a minute, on so few images that nothing is learned. Results in .test/results.
 tiny:
 	rm -rf .test/results
 	$(MAKE) .test/results/report/index.html
