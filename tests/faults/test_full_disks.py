@@ -70,7 +70,7 @@ def metrics(folder: Path) -> list[str]:
 
 TRUTH = "results/datasets/tiny/truth"
 HYDRA = [*of_run("hydra", listed(TINY)), "--resume", "--keep-checkpoint"]
-ORACLE = [*of_run("backprojection", {"labels": "true"}), "--truth", TRUTH]
+ORACLE = [*of_run("backprojection", {"labels": "true", "mask": "none", "coordinates": "none"}), "--truth", TRUTH]
 
 
 def evaluate(method: str, out: str) -> list[str]:
