@@ -36,7 +36,7 @@ IMPORT = ("import adjusted_mutual_info_score, ", "import homogeneity_score, adju
 USE = """
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests/unit")
+sys.path.insert(0, "tests/material")
 from report_results import finished, write_run
 from hydra_bench.report.page.terms import TERMS
 from hydra_bench.report.tables.tables import write_tables
