@@ -11,7 +11,7 @@ from hydra_bench.core.schema import KeyPathError, Schema, check_name, filled
 from hydra_bench.core.yaml_files import read_definition, read_schema
 from hydra_bench.datasets import kinds
 from hydra_bench.datasets.simulated.entries import Folders
-from hydra_bench.methods.cards import filled_parameters, programs
+from hydra_bench.methods.cards import filled_parameters, has_schema, programs
 
 _OF_METHOD = ("name", "program", "parameters", "poses_from", "time_limit_min", "reads_truth")
 
@@ -47,10 +47,13 @@ def method_definition(text: str, default_program: str | None = None) -> JsonObje
         for key in given:
             check_name(key, _OF_METHOD, (key,), "a key of a method's definition")
         _name(given)
-        check_name(str(given["program"]), programs(), ("program",), "a folder of workflow/methods")
+        program = str(given["program"])
+        if program != default_program:
+            check_name(program, programs(), ("program",), "a folder of workflow/methods")
         if not isinstance(given["parameters"], dict):
             raise KeyPathError(("parameters",), "a mapping of names to values is expected")
-        filled_parameters(given["program"], dict(given["parameters"]))
+        if has_schema(program):
+            filled_parameters(program, dict(given["parameters"]))
         schema: Schema = _properties()["method_definitions"]["additionalProperties"]
         for key in ("poses_from", "time_limit_min"):
             filled(schema["properties"][key], given.get(key), (key,))

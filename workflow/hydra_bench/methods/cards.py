@@ -107,6 +107,11 @@ def method_module(file: str) -> ModuleType:
     return import_module(".".join((_PACKAGE, *Path(normpath(file)).with_suffix("").parts)))
 
 
+def has_schema(program: str) -> bool:
+    """Whether a program says what its parameters may be; one that is being written may not yet."""
+    return (METHODS_FOLDER / program / "params.schema.yaml").is_file()
+
+
 def parameter_schema(program: str) -> Schema:
     return read_schema(METHODS_FOLDER / program / "params.schema.yaml")
 
