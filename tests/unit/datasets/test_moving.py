@@ -149,7 +149,12 @@ def test_the_true_coordinate_as_latent_scores_one_and_own_maps_count(
     # The species that rests has no conformation to find.
     assert [entry["class_name"] for entry in found["conformation"]["per_class"]] == ["small"]
     coordinate = found["conformation"]["per_class"][0]["coordinates"][0]
+    chance = {key: coordinate.pop(key) for key in ("r2_by_chance", "p")}
     assert min(coordinate.values()) > 0.99
+    assert chance["p"] < 0.05
+    assert chance["r2_by_chance"] < 0.5
+    # Each particle's own map is nearer to it than the average of all states.
+    assert found["fsc"]["gain_mean"] > 0
     own = [one["auc"] for one in found["fsc"]["per_particle"]]
     assert min(own) > 0.97
     means = evaluated(folder, truth, tmp_path / "means", np.nan_to_num(truth.conformations), own_maps=False)
