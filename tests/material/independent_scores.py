@@ -126,11 +126,14 @@ class Run:
         else:
             self.n_labels = len(self.names)
             self.labels = KMeans(self.n_labels, n_init=10, random_state=0).fit(latents).labels_
+        self.has_maps = (self.folder / "samples").is_dir()  # a bound of classes has none
         listed = (results / "datasets" / dataset / "stack" / "evaluation_particles.txt").read_text()
         self.evaluated = np.array(listed.split(), dtype=int)
 
     def table1(self) -> Scores:
         found = self.classes() | self.calibration()
+        if not self.has_maps:
+            return found
         curves = self.curves()
         auc = curves["unmasked"].mean(1)
         own = self.true[self.evaluated]
@@ -207,7 +210,9 @@ class Run:
         return {"unmasked": np.array([f[0] for f in found]), "masked": np.array([f[1] for f in found])}
 
     def table2(self) -> dict[str, Scores]:
-        """By species."""
+        """By species; none without maps."""
+        if not self.has_maps:
+            return {}
         own, curves, rows = self.true[self.evaluated], self.curves()["unmasked"], {}
         _, label_of = self.matching()
         for k, name in enumerate(self.names):
@@ -258,7 +263,7 @@ def deviations(results: Path, dataset: str = "demo") -> list[tuple[float, float,
         table2 = {(row["method"], row["species"]): row for row in csv.DictReader(file)}
     runs = {method: Run(results, dataset, method) for method in table1}
     ours = {method: run.table1() for method, run in runs.items()}
-    for method, run in runs.items():
+    for method, run in ((method, run) for method, run in runs.items() if run.has_maps):
         ours[method]["fsc_auc_normalised"] = normalised(ours, ours[method], run.names)
     found = []
     for method, run in runs.items():
