@@ -33,7 +33,7 @@ def script() -> ModuleType:
 
 
 def used_by_the_code() -> set[str]:
-    """The distributions that modules import, or read files of by packed_library.
+    """The distributions that modules import, or read files of by embedding.library.
 
     But for run_jobs.py, which runs in an environment of its own.
     """
@@ -44,7 +44,7 @@ def used_by_the_code() -> set[str]:
                 modules |= {name.name for name in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 modules.add(node.module)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("packed_library"):
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("embedding.library"):
                 modules |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
     distributions = metadata.packages_distributions()
     tops = {module.split(".")[0] for module in modules} - {*sys.stdlib_module_names, "hydra_bench", "cryosparc"}

@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score, f1_score
 
 from hydra_bench.contracts.reconstruction import Assignments
 from hydra_bench.core.errors import InputError
+from hydra_bench.metrics import conformation
 from hydra_bench.metrics.calibration import calibration
 from hydra_bench.metrics.clustering import Labels, confusion_matrix, joined, labels_of, score
 from hydra_bench.metrics.conformation import in_two_columns, recovery
@@ -119,13 +120,16 @@ def test_a_coordinate_along_no_principal_axis_is_found_by_the_best_direction():
 
 
 @pytest.mark.parametrize("columns", [1, 2, 8])
-def test_unrelated_latents_score_about_zero_however_many(columns: int):
+def test_unrelated_latents_score_about_zero_however_many(columns: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(conformation, "PERMUTATIONS", 9)
     generator = np.random.default_rng(columns)
-    found = [recovery(generator.normal(size=(200, columns)), generator.uniform(size=200)) for _ in range(8)]
-    assert abs(np.mean([one.spearman for one in found])) < 0.06
-    assert np.mean([one.p < 0.1 for one in found]) <= 0.4
-    assert all(-0.05 < one.r2_by_chance < 0.06 for one in found)
-    assert -0.1 < np.mean([one.r2 for one in found]) < 0.02
+    found = [recovery(generator.normal(size=(200, columns)), generator.uniform(size=200)) for _ in range(40)]
+    # Each is 0 ± 0.1, so that the mean of 40 is 0 ± 0.016; and each of ten ranks of p is as likely.
+    assert abs(np.mean([score.spearman for score in found])) < 0.05
+    assert np.mean([score.p <= 0.1 for score in found]) <= 0.3
+    # What is fitted to noise predicts worse than the mean, and so does what is fitted to permuted values.
+    assert -0.2 < np.mean([score.r2 for score in found]) < 0
+    assert abs(np.mean([score.r2_by_chance for score in found])) < 0.06
 
 
 def test_constant_missing_or_too_few_latents_have_no_score():

@@ -55,7 +55,8 @@ def images_with(volume: torch.Tensor, optics: Optics, *defocus: float) -> torch.
     n = 20
     u, v, angle = (np.full(n, value) for value in defocus)
     rotations, none = random_rotations(n, np.random.default_rng(3)), np.zeros(n, dtype=int)
-    particles = Particles(rotations, np.zeros((n, 2)), none, none, Defocus(u, v, angle, np.zeros(n)), optics, none)
+    own = Defocus(u, v, angle, np.zeros(n))
+    particles = Particles(rotations, np.zeros((n, 2)), none, none, own, optics, none, np.full(n, -1), own)
     return next(projections(volume, np.arange(n), particles, imaging))[1]
 
 

@@ -15,7 +15,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--dataset",
         type=Path,
         metavar="DIR",
-        help="folder of its dataset (results/datasets/<name>), to score with; else an archive's own scores are taken",
+        help="folder of its dataset, among those of the results, to score with; else an archive's own scores are taken",
     )
     option("--method", metavar="NAME", help="its name on the board; of an archive, the only one to take")
     option("--label", help="what the board calls it (default its name)")

@@ -61,13 +61,14 @@ class TablePlaces:
 class Results:
     """A folder of results.
 
-    configuration : the last run's, checked, as JSON. metrics : a file for each run. unfinished : what takes the place
+    configuration : the last run's, checked, as JSON. datasets : a folder for each. metrics : a file for each run. unfinished : what takes the place
     of metrics where a run gave none. tables (TablePlaces), figures, page : of all datasets together.
     """
 
     def __init__(self, folder: Path = Path("results")) -> None:
         self.folder = folder
         self.configuration = folder / "configuration.json"
+        self.datasets = folder / "datasets"
         self.metrics = folder / "metrics"
         self.unfinished = folder / "unfinished"
         self.tables = TablePlaces(folder / "tables")
@@ -116,7 +117,7 @@ class DatasetPlaces:
 
     def __init__(self, results: Results, name: str) -> None:
         self.results, self.name = results, name
-        self.stack = results.folder / "datasets" / name / "stack"
+        self.stack = results.datasets / name / "stack"
         self.particles = self.stack / PARTICLES_NAME
         self.images = self.stack / IMAGES_NAME
         self.evaluation_list = self.stack / EVALUATION_NAME

@@ -100,8 +100,8 @@ def _lay_out(results: Results, content: Path, with_images: bool) -> None:
             content.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, content / name)
     shutil.copytree(results.folder, content / RESULTS, ignore=ignored, copy_function=_linked)
-    datasets = content / RESULTS / "datasets"
-    for dataset in sorted((results.folder / "datasets").glob("*/stack")):
+    datasets = Results(content / RESULTS).datasets
+    for dataset in sorted(results.datasets.glob("*/stack")):
         name = dataset.parent.name
         write_json(datasets / name / IDENTITY, asdict(identity_of(dataset.parent, name)))
         with mrcfile.new(datasets / name / SAMPLE, overwrite=True) as file:

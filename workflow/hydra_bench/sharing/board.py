@@ -121,7 +121,7 @@ def _rows_of_archive(submission: Submission, work: Path) -> Iterator[JsonObject]
     results = Results(unpacked(submission.source, work / "archive"))
     ours = None if submission.dataset is None else identity_of(submission.dataset)
     found = False
-    for place in sorted((results.folder / "datasets").glob(f"*/{IDENTITY}")):
+    for place in sorted(results.datasets.glob(f"*/{IDENTITY}")):
         theirs = DatasetIdentity(**read_json(place))
         if ours is not None and theirs.digest != ours.digest:
             continue

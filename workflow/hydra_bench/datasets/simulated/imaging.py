@@ -163,8 +163,9 @@ def _draw_ctf(
     """CTF parameters of n particles, independent of their classes: rounded as the STAR file writes them."""
     if imaging.pool is not None:
         rows = stream.integers(len(imaging.pool[0]), size=n)
-        u, v, *angles = vars(imaging.pool[0].take(rows)).values()
-        return Defocus(*(np.round(x, 2) for x in (u, v)), *(np.round(x, 3) for x in angles)), imaging.pool[1].take(rows)
+        drawn = imaging.pool[0].take(rows)
+        angles_deg = (np.round(angle, 3) for angle in (drawn.angle_deg, drawn.phase_shift_deg))
+        return Defocus(np.round(drawn.u_A, 2), np.round(drawn.v_A, 2), *angles_deg), imaging.pool[1].take(rows)
     count, each = n, np.arange(n)
     height = np.zeros(n)
     if imaging.particles_per_micrograph is not None:

@@ -35,7 +35,7 @@ _FIRST_BOUNDS = ("oracle", "shuffled", "known_poses", "cryodrgn_true_poses", "hy
 _NEXT_BOUNDS = ("ceiling", "single_map", "other_species", "noise", "class_bound", "class_bound_stack")
 KNOWN_BOUNDS = _FIRST_BOUNDS + _NEXT_BOUNDS
 _OF_KNOWN: tuple[Dashes, ...] = ("-", "--")
-_OF_BOUNDS: tuple[Dashes, ...] = ("--", ":", "-.")
+_OF_BOUNDS: tuple[Dashes, ...] = ("--", ":", "-.", (0, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)))
 _OF_OTHERS: tuple[Dashes, ...] = ("-.", (0, (1.0, 1.1)), (0, (5.0, 1.2, 1.0, 1.2, 1.0, 1.2)), (0, (7.0, 3.0)))
 MARKERS = {
     "o": "circle",
