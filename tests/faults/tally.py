@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 RIGHT, WRONG = "faults right", "faults wrong"
@@ -24,14 +22,15 @@ class Tally:
     """What one test tried; it goes with the test's report, also from another process of pytest-xdist."""
 
     def __init__(self, properties: list[tuple[str, object]]) -> None:
-        self.right: Counter[str] = Counter()
-        self.wrong: Counter[str] = Counter()
+        # Plain dictionaries, which go from one process to another.
+        self.right: dict[str, int] = {}
+        self.wrong: dict[str, int] = {}
         properties += [(RIGHT, self.right), (WRONG, self.wrong)]
 
     def check(self, group: str, case: str, wrong: str | None) -> None:
         """Count a case. `wrong`: what is wrong with how it ended, None if nothing is; the first one ends the test."""
         if wrong is None:
-            self.right[group] += 1
+            self.right[group] = self.right.get(group, 0) + 1
             return
-        self.wrong[group] += 1
+        self.wrong[group] = self.wrong.get(group, 0) + 1
         pytest.fail(f"{group}: {case}: {wrong}", pytrace=False)

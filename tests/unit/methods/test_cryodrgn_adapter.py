@@ -66,7 +66,9 @@ else:
 METHODS = {"drgnai": {"epochs_pose_search": 1, "epochs_sgd": 0}, "cryodrgn2": {"num_epochs": 1}}
 
 
-def run(tmp_path: Path, case: Case, spoil: str, method: str = "drgnai", **more: object) -> Run:
+def run(
+    tmp_path: Path, case: Case, spoil: str, method: str = "drgnai", expected: int = 0, **more: object
+) -> Run | None:
     binaries = tmp_path / "envs" / "cryodrgn" / "bin"
     binaries.mkdir(parents=True)
     for name, text in {"cryodrgn": PROGRAM, "spoil": spoil, "n": str(len(case.stack))}.items():
@@ -77,9 +79,9 @@ def run(tmp_path: Path, case: Case, spoil: str, method: str = "drgnai", **more: 
     evaluation = str(stack.parent / "evaluation_particles.txt")
     command = ["reconstruct", "--particles", str(stack), "--evaluation-list", evaluation, "--out", str(out)]
     command += ["--environments", str(tmp_path / "envs"), "--state", str(tmp_path / "state")]
-    assert main([*command, "--definition", json.dumps(definition)]) == 0
+    assert main([*command, "--definition", json.dumps(definition)]) == expected
     assert not (binaries / "evil").exists()
-    return read_run(out)
+    return read_run(out) if expected == 0 else None
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -92,7 +94,6 @@ def test_the_stand_in_itself_is_sound(method: str, tmp_path: Path, case: Case) -
     ("spoil", "reason"),
     [
         ("crash", "cryodrgn abinit: exit status 1; last line: RuntimeError: KLD is nan"),
-        ("killed", "cryodrgn abinit: killed (SIGKILL), perhaps for want of memory"),
         ("few poses", "pose.1.pkl: 59 poses; the stack has 60 particles"),
         ("evil pose", "pose.1.pkl: not a pickle of arrays (it wants posix.system, and only NumPy arrays are allowed)"),
         ("evil z", "z.1.pkl: not a pickle of arrays (it wants posix.system, and only NumPy arrays are allowed)"),
@@ -109,6 +110,14 @@ def test_what_fails_is_a_failed_row_with_the_reason(spoil: str, reason: str, tmp
     assert result.notes["log_tail"][0].startswith("begun")
     assert result.notes["commands"][0].startswith("cryodrgn abinit ../../")
     assert not (tmp_path / "out" / "particles.star").exists()
+
+
+def test_a_kill_that_no_limit_explains_is_no_result(
+    tmp_path: Path, case: Case, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, case, "killed", expected=2) is None
+    assert "cryodrgn abinit: ended by SIGKILL from outside; no limit of its job explains it" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_program_that_hangs_ends_at_its_time_limit(tmp_path: Path, case: Case) -> None:

@@ -113,6 +113,8 @@ def run(args: Namespace) -> int:
     parallel = Parallel.from_environment(device)
     computed_with = {"device": device.type, "processes": parallel.size, "threads": args.threads} | versions()
     checkpointer = open_checkpoint(args, start_from, computed_with)
+    if (args.out / RUN_NAME).is_file():
+        say(f"{args.out} holds a run already, which stays until this one has ended and is then replaced by it")
 
     def work(folder: Path) -> "Outcome":
         try:
@@ -250,8 +252,6 @@ def check_replaced(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
         raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
     check_out(out)
-    if (out / RUN_NAME).is_file():
-        say(f"{out} holds a run already, which stays until this one has ended and is then replaced by it")
 
 
 def versions() -> dict[str, str]:

@@ -61,8 +61,9 @@ class TablePlaces:
 class Results:
     """A folder of results.
 
-    configuration : the last run's, checked, as JSON. datasets : a folder for each. metrics : a file for each run. unfinished : what takes the place
-    of metrics where a run gave none. tables (TablePlaces), figures, page : of all datasets together.
+    configuration : the last run's, checked, as JSON. datasets : a folder for each. metrics : a file for each run.
+    unfinished : what takes the place of metrics where a run gave none. tables (TablePlaces), figures, page : of all
+    datasets together.
     """
 
     def __init__(self, folder: Path = Path("results")) -> None:

@@ -115,6 +115,7 @@ def _row(seeds: list[EvaluatedRun], n_wanted: int, group: list[EvaluatedRun]) ->
     good = [run for run in seeds if run.ok]
     wanting = [run for run in seeds if not run.ok]
     paid = [run for run in good or seeds if run.state not in NO_FAILURES]
+    names = good[0].class_names if good else []
     return Row(
         dataset=seeds[0].group,
         method=seeds[0].method,
@@ -126,11 +127,12 @@ def _row(seeds: list[EvaluatedRun], n_wanted: int, group: list[EvaluatedRun]) ->
         reason="; ".join(dict.fromkeys(run.reason for run in wanting)),
         labels_from="; ".join(dict.fromkeys(run.labels_text for run in good)),
         measured={measure: aggregate(measure, good if measure.quality else paid) for measure in ROW_MEASURES},
-        per_class=_per_class([run.fsc for run in good if run.metrics.fsc], good[0].class_names if good else []),
+        per_class=_per_class([run.fsc for run in good if run.metrics.fsc], names),
         normalised=normalised(good, group),
         n_draws=len({run.draw for run in group}),
         lost=tuple(dict.fromkeys(name for run in good for name in run.clustering.lost_species)),
-        split=tuple(dict.fromkeys(name for run in good for name in run.clustering.split_species)),
+        # In the order of the species, which the file's keys do not have.
+        split=tuple(name for name in names if any(name in run.clustering.split_species for run in good)),
     )
 
 
