@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 # Two tests at a time; tests/conftest.py says which stay together. In their order: the longest come first.
-PYTEST := pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+PYTEST := pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 .PHONY: setup setup-dev demo tiny envs test test-fast test-faults test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean \
   lint-alone docs image release-notes

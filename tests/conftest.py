@@ -1,11 +1,17 @@
 """Which tests run in one process, where pytest-xdist runs several."""
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of one file, which share what is costly to make; but each run of the net by itself, being long."""
-    for item in items:
-        alone = item.path.stem == "test_net"
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if alone else item.path.stem))
+class ByFile(LoadScopeScheduling):
+    """Those of one file, which share what is costly to make; but what takes long and shares nothing, each by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return nodeid if file.endswith(("test_net.py", "faults/test_full_disks.py")) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return ByFile(config, log)
