@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import gc
 import json
 import os
 import pkgutil
@@ -15,9 +14,8 @@ import tempfile
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 
-from warm_commands import LIBRARIES
+from warm_commands import LIBRARIES, accept, receive, take_over
 
 import faults
 import hydra_bench
@@ -33,36 +31,17 @@ def load() -> None:
     for module in pkgutil.walk_packages(hydra_bench.__path__, "hydra_bench."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    gc.freeze()  # the collector of a child leaves them alone, or it would write to each page that it shares
-
-
-def serve(address: str) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"{address}.new")
-        server.listen(64)
-        Path(f"{address}.new").rename(address)
-        while True:
-            client, _ = server.accept()
-            if os.fork() == 0:
-                server.close()
-                look_after(client)
-            client.close()
 
 
 def look_after(client: socket.socket) -> None:
     """Run one command in a child of this process, which stays to say its number and how it ended."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    size, files, _, _ = socket.recv_fds(client, 4, 3)
-    content = client.recv(int.from_bytes(size), socket.MSG_WAITALL)
+    content, files = receive(client)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the command begins
     child = os.fork()
     if child == 0:
         client.close()
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-            os.close(file)
+        take_over(files)
         os._exit(command(content))
     client.sendall(child.to_bytes(4))
     _, status = os.waitpid(child, 0)
@@ -103,4 +82,4 @@ def command(content: bytes) -> int:
 
 if __name__ == "__main__":
     load()
-    serve(sys.argv[1])
+    look_after(accept(sys.argv[1]))

@@ -77,10 +77,8 @@ def warm_commands(folder: Path) -> Iterator[Path]:
         server.wait()
 
 
-def serve(address: str) -> None:
-    """Fork a process for each command that is asked for; returns in that one alone, its command in sys.argv."""
-    for name in LIBRARIES:
-        import_module(name)
+def accept(address: str) -> socket.socket:
+    """Listen for ever, and fork a process for each who asks: returns in that one alone, with the connection."""
     gc.freeze()  # the collector of a child leaves them alone, or it would write to each page that it shares
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
@@ -91,16 +89,33 @@ def serve(address: str) -> None:
             client, _ = server.accept()
             if os.fork() == 0:
                 server.close()
-                _become(client)
-                return
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                return client
             client.close()
 
 
-def _become(client: socket.socket) -> None:
-    """Run on as what the client asks for, in a child of this process, which stays to say how that ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+def receive(client: socket.socket) -> tuple[bytes, list[int]]:
+    """What is asked for, and the descriptors of its standard input, output and error."""
     size, files, _, _ = socket.recv_fds(client, 4, 3)
-    content = client.recv(int.from_bytes(size), socket.MSG_WAITALL)
+    return client.recv(int.from_bytes(size), socket.MSG_WAITALL), list(files)
+
+
+def take_over(files: list[int]) -> None:
+    """Make these this process's standard input, output and error."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+
+
+def serve(address: str) -> None:
+    """Fork a process for each command that is asked for; returns in that one alone, its command in sys.argv.
+
+    Its parent, a child of this process, stays to say how it ended.
+    """
+    for name in LIBRARIES:
+        import_module(name)
+    client = accept(address)
+    content, files = receive(client)
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -108,9 +123,7 @@ def _become(client: socket.socket) -> None:
             client.sendall(bytes([os.waitstatus_to_exitcode(status) % 256]))
         os._exit(0)
     client.close()
-    for number, file in enumerate(files):
-        os.dup2(file, number)
-        os.close(file)
+    take_over(files)
     sys.argv, folder, environment = json.loads(content)
     os.chdir(folder)
     os.environ.clear()
