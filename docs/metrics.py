@@ -3,6 +3,7 @@
 With `--check` nothing is written; it exits with 1, and says so, if the page is not up to date.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def type_text(annotation: object) -> str:
     text = (
         annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
     )
-    text = text.replace("typing.", "").replace("hydra_bench.contracts.metrics_file.", "")
+    text = re.sub(r"typing\.|hydra_bench\.contracts\.\w+\.", "", text)
     words = text.replace("[", " of ").replace("]", "").replace("|", "or").replace(",", " to").split()
     return " ".join(NAMES.get(word, "mapping" if word[0].isupper() or word == "dict" else word) for word in words)
 

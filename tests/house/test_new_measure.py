@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EDITS = {
-    "workflow/hydra_bench/contracts/metrics_file.py": (
+    "workflow/hydra_bench/contracts/scores.py": (
         "    n_labels: int\n",
         '    homogeneity: Annotated[float | None, Measure("Homogeneity", 3, ("table", "compare", "runs"))]\n'
         '    """How far each label holds one species only: 1 where all do."""\n'

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import VERSION, ClusteringScores, MetricsFile
+from hydra_bench.contracts.metrics_file import VERSION, MetricsFile
 from hydra_bench.contracts.reconstruction import Cost
+from hydra_bench.contracts.scores import ClusteringScores
 from hydra_bench.core.files import write_json, write_text
 from hydra_bench.core.mrc import ImageStackWriter, write_map
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hydra_bench.contracts.metrics_file import ClusteringScores, FscScores, MetricsFile
+    from hydra_bench.contracts.metrics_file import MetricsFile
+    from hydra_bench.contracts.scores import ClusteringScores, FscScores
 
 
 def contradictions(metrics: MetricsFile) -> Iterator[str]:

@@ -6,7 +6,7 @@ nearly all of them. Sources: Guo et al., ICML 2017; Brier, Mon. Weather Rev. 78 
 
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import Calibration, ClusteringScores, ReliabilityBin
+from hydra_bench.contracts.scores import Calibration, ClusteringScores, ReliabilityBin
 
 BINS = 10
 _CERTAIN = 1 - 1e-6

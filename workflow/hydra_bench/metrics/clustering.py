@@ -7,8 +7,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from hydra_bench.contracts.metrics_file import ClusteringScores, Group, SpeciesRecovery
 from hydra_bench.contracts.reconstruction import Assignments, least_share
+from hydra_bench.contracts.scores import ClusteringScores, Group, SpeciesRecovery
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.k_means import k_means
 from hydra_bench.metrics.resamples import of_confusion

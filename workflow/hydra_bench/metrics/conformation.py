@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 from sklearn.isotonic import IsotonicRegression
 
-from hydra_bench.contracts.metrics_file import Recovery
+from hydra_bench.contracts.scores import Recovery
 
 FOLDS, PERMUTATIONS = 5, 39
 _FEWEST = 2 * FOLDS

@@ -13,15 +13,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from hydra_bench.contracts.metrics_file import (
-    FscScores,
-    LabelAlignment,
-    MetricsFile,
-    ParticleFsc,
-    RunCost,
-    SpeciesFsc,
-    write_metrics,
-)
+from hydra_bench.contracts.metrics_file import MetricsFile, RunCost, write_metrics
 from hydra_bench.contracts.places import EVALUATION_NAME
 from hydra_bench.contracts.reconstruction import (
     FRAME,
@@ -32,6 +24,7 @@ from hydra_bench.contracts.reconstruction import (
     read_history_labels,
     read_run,
 )
+from hydra_bench.contracts.scores import FscScores, LabelAlignment, ParticleFsc, SpeciesFsc
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.checksums import check_checksums

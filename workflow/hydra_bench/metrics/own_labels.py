@@ -6,7 +6,7 @@ to, is matched to. Labels in the results are 1-based.
 
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import Conformations, LabelConformation, LabelPose, Latents, PoseErrors
+from hydra_bench.contracts.scores import Conformations, LabelConformation, LabelPose, Latents, PoseErrors
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun

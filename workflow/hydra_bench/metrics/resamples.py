@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import Interval
+from hydra_bench.contracts.scores import Interval
 
 SEED, DRAWS, LEVEL = 0, 2000, 0.95
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from hydra_bench.contracts.metrics_file import ClusteringScores, FscScores, Latents, MetricsFile, read_metrics_file
+from hydra_bench.contracts.metrics_file import MetricsFile, read_metrics_file
 from hydra_bench.contracts.places import (
     TRUTH_NAME,
     DatasetPlaces,
@@ -19,6 +19,7 @@ from hydra_bench.contracts.places import (
     dataset_and_draw,
 )
 from hydra_bench.contracts.reconstruction import OK
+from hydra_bench.contracts.scores import ClusteringScores, FscScores, Latents
 from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, read_truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hydra_bench.contracts.measures import Measure
-from hydra_bench.contracts.metrics_file import INTERRUPTED, MEASURES, FscScores
+from hydra_bench.contracts.metrics_file import INTERRUPTED, MEASURES
 from hydra_bench.contracts.reconstruction import FAILED, NO_FAILURES, OK
+from hydra_bench.contracts.scores import FscScores
 from hydra_bench.methods.cards import card, programs
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, settings
 from hydra_bench.report.tables.references import normalised
