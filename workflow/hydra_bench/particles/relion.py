@@ -1,8 +1,7 @@
-"""RELION's STAR files, versions 3.0 to 5.
+"""What RELION's STAR files, versions 3.0 to 5, say of particles: images, CTF, poses, labels (tables: relion_tables.py).
 
-3.1 and later have two tables: `optics` (one row an optics group: kV, Cs, amplitude contrast, pixel size, image size)
-and `particles`. 3.0 has one, `images` or without a name, with the same for every particle, and the pixel size as
-detector pixel (µm) and magnification. Of single particles, versions 4 and 5 differ from 3.1 by columns that are not
+The optics have kV, Cs, amplitude contrast, pixel size and image size; in 3.0 the pixel size stands as detector pixel
+(µm) and magnification. Of single particles, versions 4 and 5 differ from 3.1 by columns that are not
 needed here. Sources: RELION's documentation, "Conventions" (optics groups, rlnOrigin in Å since 3.1), and its
 metadata labels (src/metadata_label.h: names and units).
 
@@ -13,7 +12,6 @@ since they would be corrected twice; and images of tilt series, since several ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,68 +27,22 @@ from hydra_bench.particles import columns
 from hydra_bench.particles.columns import CtfSource, Microscope
 from hydra_bench.particles.identity import ImageNames
 from hydra_bench.particles.locate import locate
+from hydra_bench.particles.relion_tables import Tables, column_of, numbers_of, particles_table, read_tables, tables_of
 from hydra_bench.physics.ctf import Defocus, Optics
 from hydra_bench.physics.rotations import matrices_from_euler
 
 _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 _DEFOCUS_COLUMNS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-TABLES = ("particles", "images", "")
-"""The names that the table of particles may have, the newest RELION's first."""
 _ORIGINS_A, _ORIGINS_PX = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
 _CORRECTED = {"rlnCtfDataAreCtfPremultiplied": "multiplied by their CTF", "rlnCtfDataArePhaseFlipped": "phase-flipped"}
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """The particles (N rows), the table with their optics, and row_of (N,), each particle's row of that.
-
-    Rows of the optics that no particle has are left out: selections of particles leave unused groups behind.
-    In RELION 3.0, particles are their own optics. `particles_at` and `optics_at` name file and table, for messages.
-    """
-
-    particles: pd.DataFrame
-    optics: pd.DataFrame
-    row_of: IntArray
-    particles_at: str
-    optics_at: str
-
-    def label(self, row: int) -> str:
-        """What messages call a row of the optics."""
-        if self.optics is self.particles:
-            return f"particle {row + 1}"
-        groups = self.optics.get("rlnOpticsGroup")
-        return f"optics group {row + 1 if groups is None else groups.iloc[row]}"
-
-    def holding(self, *names: str) -> _Tables:
-        """These tables, or where data_optics lacks a column that data_particles has, the particles as their own."""
-        missing = [name for name in names if name not in self.optics]
-        if not missing or not set(names) <= set(self.particles.columns):
-            return self
-        return _Tables(
-            self.particles, self.particles, np.arange(len(self.particles)), self.particles_at, self.particles_at
-        )
-
-    def of_particles(self, name: str, neutral: float) -> FloatArray | None:
-        """A column (N,) of either table, with `neutral` where it says nothing; None where neither has it."""
-        held = self.holding(name)
-        if name not in held.optics:
-            return None
-        values = pd.to_numeric(_column(held.optics, name, held.optics_at), errors="coerce").to_numpy(np.float64)
-        known: FloatArray = np.nan_to_num(values, nan=neutral)[held.row_of]
-        return known
-
-    def optics_numbers(self, column: str) -> FloatArray:
-        """A column of the optics as numbers, one a row. Raises InputError."""
-        where = f"{self.optics_at}: {column}"
-        return columns.numbers(_column(self.optics, column, self.optics_at), where, self.label)
 
 
 def read_star_stack(
     path: Path, datadir: Path | None, ctf: CtfSource, pixel_size_A: float | None, given: Microscope
 ) -> Stack:
     """Read a STAR file of particles. Raises InputError; see `particle_files`."""
-    tables = _read_tables(path)
+    tables = read_tables(path)
     _refuse_unsuitable_images(tables)
     stated = None
     if pixel_size_A is None or _states_pixel_size(tables):
@@ -117,13 +69,13 @@ def read_star_stack(
 
 def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
     """The CTF parameters of a STAR file's particles alone; the images need not be there. Raises InputError."""
-    tables = _read_tables(path)
+    tables = read_tables(path)
     return _optics(tables, Microscope(), [], path), _defocus(tables)
 
 
 def stated_pixel_sizes_A(path: Path) -> FloatArray | None:
     """The pixel size (N,) that a STAR file states for each image, None where it states none. Raises InputError."""
-    tables = _read_tables(path)
+    tables = read_tables(path)
     if not _states_pixel_size(tables):
         return None
     sizes_A, held, _ = _pixel_sizes_A(tables)
@@ -132,21 +84,21 @@ def stated_pixel_sizes_A(path: Path) -> FloatArray | None:
 
 def read_star_labels(path: Path) -> tuple[IntArray, ImageNames]:
     """rlnClassNumber (M,) of a STAR file's rows, and what they are images of. Raises InputError."""
-    particles, where = _particles_table(path, read_star(path))
-    labels = _numbers(particles, "rlnClassNumber", where).astype(np.int64)
+    particles, where = particles_table(path, read_star(path))
+    labels = numbers_of(particles, "rlnClassNumber", where).astype(np.int64)
     return labels, _image_names(particles, where)
 
 
 def read_star_images(path: Path) -> ImageNames:
     """Which images a STAR file's rows are of. Raises InputError."""
-    return _image_names(*_particles_table(path, read_star(path)))
+    return _image_names(*particles_table(path, read_star(path)))
 
 
 def _image_names(particles: pd.DataFrame, where: str) -> ImageNames:
     uids = _uids(particles)
     if "rlnImageName" not in particles:
         return ImageNames.nameless(where, len(particles), uids)
-    frames, names = _frames_and_files(_column(particles, "rlnImageName", where), where)
+    frames, names = _frames_and_files(column_of(particles, "rlnImageName", where), where)
     file_index, files = pd.factorize(names)
     return ImageNames(f"{where}: rlnImageName", tuple(files), file_index, frames, uids)
 
@@ -164,79 +116,23 @@ def read_star_poses(path: Path, stack: Stack) -> tuple[FloatArray, FloatArray, I
     may be a binned one. They say how to move the image back, so the particle's displacement is their negative.
     """
     blocks = read_star(path)
-    particles, where = _particles_table(path, blocks)
-    angles = np.stack([_numbers(particles, column, where) for column in _ANGLES], 1)
+    particles, where = particles_table(path, blocks)
+    angles = np.stack([numbers_of(particles, column, where) for column in _ANGLES], 1)
     if all(column in particles for column in _ORIGINS_PX) and _ORIGINS_A[0] not in particles:
-        tables = _tables(path, blocks)
+        tables = tables_of(path, blocks)
         sizes_A = np.full(len(particles), stack.pixel_size_A)
         if _states_pixel_size(tables):
             stated_A, held, _ = _pixel_sizes_A(tables)
             sizes_A = stated_A[held.row_of]
         else:
             say(f"{path}: origins are in px, of no size that it states; taken to be {stack.pixel_size_A:g} Å")
-        origins_A = sizes_A[:, None] * np.stack([_numbers(particles, column, where) for column in _ORIGINS_PX], 1)
+        origins_A = sizes_A[:, None] * np.stack([numbers_of(particles, column, where) for column in _ORIGINS_PX], 1)
     else:
-        origins_A = np.stack([_numbers(particles, column, where) for column in _ORIGINS_A], 1)
+        origins_A = np.stack([numbers_of(particles, column, where) for column in _ORIGINS_A], 1)
     return matrices_from_euler(angles), -origins_A, _image_names(particles, where)
 
 
-def _read_tables(path: Path) -> _Tables:
-    return _tables(path, read_star(path))
-
-
-def _tables(path: Path, blocks: dict[str, pd.DataFrame]) -> _Tables:
-    particles, where = _particles_table(path, blocks)
-    if "optics" in blocks:
-        return _grouped(particles, blocks["optics"], where, f"{path}: data_optics")
-    if "rlnOpticsGroup" in particles:
-        name = where.removeprefix(f"{path}: ")
-        raise InputError(f"{path}: no data_optics table, but {name} has rlnOpticsGroup; RELION 3.1 and later have both")
-    return _Tables(particles, particles, np.arange(len(particles)), where, where)
-
-
-def _particles_table(path: Path, blocks: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, str]:
-    """The table of particles, and file and table as messages name them. Raises InputError."""
-    for name in TABLES:
-        if name in blocks:
-            if len(blocks[name]) == 0:
-                raise InputError(f"{path}: data_{name} holds no particles; at least one is needed")
-            return blocks[name], f"{path}: data_{name}"
-    found = ", ".join(f"data_{name}" for name in blocks)
-    raise InputError(f"{path}: no data_particles table (nor data_images or data_, as in RELION 3.0), just {found}")
-
-
-def _grouped(particles: pd.DataFrame, optics: pd.DataFrame, particles_at: str, optics_at: str) -> _Tables:
-    """Tables of RELION 3.1 and later, where groups may have any numbers in any order, and one group needs none."""
-    if len(optics) == 1 and "rlnOpticsGroup" not in particles:
-        return _Tables(particles, optics, np.zeros(len(particles), dtype=np.int64), particles_at, optics_at)
-    groups = pd.Index(_numbers(optics, "rlnOpticsGroup", optics_at))
-    if groups.has_duplicates:
-        twice = groups[groups.duplicated()][0]
-        raise InputError(f"{optics_at}: rlnOpticsGroup {twice:g} is there twice; each group has one row")
-    wanted = _numbers(particles, "rlnOpticsGroup", particles_at)
-    group_of = groups.get_indexer(pd.Index(wanted))
-    if (group_of < 0).any():
-        i, known = int(np.argmin(group_of)), ", ".join(f"{group:g}" for group in groups)
-        raise InputError(
-            f"{particles_at}: rlnOpticsGroup is {wanted[i]:g} in row {i + 1}; data_optics has just {known}"
-        )
-    used, row_of = np.unique(group_of, return_inverse=True)
-    return _Tables(particles, optics.iloc[used], row_of, particles_at, optics_at)
-
-
-def _column(table: pd.DataFrame, column: str, where: str, advice: str = "") -> pd.Series:
-    if column not in table:
-        raise InputError(f"{where} lacks the column {column}{advice}")
-    if list(table.columns).count(column) > 1:
-        raise InputError(f"{where} has the column {column} twice")
-    return table[column]
-
-
-def _numbers(table: pd.DataFrame, column: str, where: str) -> FloatArray:
-    return columns.numbers(_column(table, column, where), f"{where}: {column}")
-
-
-def _refuse_unsuitable_images(tables: _Tables) -> None:
+def _refuse_unsuitable_images(tables: Tables) -> None:
     for column, what in _CORRECTED.items():
         held = tables.holding(column)
         if column not in held.optics:
@@ -271,12 +167,12 @@ _PIXEL_SIZES = ("rlnImagePixelSize", "rlnPixelSize")
 _MAGNIFIED = ("rlnDetectorPixelSize", "rlnMagnification")
 
 
-def _states_pixel_size(tables: _Tables) -> bool:
+def _states_pixel_size(tables: Tables) -> bool:
     present = {str(column) for column in (*tables.optics.columns, *tables.particles.columns)}
     return bool(present & {*_PIXEL_SIZES, _MAGNIFIED[0]})
 
 
-def _pixel_sizes_A(tables: _Tables) -> tuple[FloatArray, _Tables, str]:
+def _pixel_sizes_A(tables: Tables) -> tuple[FloatArray, Tables, str]:
     """rlnImagePixelSize or rlnPixelSize, or the detector's pixel (µm) by the magnification, of each row of the optics.
 
     And the tables whose optics these are, and what messages call the column.
@@ -301,18 +197,18 @@ def _pixel_sizes_A(tables: _Tables) -> tuple[FloatArray, _Tables, str]:
     return columns.limited(values, source, columns.PIXEL_SIZE, held.label), held, source
 
 
-def _optics(tables: _Tables, given: Microscope, notes: list[str], path: Path) -> Optics:
+def _optics(tables: Tables, given: Microscope, notes: list[str], path: Path) -> Optics:
     def stated(number: int) -> FloatArray:
         name = _OPTICS_COLUMNS[number]
         held = tables.holding(name)
-        column = _column(held.optics, name, held.optics_at, columns.microscope_advice(number))
+        column = column_of(held.optics, name, held.optics_at, columns.microscope_advice(number))
         where, limits = f"{held.optics_at}: {name}", columns.MICROSCOPE_LIMITS[number]
         return columns.limited(column, where, limits, held.label)[held.row_of]
 
     return columns.microscope_of_particles(given, len(tables.particles), stated, notes, path)
 
 
-def _aberrations(tables: _Tables) -> dict[str, FloatArray]:
+def _aberrations(tables: Tables) -> dict[str, FloatArray]:
     """What is known of aberrations that are not used, by name."""
     found = {}
     for name, what in (("rlnBeamTiltX", "beam tilt"), ("rlnBeamTiltY", "beam tilt")):
@@ -328,7 +224,7 @@ def _aberrations(tables: _Tables) -> dict[str, FloatArray]:
     return found
 
 
-def _magnification(tables: _Tables) -> FloatArray | None:
+def _magnification(tables: Tables) -> FloatArray | None:
     """The magnification matrices (N, 2, 2), None where they are neutral or not there. Raises InputError."""
     neutral = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
     fields = [tables.of_particles(name, value) for name, value in neutral.items()]
@@ -339,11 +235,11 @@ def _magnification(tables: _Tables) -> FloatArray | None:
     return columns.magnification_of_particles(np.stack(parts, 1).reshape(n, 2, 2), f"{tables.optics_at}: rlnMagMat")
 
 
-def _defocus(tables: _Tables) -> Defocus:
+def _defocus(tables: Tables) -> Defocus:
     where, particles = tables.particles_at, tables.particles
-    u, v, angle = (_numbers(particles, column, where) for column in _DEFOCUS_COLUMNS)
+    u, v, angle = (numbers_of(particles, column, where) for column in _DEFOCUS_COLUMNS)
     # RELION leaves the column out where there is no phase plate.
-    phase = _numbers(particles, "rlnPhaseShift", where) if "rlnPhaseShift" in particles else np.zeros(len(u))
+    phase = numbers_of(particles, "rlnPhaseShift", where) if "rlnPhaseShift" in particles else np.zeros(len(u))
     b_factor, scale = (
         tables.of_particles(name, neutral) for name, neutral in zip(DAMPING_COLUMNS, (0, 1), strict=True)
     )
@@ -371,7 +267,7 @@ def _frames_and_files(names: pd.Series, where: str) -> tuple[IntArray, pd.Series
     return numbers_from_1.astype(np.int64) - 1, parts.str[1]
 
 
-def _box_px(tables: _Tables) -> int | None:
+def _box_px(tables: Tables) -> int | None:
     """rlnImageSize, which must be the same for all particles; None where it is not given (RELION 3.0)."""
     if "rlnImageSize" not in tables.optics:
         return None
@@ -386,9 +282,9 @@ def _box_px(tables: _Tables) -> int | None:
     return int(sizes[0])
 
 
-def _open_images(tables: _Tables, path: Path, datadir: Path | None) -> ImageFiles:
+def _open_images(tables: Tables, path: Path, datadir: Path | None) -> ImageFiles:
     where = tables.particles_at
-    column = _column(tables.particles, "rlnImageName", where)
+    column = column_of(tables.particles, "rlnImageName", where)
     frames, names = _frames_and_files(column, where)
     file_index, unique = pd.factorize(names)
     paths = locate(unique, path, "rlnImageName", datadir)

@@ -17,7 +17,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.star import read_star
 from hydra_bench.core.types import IntArray
-from hydra_bench.particles.relion import TABLES
+from hydra_bench.particles.relion_tables import TABLES
 
 OPTICS = "optics"
 _NEEDS_QUOTES = re.compile(r"""^(?:['"#_]|$)|[^\S\n]""", re.MULTILINE)
