@@ -111,6 +111,9 @@ def test_names_of_the_presets_are_known_and_look_different() -> None:
     assert len({(line.colour, line.marker) for line in lines.values()}) == len(KNOWN)
     bounds = lines_of(KNOWN_BOUNDS, bounds=True).values()
     assert len({(line.colour, line.style) for line in bounds}) == len(KNOWN_BOUNDS)
+    assert len({(line.colour, line.marker) for line in bounds}) == len(KNOWN_BOUNDS)
+    demo = lines_of(("ceiling", "oracle", "other_species", "noise", "shuffled", "class_bound"), bounds=True).values()
+    assert len({line.marker for line in demo}) == len(demo)
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.

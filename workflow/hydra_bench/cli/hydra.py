@@ -113,7 +113,7 @@ def run(args: Namespace) -> int:
     parallel = Parallel.from_environment(device)
     computed_with = {"device": device.type, "processes": parallel.size, "threads": args.threads} | versions()
     checkpointer = open_checkpoint(args, start_from, computed_with)
-    if (args.out / RUN_NAME).is_file():
+    if (args.out / RUN_NAME).is_file() and not args.resume:  # a resumed run has said so at its start
         say(f"{args.out} holds a run already, which stays until this one has ended and is then replaced by it")
 
     def work(folder: Path) -> "Outcome":

@@ -31,8 +31,8 @@ GREYS = ("#222222", "#6A6A6A", "#A0A0A0")
 _FIRST_KNOWN = ("hydra_k3", "hydra_k1", "hydra_k5", "cryodrgn2", "cryosparc", "drgnai", "cryodrgn_consensus", "relion")
 _NEXT_KNOWN = ("hydra_k2", "hydra_k4", "hydra_ribosplike", "hydra_experimental", "consensus", "cryodrgn_fixed")
 KNOWN = _FIRST_KNOWN + _NEXT_KNOWN
-_FIRST_BOUNDS = ("oracle", "shuffled", "known_poses", "cryodrgn_true_poses", "hydra_true_poses")
-_NEXT_BOUNDS = ("ceiling", "single_map", "other_species", "noise", "class_bound", "class_bound_stack")
+_FIRST_BOUNDS = ("oracle", "shuffled", "known_poses", "ceiling", "other_species", "noise", "class_bound")
+_NEXT_BOUNDS = ("class_bound_stack", "cryodrgn_true_poses", "hydra_true_poses", "single_map")
 KNOWN_BOUNDS = _FIRST_BOUNDS + _NEXT_BOUNDS
 _OF_KNOWN: tuple[Dashes, ...] = ("-", "--")
 _OF_BOUNDS: tuple[Dashes, ...] = ("--", ":", "-.", (0, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)))
@@ -87,7 +87,8 @@ def lines_of(names: Iterable[str], bounds: bool = False) -> dict[str, Line]:
     for name in sorted(names):
         if name in known:
             turn, colour = divmod(known.index(name), len(colours))
-            marker = list(MARKERS)[(colour + 4 * turn) % len(MARKERS)]
+            number = known.index(name) if bounds else colour + 4 * turn
+            marker = list(MARKERS)[number % len(MARKERS)]
             style = dashes[(colour + turn) % len(dashes)] if bounds else dashes[turn]
             found[name] = Line(colours[colour], style, marker, marked=turn > 0)
         else:
