@@ -5,7 +5,11 @@ With `--check` nothing is written; it exits with 1, and says so, if the page is 
 
 import re
 import sys
+from functools import reduce
+from operator import or_
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 from hydra_bench.contracts.measures import Measure, keys
 from hydra_bench.contracts.metrics_file import MEASURES, MetricsFile
@@ -27,8 +31,19 @@ def measure_row(measure: Measure) -> list[str]:
     return [measure.name, f"`{measure.key}`", better, OVER[measure.over], ", ".join(measure.shown), measure.meaning]
 
 
+def plain(annotation: object) -> object:
+    """A type without what is said beside it, such as a pattern."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return plain(arguments[0])
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        return reduce(or_, (plain(argument) for argument in arguments))
+    return list[plain(arguments[0])] if get_origin(annotation) is list else annotation
+
+
 def type_text(annotation: object) -> str:
     """A type as it stands in JSON."""
+    annotation = plain(annotation)
     text = (
         annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
     )

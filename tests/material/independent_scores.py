@@ -126,12 +126,17 @@ class Run:
         else:
             self.n_labels = len(self.names)
             self.labels = KMeans(self.n_labels, n_init=10, random_state=0).fit(latents).labels_
+        # What a bound was given of the truth has no score.
+        given = recorded["notes"].get("given", []) if recorded["reads_truth"] else []
+        self.labels_scored = "labels" not in given
         self.has_maps = (self.folder / "samples").is_dir()  # a bound of classes has none
         listed = (results / "datasets" / dataset / "stack" / "evaluation_particles.txt").read_text()
         self.evaluated = np.array(listed.split(), dtype=int)
 
     def table1(self) -> Scores:
         found = self.classes() | self.calibration()
+        if not self.labels_scored:
+            found = dict.fromkeys(found)
         if not self.has_maps:
             return found
         curves = self.curves()
@@ -221,12 +226,11 @@ class Run:
             truly = self.true == k
             recall = recall_score(truly, predicted)
             precision = (truly & predicted).sum() / max(predicted.sum(), 1)
-            rows[name] = {
+            f1 = 2 * recall * precision / (recall + precision) if recall else 0.0
+            found = {"recall": recall, "precision": precision, "f1": f1}
+            rows[name] = (found if self.labels_scored else dict.fromkeys(found)) | {
                 "fsc_auc_mean": of_k.mean(1).mean(),
                 "fsc_auc_sd": of_k.mean(1).std(),
-                "recall": recall,
-                "precision": precision,
-                "f1": 2 * recall * precision / (recall + precision) if recall else 0.0,
                 "resolution_0.5_A": resolution(of_k.mean(0), 0.5, self.pixel_A),
                 "resolution_0.143_A": resolution(of_k.mean(0), 0.143, self.pixel_A),
             }

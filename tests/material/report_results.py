@@ -39,6 +39,7 @@ def identity(method: str, label: str, seed: int = 1, reads_truth: bool = False) 
         "state": "failed",
         "reason": "out of memory",
         "reads_truth": reads_truth,
+        "given": [],
         "parameters": {"n_classes": 3},
         "notes": {},
         "device": "cpu",

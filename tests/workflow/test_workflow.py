@@ -83,7 +83,8 @@ def test_what_a_run_imports_is_what_pyproject_lists(finished: Clone, recorded: P
 def test_the_oracle_is_the_ceiling_and_shuffled_labels_the_floor(finished: Clone) -> None:
     oracle, shuffled = (metrics(finished.folder, name) for name in ("oracle", "shuffled"))
     assert oracle["state"] == shuffled["state"] == "ok"
-    assert oracle["clustering"]["ari"] == 1
+    assert (oracle["given"], oracle["clustering"]["ari"], oracle["pose"]) == (["labels", "poses"], None, None)
+    assert (shuffled["given"], shuffled["pose"]) == (["poses"], None)
     assert abs(shuffled["clustering"]["ari"]) < 0.2
 
 
@@ -92,6 +93,8 @@ def test_who_is_given_true_poses_is_a_bound_and_keeps_them(finished: Clone) -> N
     assert given["state"] == "ok"
     assert given["reads_truth"]
     assert not ab_initio["reads_truth"]
+    assert (given["given"], given["pose"], ab_initio["given"]) == (["poses"], None, [])
+    assert given["clustering"]["ari"] is not None
     folder = finished.folder / "results"
     ours = read_assignments(folder / "reconstructions" / "demo" / "true_poses" / "0", N)
     truth = read_truth(folder / "datasets" / "demo" / "truth")

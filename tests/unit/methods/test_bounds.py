@@ -65,6 +65,7 @@ def test_a_mask_of_its_own_makes_back_projection_a_ceiling_and_shuffled_labels_a
         outcome = run_backprojection(task, tmp_path / name)
         auc[name] = np.mean(of_particles(tmp_path / name, task))
         assert outcome.notes.get("reference") == ("ceiling" if name == "ceiling" else None)
+        assert outcome.notes["given"] == (["poses"] if name == "shuffled" else ["labels", "poses"])
         found = read_assignments(tmp_path / name, len(task.stack))
         assert (found.classes == task.truth.classes).all() == (name != "shuffled")
     assert auc["ceiling"] > auc["oracle"] + 0.03
@@ -90,7 +91,7 @@ def test_a_species_that_moves_has_a_map_of_particles_that_are_near(moving: Path,
 
 def test_the_best_single_map_is_nearer_to_all_states_than_any_of_them(moving: Path, tmp_path: Path) -> None:
     task = task_of(moving, {}, "true_maps", maps="average")
-    run_true_maps(task, tmp_path)
+    assert run_true_maps(task, tmp_path).notes["given"] == ["labels", "poses"]
     average = read_map(class_volume_path(tmp_path, 1))[0]
     np.testing.assert_allclose(average, task.truth.average_volume(1), atol=1e-6)
     states = [read_map(path)[0] for path in task.truth.state_paths[1]]
@@ -108,6 +109,7 @@ def test_chance_maps_are_of_another_species_or_have_the_same_power(folder: Path,
     outcome = run_true_maps(task, tmp_path / "other")
     assert outcome.notes["map_of"] == {"large": "small", "small": "large"}
     assert outcome.notes["reference"] == "chance"
+    assert outcome.notes["given"] == ["labels"]
     wrong = np.mean(of_particles(tmp_path / "other", task))
     run_true_maps(task_of(folder, {}, "true_maps", maps="noise"), tmp_path / "noise")
     noise = np.mean(of_particles(tmp_path / "noise", task))
@@ -133,7 +135,8 @@ def test_the_class_bound_is_sure_where_images_are_clear_and_unsure_where_they_ar
     ari, confidence = {}, {}
     for snr in (0.5, 0.01):
         task = task_of(tmp_path / f"snr{snr}", dataset(images=60, snr=snr), "class_bound", radius=10)
-        run_class_bound(task, tmp_path / f"bound{snr}")
+        outcome = run_class_bound(task, tmp_path / f"bound{snr}")
+        assert outcome.notes["given"] == ["poses", "maps"]
         found = read_assignments(tmp_path / f"bound{snr}", len(task.stack))
         np.testing.assert_allclose(found.posteriors.sum(1), 1, atol=1e-5)
         ari[snr] = adjusted_rand_score(task.truth.classes, found.classes)

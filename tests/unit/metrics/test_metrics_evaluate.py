@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,32 @@ def test_failed_run_keeps_identity_and_has_no_numbers(world):
     found = evaluated(world, world[0] / "failed")
     assert (found["state"], found["reason"], found["label"]) == ("failed", "out of memory", "The method")
     assert all(found[key] is None for key in ("clustering", "fsc", "alignments", "pose", "conformation", "latents"))
+
+
+def test_what_a_bound_was_given_of_the_truth_has_no_score(world):
+    """Its maps have; and so has all of a method that says the same of itself, or has the same poses by chance."""
+    truth = world[1]
+    folder = reconstruct(world, truth.classes, 2, np.zeros((N, 0)), [0, 1])
+    own = read_assignments(folder, N)
+
+    def found(reads_truth: bool, given: list[str], true_poses: bool, **notes: str) -> dict:
+        poses = (truth.rotations, truth.shifts_A) if true_poses else (own.rotations, own.shifts_A)
+        write_assignments(folder, Assignments.of_classes(truth.classes, 2, *poses))
+        write_run(folder, replace(run_of(), reads_truth=reads_truth, notes={"given": given, **notes}))
+        return evaluated(world, folder)
+
+    bound = found(True, ["labels", "poses"], True)
+    assert (bound["given"], bound["pose"], bound["calibration"]) == (["labels", "poses"], None, None)
+    scores = ("ari", "ari_good", "ari_interval", "ami", "macro_f1", "accuracy", "majority_accuracy", "per_species")
+    assert all(bound["clustering"][key] is None for key in scores)
+    assert bound["clustering"]["matched_class"] == [0, 1]
+    assert bound["fsc"]["auc_mean"] > 0.95
+    # Poses that were given and kept, as with poses_from: truth; and given, but searched anew.
+    kept, searched = (found(True, [], true_poses, frame="no maps") for true_poses in (True, False))
+    assert (kept["given"], searched["given"]) == (["poses"], [])
+    method = found(False, ["labels", "poses"], True)
+    assert (method["given"], method["clustering"]["ari"]) == ([], 1)
+    assert method["pose"] is not None
 
 
 def test_labels_of_the_history_are_judged_epoch_by_epoch(world):

@@ -135,6 +135,23 @@ def test_bounds_stand_apart_and_marks_are_set(html: str) -> None:
     assert '<span class="second" title="second"><span class="nowrap">0.901</span></span>' in html
 
 
+def test_labels_that_are_the_truth_have_no_confusion_matrix(tmp_path: Path) -> None:
+    bound = finished("ceiling", "Ceiling", 1.0, 0.9, latents=False, reads_truth=True) | {"given": ["labels", "poses"]}
+    bound["clustering"]["ari"] = None
+    html = make_page(tmp_path, [write_run(tmp_path, finished("m", "M", 0.5, 0.5)), write_run(tmp_path, bound)])
+    method, ceiling = (packed(html, f"dataset-1-method-{n}-data") for n in (1, 2))
+    assert (method["confusion"] is None, ceiling["confusion"]) == (False, None)
+    assert html.count('<section class="confusion">') == 1
+    assert "ok; labels are the truth" in html
+    assert "No score, since labels are the truth." in html
+    assert "No score, since poses are the truth." in html
+    (only,) = read_all([tmp_path / "metrics" / "demo" / "ceiling" / "1.json"])
+    assert [p.name for p in (tmp_path / "figures" / "demo").glob("confusion.svg")]
+    assert only.labels_text == "the truth"
+    write_figures([tmp_path / "metrics" / "demo" / "ceiling" / "1.json"], tmp_path / "alone")
+    assert not (tmp_path / "alone" / "demo" / "confusion.svg").exists()
+
+
 def packed(html: str, anchor: str) -> dict[str, Any]:
     """The data of the page's views under an id."""
     text = re.search(rf'id="{anchor}">([^<]+)<', html)

@@ -204,6 +204,35 @@ def test_what_is_not_applicable_is_no_failure(tmp_path: Path) -> None:
     assert (row.state, row.kind_of_state, row.reason) == ("not applicable", "not applicable", "no species moves")
 
 
+def test_what_a_bound_was_given_of_the_truth_is_a_dash_with_its_reason(tmp_path: Path) -> None:
+    ceiling = finished("ceiling", "Ceiling", 1.0, 0.97, latents=False, reads_truth=True)
+    ceiling["given"] = ["labels", "poses"]
+    for key in ("ari", "ari_interval", "macro_f1", "per_species"):
+        ceiling["clustering"][key] = None
+    bound = finished("class_bound", "Class bound", 0.99, 0.5, latents=False, reads_truth=True)
+    bound |= {"fsc": None, "notes": {"frame": "no maps"}, "given": ["maps", "poses"]}
+    of_stack = bound | {"method": "of_stack", "label": "Class bound, maps of the stack", "given": ["poses"]}
+    method = finished("m", "M", 0.9, 0.5)
+    tables = tmp_path / "tables"
+    write_tables([write_run(tmp_path, content) for content in (method, ceiling, bound, of_stack)], tables)
+    markdown, latex = ((tables / f"table1.{kind}").read_text() for kind in ("md", "tex"))
+    (line,) = re.findall(r"^\| Ceiling \|.*$", markdown, re.MULTILINE)
+    assert line.startswith("| Ceiling | 1 | – | – | 0.9")
+    assert line.endswith("| ok; labels are the truth |")
+    (line,) = re.findall(r"^\| Class bound \|.*$", markdown, re.MULTILINE)
+    assert line.startswith("| Class bound | 1 | 0.990 [0.970, 1.000] | 0.912 | – |")
+    assert line.endswith("| ok; maps are the truth |")
+    assert re.search(r"^Ceiling & 1 & -- & -- & 0\.9", latex, re.MULTILINE)
+    for text in (markdown, latex):
+        assert "No score where labels are the truth: Ceiling." in text
+        assert "No score where there are no maps: Class bound, maps of the stack." in text
+    row = records(tables)["ceiling"]
+    assert (row["ari_mean"], row["ari_low"], row["macro_f1_mean"], row["given"]) == ("", "", "", "labels; poses")
+    assert row["labels_from"] == "the truth"
+    row = records(tables, "table2.csv")["ceiling"]
+    assert (row["recall"], row["precision"], row["f1"]) == ("", "", "")
+
+
 def test_what_programs_were_tuned_on_is_said_under_the_table(folder: Path) -> None:
     assert "Tuned: Hydra, simulated stacks of the embedded entries" in (folder / "table1.md").read_text()
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from hydra_bench.contracts.measures import Measure, measures_of
 from hydra_bench.contracts.metrics_consistency import contradictions
 from hydra_bench.contracts.places import is_name
-from hydra_bench.contracts.reconstruction import OK, STATES
+from hydra_bench.contracts.reconstruction import LABELS, MAPS, OK, POSES, STATES
 from hydra_bench.contracts.scores import (
     Calibration,
     ClusteringScores,
@@ -92,6 +92,8 @@ class MetricsFile(Part):
     """Why it did not end well."""
     reads_truth: bool
     """Whether it is a bound, which knows the truth."""
+    given: list[Annotated[str, Field(pattern=f"^({LABELS}|{POSES}|{MAPS})$")]] = Field(default_factory=list)
+    """What of a bound's results is the truth's own, so that it has no scores: "labels", "poses", "maps"."""
     program: str = ""
     """The program that ran."""
     program_version: str = ""

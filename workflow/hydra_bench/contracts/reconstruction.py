@@ -42,6 +42,8 @@ NO_FAILURES = (NOT_CONFIGURED, NOT_APPLICABLE)
 """States of runs that gave nothing, for which nobody is to blame."""
 FRAME, TRUTH_FRAME, NO_MAPS = "frame", "truth", "no maps"
 """A note of a bound: its maps lie where the true ones do, so that nothing is to be aligned; or it has none at all."""
+GIVEN, LABELS, POSES, MAPS = "given", "labels", "poses", "maps"
+"""A note of a bound: what of its results is the truth's own, so that a score of it would say nothing."""
 _POSTERIORS_OFF = 1e-2
 """By how much the posteriors of a particle may miss 1 in sum: they are written with six digits, one a class."""
 EMPTY_SHARE, EMPTY_PART = 0.02, 0.25

@@ -17,9 +17,14 @@ from hydra_bench.contracts.metrics_file import MetricsFile, RunCost, write_metri
 from hydra_bench.contracts.places import EVALUATION_NAME
 from hydra_bench.contracts.reconstruction import (
     FRAME,
+    GIVEN,
+    LABELS,
     NO_MAPS,
     OK,
+    POSES,
     TRUTH_FRAME,
+    Assignments,
+    Run,
     read_assignments,
     read_history_labels,
     read_run,
@@ -40,6 +45,9 @@ from hydra_bench.metrics.resamples import of_means
 from hydra_bench.metrics.symmetry import NO_SYMMETRY, group_of_map
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 from hydra_bench.physics.rotations import euler_from_matrices
+
+_KEPT = 1e-3
+"""By how much poses that were kept may miss those given, in rotation matrices and in Å: files have five digits."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
     if len(truth) != len(stack):
         raise InputError(f"{files.truth}: {len(truth)} particles; the stack {files.stack_star} has {len(stack)}")
     aligned_folder.mkdir(parents=True, exist_ok=True)
-    frame = run.notes.get(FRAME, "") if run.reads_truth else ""
+    measured = _measured(stack, truth, files, aligned_folder, settings, run) if run.state == OK else {}
     metrics = MetricsFile(
         dataset=files.dataset,
         method=files.method,
@@ -126,7 +134,7 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
         class_names=list(truth.class_names),
         judged_by=judged_by(files.truth),
         cost=RunCost(**asdict(run.cost)),
-        **(_measured(stack, truth, files, aligned_folder, settings, frame) if run.state == OK else {}),
+        **measured,
     )
     write_metrics(output_json, metrics)
     return metrics
@@ -138,16 +146,18 @@ def _measured(
     files: RunFiles,
     aligned_folder: Path,
     settings: EvaluationSettings,
-    frame: str,
+    recorded: Run,
 ) -> JsonObject:  # keys of MetricsFile, whose types it holds them to
-    """What only a run that ended well has; frame: what a bound says of its maps, "" for a method."""
+    """What only a run that ended well has."""
     assignments = read_assignments(files.reconstruction, len(stack))
+    frame = recorded.notes.get(FRAME, "") if recorded.reads_truth else ""
+    given = _given(recorded, truth, assignments)
     evaluated = read_evaluation_list(stack.path.parent / EVALUATION_NAME, len(stack))
     # Its own labels, each with a frame and a latent space; and those that are scored, of which some may be joined.
     own = labels_of(assignments, truth.n_classes)
     predicted = joined(own, settings.merge_classes)
     # Without a reference all particles are of one class, of which nothing is known.
-    known = judged_by(files.truth) != "nothing"
+    known = judged_by(files.truth) != "nothing" and LABELS not in given
     clustering = score(truth.classes, truth.class_names, predicted, known, truth.junk)
     run = JudgedRun(files.reconstruction, stack, truth, assignments, own, evaluated, frame == TRUTH_FRAME)
     maps = AlignedMaps(run, settings.mask)
@@ -160,12 +170,13 @@ def _measured(
     found = {own: clustering.matched_class[label] for own, label in predicted.joined_as.items()}
     matches = {own: true_class for own, true_class in found.items() if true_class is not None}
     return {
+        "given": given,
         "clustering": clustering,
         "calibration": calibration(assignments.posteriors, predicted.joined_as, clustering, truth.classes)
         if known and own.source == "classes"
         else None,
         "fsc": fsc,
-        "pose": pose(maps, run, matches, _groups(truth, settings)),
+        "pose": None if POSES in given else pose(maps, run, matches, _groups(truth, settings)),
         "alignments": _alignments(maps, run),
         "conformation": conformation(run, matches),
         "latents": latents(run),
@@ -174,6 +185,18 @@ def _measured(
         "true_classes": truth.classes.tolist(),
         "history_ari": _history_ari(files.reconstruction, truth, predicted) if known else None,
     }
+
+
+def _given(run: Run, truth: Truth, assignments: Assignments) -> list[str]:
+    """What of a bound's results is the truth's own: what it says itself, and true poses that it was given and kept."""
+    if not run.reads_truth:
+        return []
+    given = set(run.notes.get(GIVEN, []))
+    if truth.rotations is not None and truth.shifts_A is not None:
+        turned, moved = assignments.rotations - truth.rotations, assignments.shifts_A - truth.shifts_A
+        if np.abs(turned).max() < _KEPT and np.abs(moved).max() < _KEPT:
+            given.add(POSES)
+    return sorted(given)
 
 
 def _groups(truth: Truth, settings: EvaluationSettings) -> dict[int, np.ndarray]:

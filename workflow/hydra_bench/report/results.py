@@ -18,7 +18,7 @@ from hydra_bench.contracts.places import (
     class_volume_path,
     dataset_and_draw,
 )
-from hydra_bench.contracts.reconstruction import OK
+from hydra_bench.contracts.reconstruction import FRAME, LABELS, MAPS, NO_MAPS, OK
 from hydra_bench.contracts.scores import ClusteringScores, FscScores, Latents
 from hydra_bench.contracts.truth import PROVENANCE_NAME, Truth, read_truth
 from hydra_bench.core.errors import InputError
@@ -88,6 +88,18 @@ class EvaluatedRun:
         return self.metrics.notes.get("reference")
 
     @property
+    def unscored(self) -> list[str]:
+        """Why a bound that ended well has no scores of labels, or of maps, in words."""
+        found = [f"{what} are the truth" for what in (LABELS, MAPS) if what in self.metrics.given]
+        lacks_maps = self.metrics.reads_truth and self.metrics.notes.get(FRAME) == NO_MAPS
+        return [*found, "there are no maps"] if lacks_maps and MAPS not in self.metrics.given else found
+
+    @property
+    def sorted_by_itself(self) -> bool:
+        """Whether its labels are its own, and not the truth's: only then is there something to see in them."""
+        return LABELS not in self.metrics.given
+
+    @property
     def ok(self) -> bool:
         return self.state == OK
 
@@ -106,7 +118,7 @@ class EvaluatedRun:
         """Where labels come from, and which count as one."""
         several = [group for group in self.clustering.groups or [] if len(group.labels) > 1]
         joins = [f"{group.name} is {' + '.join(map(str, group.labels))}" for group in several]
-        source = self.clustering.labels_from
+        source = self.clustering.labels_from if self.sorted_by_itself else "the truth"
         return f"{source}, merged: {', '.join(joins)}" if joins else source
 
     def label_name(self, label: int) -> str:

@@ -16,7 +16,16 @@ import numpy as np
 import torch
 
 from hydra_bench.contracts.places import class_volume_path
-from hydra_bench.contracts.reconstruction import FRAME, TRUTH_FRAME, Assignments, sample_path, write_assignments
+from hydra_bench.contracts.reconstruction import (
+    FRAME,
+    GIVEN,
+    LABELS,
+    POSES,
+    TRUTH_FRAME,
+    Assignments,
+    sample_path,
+    write_assignments,
+)
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.json_values import JsonObject
@@ -141,7 +150,7 @@ def run_backprojection(task: BoundTask, folder: Path) -> Outcome:
                     made[place] = finished(back_project(stack, near, rotations, shifts_A, importance))
                 own = made[place]
             write_map(sample_path(folder, int(particle)), own, stack.pixel_size_A)
-    notes: JsonObject = {FRAME: TRUTH_FRAME}
+    notes: JsonObject = {FRAME: TRUTH_FRAME, GIVEN: [LABELS, POSES] if true_labels else [POSES]}
     if masked:
         notes["mask"] = f"of each map itself: {SOFT_MASK_TEXT}"
     if masked and true_labels:

@@ -26,7 +26,10 @@ import torch
 
 from hydra_bench.contracts.reconstruction import (
     FRAME,
+    GIVEN,
+    MAPS,
     NO_MAPS,
+    POSES,
     Assignments,
     write_assignments,
 )
@@ -146,7 +149,8 @@ def run_class_bound(task: BoundTask, folder: Path) -> Outcome:
     classes = posteriors.argmax(1)
     none = np.zeros((len(stack), 0))
     write_assignments(folder, Assignments(classes, posteriors, rotations, shifts_A, none))
-    return Outcome(images_seen=len(stack), notes={FRAME: NO_MAPS})
+    given = [POSES, MAPS] if task.parameters["maps"] == "true" else [POSES]
+    return Outcome(images_seen=len(stack), notes={FRAME: NO_MAPS, GIVEN: given})
 
 
 def _judged_by(task: BoundTask) -> Iterator[tuple[IntArray, list[KnownMap]]]:

@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from hydra_bench.contracts.places import class_volume_path
-from hydra_bench.contracts.reconstruction import FRAME, TRUTH_FRAME, Assignments, sample_path, write_assignments
+from hydra_bench.contracts.reconstruction import (
+    FRAME,
+    GIVEN,
+    LABELS,
+    POSES,
+    TRUTH_FRAME,
+    Assignments,
+    sample_path,
+    write_assignments,
+)
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import NotApplicableError
 from hydra_bench.core.json_values import JsonObject
@@ -48,8 +57,9 @@ def run_true_maps(task: BoundTask, folder: Path) -> Outcome:
         raise NotApplicableError("no species moves, so each has one map")
     rotations: FloatArray = random_rotations(len(truth), np.random.default_rng(task.seed))
     shifts_A: FloatArray = np.zeros((len(truth), 2))
+    given = [LABELS]
     if wanted == "average" and truth.rotations is not None and truth.shifts_A is not None:
-        rotations, shifts_A = truth.rotations, truth.shifts_A
+        rotations, shifts_A, given = truth.rotations, truth.shifts_A, [LABELS, POSES]
     write_assignments(folder, Assignments.of_classes(truth.classes, truth.n_classes, rotations, shifts_A))
     sources = {}
     for k in range(truth.n_classes):
@@ -66,7 +76,7 @@ def run_true_maps(task: BoundTask, folder: Path) -> Outcome:
                 sources[truth.class_names[k]] = source
         for path in (class_volume_path(folder, k), *(sample_path(folder, int(i)) for i in task.evaluated_of(k))):
             write_map(path, volume, stack.pixel_size_A)
-    notes: JsonObject = {FRAME: TRUTH_FRAME}
+    notes: JsonObject = {FRAME: TRUTH_FRAME, GIVEN: given}
     if wanted != "average":
         notes["reference"] = "chance"
     if sources:

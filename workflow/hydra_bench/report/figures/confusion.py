@@ -33,7 +33,8 @@ def confusion_matrices(runs: list[EvaluatedRun]) -> Picture:
     caption = (
         "Particles of each species (rows) by predicted label (columns); colour is the share of the row. Columns are "
         "ordered by the one-to-one match with species; labels with no match come last. Methods without classes "
-        f"are labelled by k-means on their latents. Seed {runs[0].seed}."
+        "are labelled by k-means on their latents; bounds whose labels are the truth are left out. "
+        f"Seed {runs[0].seed}."
     )
     return Picture("confusion", "Confusion matrices", caption, figure)
 

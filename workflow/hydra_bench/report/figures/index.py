@@ -68,7 +68,9 @@ def _pictures(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Iterator[Pict
     """The figures of one dataset, in the page's order; `runs` ended well."""
     if not runs:
         return
-    pictures = [class_maps(runs), confusion_matrices(runs)]
+    pictures = [class_maps(runs)]
+    if sorting := [run for run in runs if run.sorted_by_itself]:
+        pictures.append(confusion_matrices(sorting))
     if compared := [run for run in runs if run.metrics.fsc]:
         pictures += [fsc_curves(compared, lines), auc_strips(compared)]
     pictures.append(particle_images(runs[0]))

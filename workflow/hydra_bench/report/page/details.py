@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from hydra_bench.config.method_definitions import TRUTH
 from hydra_bench.contracts.places import Results
-from hydra_bench.contracts.reconstruction import EMPTY_TEXT
+from hydra_bench.contracts.reconstruction import EMPTY_TEXT, POSES
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
 
-_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference")
+_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference", "given")
 """Notes of known form, which the page shows each in its own way."""
 
 
@@ -87,7 +87,8 @@ def departures(run: EvaluatedRun) -> tuple[list[tuple[str, str, str]], bool]:
 def remarks(run: EvaluatedRun) -> list[str]:
     """What a reader should know of a run's labels: empty, split and merged ones, and the method's own notes."""
     clustering = run.clustering
-    found = []
+    why = [*run.unscored, *(["poses are the truth"] if POSES in run.metrics.given else [])]
+    found = [f"No score, since {reason}." for reason in why]
     if clustering.empty_labels:
         empty = _listed(run.noun, clustering.empty_labels)
         found.append(f"Empty (less than {EMPTY_TEXT}): {empty}.")

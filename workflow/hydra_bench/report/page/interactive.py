@@ -42,7 +42,7 @@ def method_data(run: EvaluatedRun, runs: list[EvaluatedRun]) -> JsonObject:
     return {
         "seed": run.seed,
         "noun": run.noun,
-        "confusion": _confusion(run),
+        "confusion": _confusion(run) if run.sorted_by_itself else None,
         "fsc": _fsc(run),
         "latents": _latents(run),
         "maps": [_map(run, j, detail) for j in run.labels_with_map()],

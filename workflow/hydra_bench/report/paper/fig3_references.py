@@ -31,7 +31,10 @@ def draw(shown: ShownRuns) -> Picture | None:
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw_maps(parts[0], run, maps, n_columns)
     left, right = parts[1].subfigures(1, 2, squeeze=False)[0]
-    draw_confusion(left.subplots(), run, names=True)
+    if run.sorted_by_itself:
+        draw_confusion(left.subplots(), run, names=True)
+    else:
+        left.text(0.5, 0.5, "labels are the truth", ha="center", va="center", color="#777777")
     _draw_fsc(right.subplots(), run, maps.species)
     for part, name in ((parts[0], "a"), (left, "b"), (right, "c")):
         part_letter(part, name)

@@ -23,7 +23,8 @@ def draw(shown: ShownRuns) -> list[Picture]:
     truth = truth_of(shown.main) if shown.main.metrics.pose else None
     if truth is None or truth.rotations is None:
         return []
-    found = [(run, errors) for run in shown.competitors if (errors := _pose_errors(run, truth)) is not None]
+    searched = [run for run in shown.competitors if run.metrics.pose]
+    found = [(run, errors) for run in searched if (errors := _pose_errors(run, truth)) is not None]
     if not found:
         return []
     figure = Figure(figsize=(7.2, 3.1), layout="constrained")

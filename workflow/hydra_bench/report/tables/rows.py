@@ -62,7 +62,8 @@ class Row:
 
     measured: of the seeds that ended well; costs, where none did, of those that failed. per_class: species -> mean and
     sd of the FSC-AUC over its images of all seeds. lost, split: species that are so in one seed at least.
-    normalised: the FSC-AUC between chance, 0, and the ceiling, 1; see references.py.
+    normalised: the FSC-AUC between chance, 0, and the ceiling, 1; see references.py. given: what of a bound's results
+    is the truth's own; unscored: why it lacks scores for that, in words.
     """
 
     dataset: str
@@ -79,6 +80,8 @@ class Row:
     lost: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     normalised: float | None = None
+    given: tuple[str, ...] = ()
+    unscored: tuple[str, ...] = ()
     n_draws: int = 1
 
     @property
@@ -93,6 +96,11 @@ class Row:
         if self.n_draws > 1 and self.n_seeds == self.n_wanted and not self.n_seeds % self.n_draws:
             return f"{self.n_seeds // self.n_draws} × {self.n_draws}"
         return str(self.n_seeds) if self.n_seeds == self.n_wanted else f"{self.n_seeds} of {self.n_wanted}"
+
+    @property
+    def state_text(self) -> str:
+        """The state, and why it is not ok, or why scores are missing although it is."""
+        return "; ".join([self.state, *self.unscored]) if not self.reason else f"{self.state}: {self.reason}"
 
     @property
     def kind_of_state(self) -> str:
@@ -130,6 +138,8 @@ def _row(seeds: list[EvaluatedRun], n_wanted: int, group: list[EvaluatedRun]) ->
         measured={measure: aggregate(measure, good if measure.quality else paid) for measure in ROW_MEASURES},
         per_class=_per_class([run.fsc for run in good if run.metrics.fsc], names),
         normalised=normalised(good, group),
+        given=tuple(dict.fromkeys(what for run in good for what in run.metrics.given)),
+        unscored=tuple(dict.fromkeys(why for run in good for why in run.unscored)),
         n_draws=len({run.draw for run in group}),
         lost=tuple(dict.fromkeys(name for run in good for name in run.clustering.lost_species)),
         # In the order of the species, which the file's keys do not have.
@@ -201,11 +211,20 @@ def protocol(runs: list[EvaluatedRun]) -> list[str]:
 
 
 def footer(runs: list[EvaluatedRun]) -> str:
-    """One line under a dataset's rows: what its numbers depend on."""
+    """Under a dataset's rows: what its numbers depend on, and why bounds lack some."""
     facts = [f"{name}: {value}" for name, value in settings(runs)]
     facts += [f"Tuned: {'; '.join(tuning)}"] if (tuning := protocol(runs)) else []
     seeds = sorted({run.seed for run in runs})
     facts += [f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"]
     if (draws := len({run.draw for run in runs})) > 1:
         facts += [f"{draws} draws of the images"]
-    return "; ".join(facts) + "."
+    return " ".join([f"{'; '.join(facts)}.", *_unscored(runs)])
+
+
+def _unscored(runs: list[EvaluatedRun]) -> list[str]:
+    """A sentence for each reason why bounds have no scores of labels, or of maps."""
+    whose: dict[str, list[str]] = {}
+    for run in (run for run in runs if run.ok):
+        for why in run.unscored:
+            whose.setdefault(why, []).append(run.label)
+    return [f"No score where {why}: {', '.join(dict.fromkeys(labels))}." for why, labels in whose.items()]

@@ -72,7 +72,7 @@ def _record(row: Row) -> dict[str, object]:
         for name, pair in row.per_class.items()
         for part, value in zip(("mean", "sd"), pair, strict=True)
     }
-    record["fsc_auc_normalised"] = row.normalised
+    record |= {"fsc_auc_normalised": row.normalised, "given": "; ".join(row.given)}
     record |= {"lost_species": "; ".join(row.lost), "split_species": "; ".join(row.split)}
     return {name: record[name] for name in COLUMNS} | record | of_species
 
@@ -145,10 +145,6 @@ def _brackets(found: Range, digits: int) -> str:
     return f"[{number(found.low, digits)}, {number(found.high, digits)}]"
 
 
-def _state_text(row: Row) -> str:
-    return row.state if not row.reason else f"{row.state}: {row.reason}"
-
-
 _OVER = {"seeds": "mean over seeds (± sd over seeds)", "images": "mean over images ± 1 sd over images"}
 _LEGEND = (
     "".join(
@@ -194,7 +190,7 @@ def _markdown_line(row: Row, layout: Layout) -> str:
 
     costs = [number(row.measured[measure].mean, measure.digits) for measure in _COSTS]
     label, *rest = layout.cells(row, mark)
-    cells = [_plain(label), *rest, *costs, _plain(row.lost_and_split or "–"), _plain(_state_text(row))]
+    cells = [_plain(label), *rest, *costs, _plain(row.lost_and_split or "–"), _plain(row.state_text)]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -249,7 +245,7 @@ def _latex_line(row: Row, layout: Layout) -> str:
 
     first, seeds, *rest = layout.cells(row, mark)
     if not row.n_seeds:
-        reason = _escaped(_state_text(row))
+        reason = _escaped(row.state_text)
         return f"{_escaped(first)} & {seeds} & \\multicolumn{{{len(rest)}}}{{l}}{{{reason}}} \\\\"
     return " & ".join([_escaped(first), seeds, *(_symbols(cell) for cell in rest)]) + " \\\\"
 
