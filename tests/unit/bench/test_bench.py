@@ -101,7 +101,7 @@ def test_a_busy_machine_is_told() -> None:
 def test_the_cases_of_the_repository_are_right() -> None:
     cases, gpu = load_cases(CASES_PATH, [], None, quick=False), load_cases(CASES_PATH, ["gpu"], None, quick=False)
     assert {case.kind for case in [*cases, *gpu]} == set(bench_cases.KINDS)
-    assert len({case.name for case in cases}) == 10
+    assert len({case.name for case in cases}) == 11
     assert all(case.group == "gpu" and case.name.startswith("gpu_") for case in gpu)
     assert [case.name for case in load_cases(CASES_PATH, ["gpu_whole", "eight"], None, quick=False)] == [
         "eight",

@@ -1,6 +1,7 @@
 """What is measured in each kind of case, and measuring a case of any kind; each measurement is kept at once."""
 
 import json
+import os
 import sys
 import time
 import traceback
@@ -10,7 +11,7 @@ import numpy as np
 
 from hydra_bench.bench.data import Bench, Dataset
 from hydra_bench.bench.definitions import Case, with_delivered_box
-from hydra_bench.bench.processes import finished, walls_of_epochs
+from hydra_bench.bench.processes import finished, wall_of_runs, walls_of_epochs
 from hydra_bench.bench.results import Results, circumstances
 from hydra_bench.bench.search import CPU, gradient_step_s, pose_search
 from hydra_bench.bench.summary import Measurement, ratio
@@ -178,9 +179,24 @@ def two_processes(bench: Bench, case: Case) -> Iterator[Measurement]:
             yield Measurement(f"{phase}, two processes / one: wall of an epoch", "", of_two, run)
 
 
-KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {
-    kind.__name__: kind for kind in (pose_search, epochs, training, ablation, scaling, memory, two_processes)
-}
+def side_by_side(bench: Bench, case: Case) -> Iterator[Measurement]:
+    """Wall time of a run alone, and of two at once, in turns; on as many cores as a run has threads, that is two.
+
+    A fair share of a machine is half of it, so that two at once take as long as two runs one after the other.
+    """
+    case.settings()
+    dataset = bench.dataset(case.dataset)
+    for repeat in range(bench.repeats):
+        order = (1, 2) if repeat % 2 == 0 else (2, 1)
+        took = {n: wall_of_runs(bench, case, dataset, n) for n in order}
+        run = {"repeat": repeat, "alone first": order[0] == 1, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT")}
+        yield Measurement("alone: wall of a run", "s", took[1], run)
+        yield Measurement("two at once: wall until both have ended", "s", took[2], run)
+        yield Measurement("two at once / twice alone: wall", "", ratio(took[2], 2 * took[1]), run)
+
+
+_KINDS = (pose_search, epochs, training, ablation, scaling, memory, two_processes, side_by_side)
+KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {kind.__name__: kind for kind in _KINDS}
 
 
 def run_case(bench: Bench, case: Case, results: Results, warning: str | None) -> bool:

@@ -6,6 +6,8 @@ import os
 import statistics
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,9 +20,7 @@ from hydra_bench.core.json_values import JsonObject
 
 def walls_of_epochs(bench: Bench, case: Case, dataset: Dataset, processes: int) -> dict[str, float]:
     """Phase -> median wall seconds of its epochs, of one run in so many processes, on the CPU."""
-    definition = {"name": "hydra", "program": "hydra", "parameters": {**case.parameters, **case.forced}}
-    command = ["-m", "hydra_bench.cli", "hydra", "--definition", json.dumps(definition), "--device", "cpu"]
-    command += ["--particles", str(dataset.star_path), "--threads", str(3 - processes), "--checkpoint-minutes", "1000"]
+    command = _hydra(case, dataset, 3 - processes)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     with TemporaryDirectory(prefix="run-", dir=bench.work) as folder:
         out = Path(folder) / "run"
@@ -29,6 +29,23 @@ def walls_of_epochs(bench: Bench, case: Case, dataset: Dataset, processes: int) 
             raise RunFailedError(f"{processes} processes left no {HISTORY_NAME}")
         with open(out / HISTORY_NAME, newline="") as file:
             return phase_medians(list(csv.DictReader(file)))
+
+
+def wall_of_runs(bench: Bench, case: Case, dataset: Dataset, at_once: int) -> float:
+    """Wall seconds until so many runs, begun at once, of two threads each, have all ended, on the CPU."""
+    command = [sys.executable, *_hydra(case, dataset, 2), "--out"]
+    with TemporaryDirectory(prefix="run-", dir=bench.work) as folder, ThreadPoolExecutor(at_once) as runs:
+        began = time.monotonic()
+        list(runs.map(finished, [[*command, str(Path(folder) / f"run_{number}")] for number in range(at_once)]))
+        return time.monotonic() - began
+
+
+def _hydra(case: Case, dataset: Dataset, threads: int) -> list[str]:
+    """Python's arguments for a run on the CPU; `--out` is still to be said."""
+    definition = {"name": "hydra", "program": "hydra", "parameters": {**case.parameters, **case.forced}}
+    command = ["-m", "hydra_bench.cli", "hydra", "--definition", json.dumps(definition), "--device", "cpu"]
+    command += ["--particles", str(dataset.star_path), "--threads", str(threads), "--checkpoint-minutes", "1000"]
+    return command
 
 
 def phase_medians(rows: list[JsonObject]) -> dict[str, float]:

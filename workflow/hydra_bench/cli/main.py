@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from hydra_bench import __version__
 from hydra_bench.core.errors import InputError, MachineError
 from hydra_bench.core.machine import machine_error, tell
+from hydra_bench.core.threads import wait_asleep
 
 COMMANDS = (
     "check-config",
@@ -73,8 +74,9 @@ def build_parser() -> ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one sub-command; 2 for an input that is wrong or a machine that fails, with one line that says so."""
-    if arguments is None:
+    if arguments is None:  # a process of its own
         _speak_utf8()
+        wait_asleep()
     command = ""
     try:
         args = build_parser().parse_args(arguments)

@@ -1,6 +1,15 @@
 """CPU threads, so that results can be repeated, and the memory that they free."""
 
 import ctypes
+import os
+
+SPIN_COUNT = "1000"
+"""Turns of a loop, some 10 µs, that a thread of a parallel region waits awake for the others before it sleeps.
+
+libgomp's own 300,000 are some 3 ms, for which a processor that another process could use is kept busy at every meeting
+of threads: two trainings at once took three times as long (docs/explanation/benchmarks.md). Hardly any wait of a run
+that is alone is longer than this, so that it loses nothing.
+"""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -16,6 +25,16 @@ def keep_freed_memory(trim_bytes: int = 1 << 30) -> bool:
     except (AttributeError, OSError):  # another C library
         return False
     return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, trim_bytes))
+
+
+def wait_asleep() -> None:
+    """Have threads that wait for each other leave the processor to other processes; what the user has set stays.
+
+    libgomp reads this when it is loaded, so it is to be said before torch is imported. Programs that are started
+    inherit it.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> None:
