@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from conftest import RESULTS, SCREENSHOTS, Visit
+from hydra_bench.contracts.scores import Interval
 from hydra_bench.report.results import read_run
 from hydra_bench.report.tables.rows import number, spread
 
@@ -59,12 +60,14 @@ def test_the_table_sorts_and_bounds_stay_below(demo: Path, visit: Callable[..., 
     for direction, better in (("ascending", np.less_equal), ("descending", np.greater_equal)):
         head.click()
         expect(head).to_have_attribute("aria-sort", direction)
-        values = [float(text.split(" ± ")[0]) for text in column(page, "FSC-AUC")]
+        values = [None if text == "–" else float(text.split(" ± ")[0]) for text in column(page, "FSC-AUC")]
         kinds = [row.get_attribute("data-kind") for row in page.locator("table.results tbody tr").all()]
         competing = kinds.count("method")
         assert kinds == ["method"] * competing + ["bound"] * (len(kinds) - competing)
         for group in (values[:competing], values[competing:]):
-            assert all(better(a, b) for a, b in pairwise(group))
+            known = [value for value in group if value is not None]
+            assert group == known + [None] * (len(group) - len(known))  # what has no score comes last, either way
+            assert all(better(a, b) for a, b in pairwise(known))
 
 
 def test_the_table_filters_by_words_and_by_kind(demo: Path, visit: Callable[..., Visit]) -> None:
@@ -96,6 +99,12 @@ def test_the_costs_are_those_of_the_table_to_download_and_sort(demo: Path, visit
     assert set(column(page, "Attempts", "jobs")) == attempts
 
 
+def scored(value: float | None, sd: float | None, interval: Interval | None) -> str:
+    """A cell of the table: the score, its spread, and in brackets its interval, where there are such."""
+    ends = "" if interval is None else f" [{number(interval.low)}, {number(interval.high)}]"
+    return spread(value, sd) + ends
+
+
 def test_numbers_are_those_of_the_metrics(demo: Path, visit: Callable[..., Visit]) -> None:
     """To the printed digits, read from the files and from the page as it is shown."""
     page = visit(demo).page
@@ -103,8 +112,10 @@ def test_numbers_are_those_of_the_metrics(demo: Path, visit: Callable[..., Visit
     shown = {name.split("\n")[0].removesuffix(" bound"): i for i, name in enumerate(column(page, "Method"))}
     assert set(shown) == set(runs)
     expected = {
-        "ARI": lambda run: number(run.clustering.ari),
-        "FSC-AUC": lambda run: spread(run.fsc.auc_mean, run.fsc.auc_sd) if run.metrics.fsc else number(None),
+        "ARI": lambda run: scored(run.clustering.ari, None, run.clustering.ari_interval),
+        "FSC-AUC": lambda run: (
+            scored(run.fsc.auc_mean, run.fsc.auc_sd, run.fsc.auc_interval) if run.metrics.fsc else number(None)
+        ),
         "Wall": lambda run: number(run.metrics.cost.wall_s, 1),
         "CPU": lambda run: number(run.metrics.cost.cpu_s, 1),
         "Peak": lambda run: number(run.metrics.cost.peak_rss_mb, 0),
