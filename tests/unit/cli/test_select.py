@@ -25,6 +25,7 @@ from particle_files import (
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.analysis import ParticleAnalysis, write_particle_analysis
+from hydra_bench.contracts.poses import pose_table
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.particles.particle_files import read_particles, read_poses
 
@@ -132,6 +133,45 @@ def test_a_run_that_was_told_another_pixel_size(star: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(read_star(out)["particles"]["rlnOriginXAngst"], -shifts_px[:, 0] * 2.0, atol=1e-5)
 
 
+MAGNIFICATION = np.array([[1.05, 0.03], [-0.02, 0.96]])
+
+
+@pytest.mark.parametrize("options", [(), ("--keep-poses",)])
+@pytest.mark.parametrize("kind", ["star", "3.0", "cs", "cs for RELION"])
+def test_shifts_are_those_in_the_images_as_they_were_recorded(tmp_path: Path, kind: str, options: list[str]) -> None:
+    """Where magnification is not the same in all directions, a run's are those in the undistorted images."""
+    write_two_files(tmp_path)
+    name, out_name = ("p.cs", "out.cs") if kind.startswith("cs") else ("p.star", "out.star")
+    labels = ("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11")
+    matrix = dict(zip(labels, MAGNIFICATION.ravel(), strict=True))
+    poses = pose_table(FOUND.rotations[::-1], FOUND.shifts_A[::-1])
+    if kind == "star":
+        tables = relion_tables()
+        tables["optics"] = tables["optics"].assign(**matrix)
+        tables["particles"] = tables["particles"].assign(**dict(poses.items()))
+        write_star(tmp_path / name, tables)
+    elif kind == "3.0":
+        poses = poses.rename(columns=lambda column: column.removesuffix("Angst"))
+        write_star(tmp_path / name, {"": relion_30_table().assign(**matrix, **dict(poses.items()))})
+    else:
+        own = cs_poses("alignments3D", np.zeros((N, 3)), FOUND.shifts_A[::-1] / 2, 2.0)
+        anisomag = cs_rows(ctf__anisomag=np.tile((MAGNIFICATION - np.eye(2)).ravel(), (N, 1)).astype("f4"))
+        save_cs(tmp_path / name, joined(cs_blob(b">"), cs_ctf(), anisomag, own))
+        out_name = "out.star" if kind == "cs for RELION" else out_name
+    stack = read_particles(tmp_path / name)
+    out = select(write_run_of(tmp_path / "run", stack, FOUND), tmp_path / out_name, *options)
+    given = read_particles(out)
+    np.testing.assert_allclose(given.magnification, stack.magnification, atol=1e-6)
+    was = read_poses(tmp_path / name, stack) if options else (FOUND.rotations, FOUND.shifts_A)
+    for now, expected in zip(read_poses(out, given), was, strict=True):
+        np.testing.assert_allclose(now, expected, atol=3e-5)
+    if kind == "star" and not options:
+        # As `test_magnification_matrices_are_relions` has it of relion_reconstruct.
+        table = read_star(out)["particles"]
+        origins = table[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy()
+        np.testing.assert_allclose(origins, -FOUND.shifts_A @ MAGNIFICATION, atol=1e-5)
+
+
 def test_a_run_of_some_particles_in_another_order(star: Path, tmp_path: Path) -> None:
     """They come back in the order of the user's file."""
     stack = read_particles(star)
@@ -200,6 +240,23 @@ def test_cryosparcs_rows_for_relion(cs: Path, tmp_path: Path, capsys: pytest.Cap
     assert table["rlnMicrographName"].tolist() == ["mics/m1.mrc", "mics/m4.mrc"]
     assert (table["rlnCoordinateX"].tolist(), table["rlnCoordinateY"].tolist()) == ([50, 50], [50, 50])
     assert table["ucsfUid"].tolist() == (np.load(cs)["uid"][chosen]).tolist()
+
+
+def test_what_is_neutral_is_not_named_as_lost(cs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And a scale that nobody filled does not become one of 0, with which RELION would have no image."""
+    neutral = cs_rows(
+        ctf__tilt_A=np.zeros((N, 2), "f4"),
+        ctf__trefoil_A=np.zeros((N, 2), "f4"),
+        ctf__tetra_A=np.eye(N, 4, dtype="f4"),
+        ctf__scale=np.zeros(N, "f4"),
+        ctf__anisomag=np.zeros((N, 4), "f4"),
+    )
+    save_cs(cs, joined(np.load(cs), neutral))
+    out = select(write_run_of(tmp_path / "run", read_particles(cs), FOUND), tmp_path / "chosen.star")
+    assert "left out: ctf/tetra_A, pick_stats/ncc_score of" in capsys.readouterr().err
+    given = read_particles(out)
+    assert given.magnification is None
+    assert given.defocus.scale is None
 
 
 def test_a_stack_named_mrc_is_told_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

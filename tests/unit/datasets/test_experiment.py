@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,11 @@ def test_poses_of_the_reference_are_taken_if_wanted(project: Project, tmp_path: 
 
 def test_subsets(project: Project, tmp_path: Path) -> None:
     numbers = np.array([5, 17, 2, 99])
-    for name in ("s.npy", "s.txt"):
-        np.save(tmp_path / name, numbers) if name == "s.npy" else np.savetxt(tmp_path / name, numbers, fmt="%d")
+    np.save(tmp_path / "s.npy", numbers)
+    np.savetxt(tmp_path / "s.txt", numbers, fmt="%d")
+    for name in ("s.ind", "s.pkl"):  # as cryoDRGN and `hydra-bench select` write them
+        (tmp_path / name).write_bytes(pickle.dumps(numbers))
+    for name in ("s.npy", "s.txt", "s.ind", "s.pkl"):
         assert read_numbers(tmp_path / name).tolist() == numbers.tolist()
         experiment = Experiment.open({**project.definition, "subset": str(tmp_path / name)})
         assert sorted(experiment.chosen(0)) == sorted(numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -378,6 +379,98 @@ def test_a_mark_that_a_name_is_a_stack_is_no_part_of_it(tmp_path: Path, suffix: 
     tables["particles"]["rlnImageName"] = [f"{number}@{name}{suffix}" for name, number in PLACES]
     write_star(tmp_path / "p.star", tables)
     np.testing.assert_array_equal(read_particles(tmp_path / "p.star").read_images(EVERY), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("/home/them/project/Extract/job042/s1/", "Extract/job042/s1"),
+        ("/home/them/project/Extract/job042/s1/", "s1"),
+        ("/home/them/project/Extract/job042/s1/", "."),
+        ("Extract/job042/s1/", "s1"),
+        (">J42/extract/s1/", "extract/s1"),
+    ],
+)
+def test_images_may_have_been_moved_with_some_of_their_folders(tmp_path: Path, written: str, kept: str) -> None:
+    """Below datadir, and not in another folder of the same name nearer by."""
+    write_two_files(tmp_path / "images" / kept)
+    if kept != ".":
+        for name in "ab":
+            write_images(tmp_path / "images" / f"{name}.mrcs", 0 * IMAGES[:3])
+    path = tmp_path / "lists" / ("p.cs" if written.startswith(">") else "p.star")
+    if path.suffix == ".cs":
+        blob = cs_blob(written.encode())
+        blob["blob/sign"] = 1
+        save_cs(path, joined(blob, cs_ctf()))
+    else:
+        write_star(path, relion_tables(written))
+    np.testing.assert_array_equal(read_particles(path, tmp_path / "images").read_images(EVERY), IMAGES)
+    with pytest.raises(InputError, match=r"name by datadir \(--datadir\) the folder below which they lie"):
+        read_particles(path)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [(b"\x1f\x8b\x08\0", "gunzip"), (b"BZh9", "bunzip2"), (b"\x28\xb5\x2f\xfd", "unzstd"), (b"\xfd7zXZ", "unxz")],
+)
+def test_compressed_images_are_refused_with_what_unpacks_them(tmp_path: Path, start: bytes, said: str) -> None:
+    write_two_files(tmp_path)
+    content = (tmp_path / "a.mrcs").read_bytes()
+    (tmp_path / "a.mrcs").write_bytes(start + content[len(start) :])
+    write_star(tmp_path / "p.star", relion_tables())
+    with pytest.raises(InputError, match=rf"a\.mrcs: is compressed; .* unpack it \({said}\)"):
+        read_particles(tmp_path / "p.star")
+
+
+def test_cryosparcs_list_of_files_is_no_list_of_particles(tmp_path: Path) -> None:
+    (tmp_path / "J9_particles.csg").write_text("results: {}\n")
+    with pytest.raises(InputError, match="name that of the particles, its metafile"):
+        read_particles(tmp_path / "J9_particles.csg")
+
+
+def test_numbers_of_the_other_byte_order(tmp_path: Path, stack: Stack) -> None:
+    poses = cs_poses("alignments3D", np.ones((N, 3)), np.ones((N, 2)), 2.0)
+    rows = joined(cs_blob(), cs_ctf(), poses, cs_rows(**own_layouts()["classification"]))
+    swapped = rows.astype(rows.dtype.newbyteorder(">"))
+    path = save_cs(tmp_path / "swapped.cs", swapped)
+    read = read_particles(path)
+    np.testing.assert_allclose(read.defocus.u_A, stack.defocus.u_A, rtol=1e-6)
+    assert read_labels(path, read).tolist() == LABELS.tolist()
+    np.testing.assert_allclose(read_poses(path, stack)[1], -2.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"u_A": -DEFOCUS.u_A, "v_A": -DEFOCUS.v_A}, "the defocus is negative .* which is overfocus"),
+        ({"angle_deg": np.radians(DEFOCUS.angle_deg)}, "all angles of the defocus lie between .* as in radians"),
+        ({"phase_shift_deg": np.radians(DEFOCUS.phase_shift_deg)}, "all phase shifts lie between .* as in radians"),
+        ({"angle_deg": np.full(N, 0.5), "phase_shift_deg": np.full(N, 0.0)}, None),
+        ({"u_A": np.where(EVERY == 0, -1, 1) * DEFOCUS.u_A}, None),
+    ],
+)
+def test_a_defocus_that_is_seldom_right_is_said(
+    tmp_path: Path, changes: dict[str, np.ndarray], said: str | None
+) -> None:
+    write_two_files(tmp_path)
+    names = {"u_A": "rlnDefocusU", "v_A": "rlnDefocusV", "angle_deg": "rlnDefocusAngle"}
+    names["phase_shift_deg"] = "rlnPhaseShift"
+    tables = relion_tables()
+    tables["particles"] = tables["particles"].assign(**{names[key]: values for key, values in changes.items()})
+    write_star(tmp_path / "p.star", tables)
+    notes = read_particles(tmp_path / "p.star").notes
+    assert len(notes) == (said is not None)
+    assert said is None or re.search(said, notes[0])
+
+
+@pytest.mark.parametrize("field", ["ctf/df_angle_rad", "ctf/phase_shift_rad"])
+def test_degrees_in_a_field_of_radians_are_refused(tmp_path: Path, field: str) -> None:
+    write_two_files(tmp_path)
+    ctf = cs_ctf()
+    ctf[field] = np.degrees(ctf[field])
+    save_cs(tmp_path / "p.cs", joined(cs_blob(), ctf))
+    with pytest.raises(InputError, match=rf"{field} is [\d.]+ in row 1; -12\.56.* to 12\.56.* \(rad\) is allowed"):
+        read_particles(tmp_path / "p.cs")
 
 
 @pytest.mark.parametrize("images_at", ["link", "target", "project of the link"])

@@ -26,6 +26,8 @@ _LARGEST_SIDE_PX = 65535
 _IMOD_STAMP, _IMOD_SIGNED_BYTES = 1146047817, 1
 _AS_WRITTEN = (1, 2, 3)
 _SAME_VOXEL = 1e-3
+_COMPRESSED = {b"\x1f\x8b\x08": "gunzip", b"BZh": "bunzip2", b"\x28\xb5\x2f\xfd": "unzstd", b"\xfd7zXZ": "unxz"}
+"""What compressed files begin with, and what unpacks them; no size that an image can have begins so."""
 
 XYZ: TypeAlias = tuple[float, float, float]
 
@@ -93,6 +95,11 @@ def read_mrc_header(path: Path, named_by: str = "") -> MrcFile:
         what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise InputError(f"{path}: {what}" + (f"; named by {named_by}" if named_by else "")) from None
     order = _byte_order(header)
+    packed = next((program for start, program in _COMPRESSED.items() if header.startswith(start)), None)
+    if packed is not None:
+        raise InputError(
+            f"{path}: is compressed; images are read from where they lie in the file: unpack it ({packed})"
+        )
     if order is None:
         raise InputError(f"{path}: not an MRC file (no valid size and mode in its header)")
     width, height, n_images, mode, *start = struct.unpack_from(f"{order}7i", header)

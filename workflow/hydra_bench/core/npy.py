@@ -24,6 +24,8 @@ def read_npy(path: Path, what: str = "a NumPy file", mapped: bool = False) -> np
     ------
     InputError
         If it is no such file, holds objects, or fewer bytes than its header says.
+
+    Numbers are of this machine's byte order, whatever the file's is: pandas takes no other.
     """
     size = regular_file(path).stat().st_size
     try:
@@ -49,4 +51,4 @@ def read_npy(path: Path, what: str = "a NumPy file", mapped: bool = False) -> np
         array: npt.NDArray[Any] = np.load(path, mode, allow_pickle=False, max_header_size=_LONGEST_HEADER)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -23,6 +23,8 @@ CtfSource = Literal["file", "none"]
 _SAME_PIXEL_SIZE = 1e-4
 _LARGEST_MICROMETRES, _LARGEST_NANOMETRES, _LARGEST_DEFOCUS_A = 100.0, 2000.0, 1e6
 _PHASE_PLATE_DEG = 15.0
+_TELLING_ANGLES = 5
+"""So many different angles, all of them small in degrees, are rather in radians."""
 _HEADER_TOLERANCE = 0.01
 _LARGEST_DISTORTION = 0.3
 
@@ -41,6 +43,7 @@ VOLTAGE = Limits(10, 3000, "kV")
 SPHERICAL_ABERRATION = Limits(0, 20, "mm")
 AMPLITUDE_CONTRAST = Limits(0, 1, "a fraction")
 PIXEL_SIZE = Limits(0, 1000, "Å", above=True)
+ANGLE_RAD = Limits(-4 * np.pi, 4 * np.pi, "rad")
 
 
 def row_label(row: int) -> str:
@@ -179,6 +182,21 @@ def check_defocus(defocus: Defocus, where: str) -> None:
         unit = unit if typical > 0 else "no defocus"
     if unit is not None:
         raise InputError(f"{where}: median {typical:g}, which looks like {unit}; Å are expected (1.5 µm is 15000)")
+
+
+def defocus_notes(path: Path, defocus: Defocus) -> list[str]:
+    """What to note of a defocus that can be right and seldom is: another sign or unit makes a wrong CTF, silently."""
+    notes = []
+    typical = float(np.median(np.concatenate([defocus.u_A, defocus.v_A])))
+    if typical < 0:
+        notes.append(
+            f"{path}: the defocus is negative (median {typical:.0f} Å), which is overfocus; underfocus is positive"
+        )
+    for values, what in ((defocus.angle_deg, "angles of the defocus"), (defocus.phase_shift_deg, "phase shifts")):
+        different = np.unique(values)
+        if len(different) >= _TELLING_ANGLES and np.abs(different).max() <= np.pi:
+            notes.append(f"{path}: all {what} lie between -3.15 and 3.15, as in radians; they are taken as degrees")
+    return notes
 
 
 def one_pixel_size(values_A: FloatArray, label: Callable[[int], str], where: str) -> float:

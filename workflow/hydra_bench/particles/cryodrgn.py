@@ -80,8 +80,8 @@ def _floats(values: object, what: str) -> FloatArray:
 
 
 def read_numbers(path: Path) -> IntArray:
-    """Whole numbers (n,) of a .pkl, .npy or text file: indices or labels. Raises InputError."""
-    if path.suffix == ".pkl":
+    """Whole numbers (n,) of a .pkl, .ind, .npy or text file: indices or labels. Raises InputError."""
+    if path.suffix in (".pkl", ".ind"):
         values = _floats(read_pickle(path), str(path))
     elif path.suffix == ".npy":
         values = read_npy(path)

@@ -35,7 +35,7 @@ from hydra_bench.physics.ctf import Defocus, Optics
 
 _OPTICS_FIELDS = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast")
 _DEFOCUS_FIELDS = ("ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad", "ctf/phase_shift_rad")
-_UNUSED_FIELDS = {
+UNUSED_FIELDS = {
     "ctf/tilt_A": "beam tilt",
     "ctf/trefoil_A": "trefoil",
     "ctf/tetra_A": "tetrafoil",
@@ -189,6 +189,7 @@ def read_cs_stack(
     optics, defocus = (None, None) if ctf == "none" else (_optics(data, given, notes), _defocus(data))
     images = _open_images(data, datadir)
     notes += columns.sizes_note(path, pixel_size, stated, images) + columns.unused_note(path, _aberrations(data))
+    notes += [] if defocus is None else columns.defocus_notes(path, defocus)
     return Stack(
         path=path,
         images=images,
@@ -196,7 +197,7 @@ def read_cs_stack(
         optics=optics,
         defocus=defocus,
         contrast=_contrast(data),
-        magnification=_magnification(data),
+        magnification=magnification_of(data),
         uids=data.main["uid"] if "uid" in data.own_names else None,
         passthrough=data.passthrough_path,
         stated_pixel_size_A=stated,
@@ -236,15 +237,24 @@ def _optics(data: Dataset, given: Microscope, notes: list[str]) -> Optics:
 
 
 def _defocus(data: Dataset) -> Defocus:
-    u, v, angle = (columns.numbers(data.field(field), data.where(field)) for field in _DEFOCUS_FIELDS[:3])
-    phase = _optional(data, _DEFOCUS_FIELDS[3])
+    u, v = (columns.numbers(data.field(field), data.where(field)) for field in _DEFOCUS_FIELDS[:2])
+    angle_field, phase_field = _DEFOCUS_FIELDS[2:]
+    angle = columns.limited(data.field(angle_field), data.where(angle_field), columns.ANGLE_RAD)
+    phase = _optional(data, phase_field)
+    if phase is not None:
+        phase = columns.limited(phase, data.where(phase_field), columns.ANGLE_RAD)
     b_factor, scale = (_optional(data, name) for name in ("ctf/bfactor", "ctf/scale"))
-    if scale is not None and not scale.any():
-        scale = None  # a field that was never filled
+    if scale is not None and is_unfilled(scale):
+        scale = None
     phase = np.zeros(len(u)) if phase is None else phase
     defocus = Defocus(u, v, np.degrees(angle), np.degrees(phase), *columns.damping(b_factor, scale))
     columns.check_defocus(defocus, f"{data.where('ctf/df1_A')} and ctf/df2_A")
     return defocus
+
+
+def is_unfilled(scale: npt.NDArray[Any]) -> bool:
+    """Whether ctf/scale was never filled: with 0 throughout there would be no image."""
+    return not scale.any()
 
 
 def _optional(data: Dataset, name: str) -> FloatArray | None:
@@ -254,14 +264,16 @@ def _optional(data: Dataset, name: str) -> FloatArray | None:
 
 def _aberrations(data: Dataset) -> dict[str, FloatArray]:
     """What is known of aberrations that are not used, by name."""
-    values = {f"{what} ({name})": _optional(data, name) for name, what in _UNUSED_FIELDS.items()}
+    values = {f"{what} ({name})": _optional(data, name) for name, what in UNUSED_FIELDS.items()}
     return {name: field for name, field in values.items() if field is not None}
 
 
-def _magnification(data: Dataset) -> FloatArray | None:
+def magnification_of(data: Dataset) -> FloatArray | None:
     """The magnification matrices (N, 2, 2) of ctf/anisomag, None where they are neutral or not there.
 
-    Its four numbers are RELION's rlnMagMat less the identity, so 0 is neutral; files of converters have the matrix.
+    Its four numbers are RELION's rlnMagMat, the matrix in Fourier space, less the identity, so 0 is neutral; files of
+    converters have the matrix. CryoSPARC's documents name the field and do not say what it holds: this is what readers
+    of it by others (Ghostbuster) take, and with it displacements as in the image as it was recorded.
     """
     values = _optional(data, "ctf/anisomag")
     if values is None or not values.any():

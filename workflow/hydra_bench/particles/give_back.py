@@ -53,6 +53,6 @@ def give_back(out: Path, source: Source, found: Assignments, style: Style) -> No
         rows, dropped = cs_as_star_rows(source, found, style)
         rows.write(out)
         if dropped:
-            say(f"{out}: RELION has no columns for {', '.join(dropped)} of {source.path}; they are left out")
+            say(f"{out}: not converted to columns of RELION, and left out: {', '.join(dropped)} of {source.path}")
         if "blob/sign" in dropped:
             say(f"{out}: blob/sign is -1, so RELION needs the images inverted (relion_stack_create, relion_preprocess)")

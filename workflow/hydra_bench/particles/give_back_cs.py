@@ -22,10 +22,21 @@ from hydra_bench.contracts.source import Source
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic, write_text
 from hydra_bench.core.types import FloatArray
-from hydra_bench.particles.cryosparc import BLOB_FIELDS, Dataset, Rows, blob_files, read_dataset
+from hydra_bench.particles.cryosparc import (
+    BLOB_FIELDS,
+    UNUSED_FIELDS,
+    Dataset,
+    Rows,
+    blob_files,
+    is_unfilled,
+    magnification_of,
+    read_dataset,
+)
 from hydra_bench.particles.cryosparc_alignments import read_cs_poses
 from hydra_bench.particles.give_back_star import Style, stack_name, told, with_relative_paths
+from hydra_bench.particles.relion import MAGNIFICATION_COLUMNS
 from hydra_bench.particles.star_rows import OPTICS, StarRows
+from hydra_bench.physics.magnification import recorded_shifts
 
 _ALIGNMENTS = (
     ("split", "<u4", ()),
@@ -54,15 +65,22 @@ _CONVERTED = (
     *(*BLOB_FIELDS, "blob/psize_A", "uid", "ctf/type", "ctf/exp_group_id", "ctf/accel_kv", "ctf/cs_mm"),
     *("ctf/amp_contrast", "ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad", "ctf/phase_shift_rad", "ctf/scale"),
     *("ctf/bfactor", "location/micrograph_path", "location/micrograph_shape", "location/center_x_frac"),
-    *("location/center_y_frac", "alignments3D/split"),
+    *("location/center_y_frac", "alignments3D/split", "ctf/anisomag"),
 )
-"""Fields that a STAR file of RELION has columns for; poses and classes are those found."""
+"""Fields that a STAR file of RELION is given columns for; poses and classes are those found."""
+_NEUTRAL_AT_0 = (*UNUSED_FIELDS, "ctf/scale_const")
+"""Fields of the CTF that nothing is lost with where they are zero."""
 _FOUND = re.compile(r"(alignments3D|alignments3D_multi|alignments_class_\d+)/")
 
 
 def write_cs(out: Path, source: Source, found: Assignments, style: Style) -> None:
     """Write rows (M) of a source's .cs file with what was found of them, and the .csg beside. Raises InputError."""
-    rows = _with_alignments(_merged(_read(source)), source, found, style)
+    data = _read(source)
+    merged = _merged(data)
+    if source.rows.max() >= len(merged):
+        raise InputError(f"{source.path}: {len(merged)} rows; row {source.rows.max() + 1} is wanted")
+    shifts_px = recorded_shifts(found.shifts_A / source.pixel_size_A, magnification_of(_taken(data, source)))
+    rows = _with_alignments(merged[source.rows], source, found, shifts_px, style)
     with atomic(out) as temporary, open(temporary, "wb") as file:
         np.save(file, rows)
     groups = dict.fromkeys(name.partition("/")[0] for name in rows.dtype.names or () if "/" in name)
@@ -99,6 +117,9 @@ def cs_as_star_rows(source: Source, found: Assignments, style: Style) -> tuple[S
         "rlnImagePixelSize": pixel,
     }
     exposure = data.field("ctf/exp_group_id") if "ctf/exp_group_id" in data.names else np.zeros(len(data))
+    matrices = magnification_of(data)
+    if matrices is not None:
+        optics |= dict(zip(MAGNIFICATION_COLUMNS, matrices.reshape(-1, 4).T, strict=True))
     keys = np.stack([exposure, *optics.values()], 1).astype(np.float64)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     files, file_names = blob_files(data)
@@ -113,14 +134,21 @@ def cs_as_star_rows(source: Source, found: Assignments, style: Style) -> tuple[S
     groups |= {"rlnImageSize": [str(shape[row, 0]) for row in first], "rlnImageDimensionality": ["2"] * len(first)}
     table = StarRows({OPTICS: pd.DataFrame(groups), "particles": pd.DataFrame(columns)}, "particles")
     table = with_relative_paths(table, source.path, "blob/path", style)
-    dropped = [name for name in sorted(data.names) if name not in _CONVERTED and not _FOUND.match(name)]
+    dropped = [
+        name
+        for name in sorted(data.names)
+        if name not in _CONVERTED
+        and not _FOUND.match(name)
+        and not (name in _NEUTRAL_AT_0 and not data.field(name).any())
+    ]
     if "blob/sign" in data.names and (data.field("blob/sign") == 1).all():
         dropped.remove("blob/sign")
     if style.keep_poses:
         rotations, shifts_A, _ = read_cs_poses(source.path, source.passthrough)
         found = replace(found, rotations=rotations[source.rows], shifts_A=shifts_A[source.rows])
         return told(table, found, found.shifts_A / pixel[:, None], pixel, Style()), dropped
-    return told(table, found, found.shifts_A / source.pixel_size_A, pixel, Style()), dropped
+    shifts_px = recorded_shifts(found.shifts_A / source.pixel_size_A, matrices)
+    return told(table, found, shifts_px, pixel, Style()), dropped
 
 
 def _particle_columns(data: Dataset) -> dict[str, list[str]]:
@@ -131,7 +159,7 @@ def _particle_columns(data: Dataset) -> dict[str, list[str]]:
         "rlnDefocusAngle": np.degrees(data.field("ctf/df_angle_rad")),
     }
     for name, field in (("rlnCtfScalefactor", "ctf/scale"), ("rlnCtfBfactor", "ctf/bfactor")):
-        if field in data.names:
+        if field in data.names and not (field == "ctf/scale" and is_unfilled(data.field(field))):
             values[name] = data.field(field)
     if "ctf/phase_shift_rad" in data.names:
         values["rlnPhaseShift"] = np.degrees(data.field("ctf/phase_shift_rad"))
@@ -175,11 +203,8 @@ def _merged(data: Dataset) -> Rows:
     return merged
 
 
-def _with_alignments(rows: Rows, source: Source, found: Assignments, style: Style) -> Rows:
-    """Rows (N) of the file as those (M) of the source, with alignments3D as found."""
-    if source.rows.max() >= len(rows):
-        raise InputError(f"{source.path}: {len(rows)} rows; row {source.rows.max() + 1} is wanted")
-    rows = rows[source.rows]
+def _with_alignments(rows: Rows, source: Source, found: Assignments, shifts_px: FloatArray, style: Style) -> Rows:
+    """Rows (M) of the file with alignments3D as found; shifts_px (M, 2) in px of the images as they were recorded."""
     there = set(rows.dtype.names or ())
     missing = [entry for entry in _ALIGNMENTS if f"alignments3D/{entry[0]}" not in there]
     types = [(name, rows.dtype[name]) for name in rows.dtype.names or ()]
@@ -194,7 +219,7 @@ def _with_alignments(rows: Rows, source: Source, found: Assignments, style: Styl
     if style.keep_poses and "alignments3D/pose" in there:
         return wider
     pixel_A = wider["blob/psize_A"].astype(np.float64) if "blob/psize_A" in there else source.pixel_size_A
-    rotations, shifts_px = found.rotations, found.shifts_A / source.pixel_size_A
+    rotations = found.rotations
     if style.keep_poses:  # they are in the groups of fields of several classes
         rotations, shifts_A, _ = read_cs_poses(source.path, source.passthrough)
         rotations, shifts_px = rotations[source.rows], shifts_A[source.rows] / source.pixel_size_A

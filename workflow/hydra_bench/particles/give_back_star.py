@@ -2,7 +2,8 @@
 
 What RELION has a name for has it; what it has none for, posteriors of all classes and latents, are columns of our own,
 which RELION carries along. Origins are in Å of the file's own optics table, or in px where it has none (RELION 3.0):
-a displacement in px of the images is what both have in common, whatever pixel size the run was told.
+a displacement in px of the images is what both have in common, whatever pixel size the run was told. Where the file
+has magnification matrices, the displacement is that in the image as it was recorded, as RELION applies it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from hydra_bench.contracts.source import Source
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray
 from hydra_bench.particles.locate import locate
-from hydra_bench.particles.relion import stated_pixel_sizes_A
+from hydra_bench.particles.relion import stated_magnification
 from hydra_bench.particles.star_rows import StarRows, read_star_rows
+from hydra_bench.physics.magnification import recorded_shifts
 
 _ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
 
@@ -43,14 +45,20 @@ def star_rows(source: Source, found: Assignments, style: Style) -> StarRows:
     table = read_star_rows(source.path)
     if source.rows.max() >= len(table):
         raise InputError(f"{source.path}: {len(table)} rows; row {source.rows.max() + 1} is wanted")
-    stated_A = stated_pixel_sizes_A(source.path)
+    stated_A, matrices = stated_magnification(source.path)
     pixels_A = np.full(len(found), source.pixel_size_A) if stated_A is None else stated_A[source.rows]
-    rows = told(table.take(source.rows), found, found.shifts_A / source.pixel_size_A, pixels_A, style)
+    shifts_px = recorded_shifts(
+        found.shifts_A / source.pixel_size_A, None if matrices is None else matrices[source.rows]
+    )
+    rows = told(table.take(source.rows), found, shifts_px, pixels_A, style)
     return with_relative_paths(rows, source.path, "rlnImageName", style)
 
 
 def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixels_A: FloatArray, style: Style) -> StarRows:
-    """Rows (M) with what was found of them; displacements (M, 2) in px of the images, whose sizes are (M,) in Å."""
+    """Rows (M) with what was found of them.
+
+    shifts_px (M, 2): displacements in px of the images as they were recorded, whose sizes are pixels_A (M,) in Å.
+    """
     stale = [name for name in table.columns if name.startswith((POSTERIOR_COLUMN, LATENT_COLUMN))]
     values: dict[str, FloatArray] = {}
     if not style.keep_poses:

@@ -19,7 +19,8 @@ def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | Non
 
     Tried in this order, the first that exists being taken:
 
-    1. in `datadir`, if given: the name with its folders, then its last part alone;
+    1. in `datadir`, if given: the name with its folders, then with one folder less after the other, since files were
+       moved with some of them (`/home/them/project/s1/a.mrcs` may be `s1/a.mrcs` there), at last its last part alone;
     2. an absolute name as it is;
     3. in the folder of the particle file, and if that is a link, in the folder of what it links to;
     4. in the working directory, which is the project's folder when RELION or cryoSPARC run;
@@ -55,14 +56,16 @@ def _find_image_file(name: str, named_by: Path, field: str, datadir: Path | None
         if candidate.is_file():
             return candidate
     also = f" (and {other_suffix})" if other_suffix else ""
-    advice = "check datadir" if datadir is not None else "name the folder of the images by datadir"
+    below = "below which they lie, with as many of their folders as are still there"
+    advice = f"name by datadir (--datadir) the folder {below}"
     raise InputError(
         f"{named_by}: {field} names {name}, which does not exist; tried {', '.join(map(str, tried))}{also}; {advice}"
     )
 
 
 def _candidates(name: Path, named_by: Path, datadir: Path | None) -> list[Path]:
-    own = [] if datadir is None else [datadir / name.relative_to(name.anchor), datadir / name.name]
+    parts = name.relative_to(name.anchor).parts
+    own = [] if datadir is None else [datadir.joinpath(*parts[first:]) for first in range(len(parts))]
     # Images lie beside a link to the particle file, or beside the file itself.
     beside, target = named_by.absolute().parent, named_by.resolve().parent
     above = [parent for folder in (beside, target) for parent in folder.parents[:_FOLDERS_ABOVE]]

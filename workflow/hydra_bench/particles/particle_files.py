@@ -15,6 +15,7 @@ from hydra_bench.particles.columns import CtfSource, Microscope
 from hydra_bench.particles.cryodrgn import read_ctf_table
 from hydra_bench.particles.identity import ImageNames, Repeated, find_images, match_images
 from hydra_bench.physics.ctf import Defocus, Optics
+from hydra_bench.physics.magnification import undistorted_shifts
 
 _FORMATS = {".star": "star", ".cs": "cs", ".mrcs": "mrcs", ".mrc": "mrcs"}
 
@@ -103,11 +104,7 @@ def read_poses(
         # Å of a file whose pixel size was put right are as wrong as it was; px are not.
         shifts_A = shifts_A * (stack.pixel_size_A / stack.stated_pixel_size_A)
     rows = match_images(ImageNames.of_stack(stack), names, repeated)
-    shifts_A = shifts_A[rows]
-    if stack.magnification is not None:
-        # Displaced by Mᵀ t in the image as it was recorded, by t in the undistorted one.
-        shifts_A = np.linalg.solve(stack.magnification.swapaxes(1, 2), shifts_A[:, :, None])[:, :, 0]
-    return rotations[rows], shifts_A
+    return rotations[rows], undistorted_shifts(shifts_A[rows], stack.magnification)
 
 
 def read_labels(
@@ -206,6 +203,8 @@ def file_format(path: Path) -> str:
         return "mrcs"
     if any(line.startswith(b"data_") for line in start.splitlines()):
         return "star"
+    if path.suffix.lower() == ".csg":
+        raise InputError(f"{path}: only says which .cs files belong together; name that of the particles, its metafile")
     raise InputError(f"{path}: neither a STAR file nor a .cs file nor an image stack (.star, .cs, .mrcs are allowed)")
 
 

@@ -35,6 +35,7 @@ _OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast
 _DEFOCUS_COLUMNS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _ORIGINS_A, _ORIGINS_PX = ("rlnOriginXAngst", "rlnOriginYAngst"), ("rlnOriginX", "rlnOriginY")
+MAGNIFICATION_COLUMNS = ("rlnMagMat00", "rlnMagMat01", "rlnMagMat10", "rlnMagMat11")
 _CORRECTED = {"rlnCtfDataAreCtfPremultiplied": "multiplied by their CTF", "rlnCtfDataArePhaseFlipped": "phase-flipped"}
 
 
@@ -54,6 +55,7 @@ def read_star_stack(
     optics, defocus = (None, None) if ctf == "none" else (_optics(tables, given, notes, path), _defocus(tables))
     images = _open_images(tables, path, datadir)
     notes += columns.sizes_note(path, pixel_size, stated, images) + columns.unused_note(path, _aberrations(tables))
+    notes += [] if defocus is None else columns.defocus_notes(path, defocus)
     return Stack(
         path,
         images,
@@ -73,13 +75,16 @@ def read_star_ctf(path: Path) -> tuple[Optics, Defocus]:
     return _optics(tables, Microscope(), [], path), _defocus(tables)
 
 
-def stated_pixel_sizes_A(path: Path) -> FloatArray | None:
-    """The pixel size (N,) that a STAR file states for each image, None where it states none. Raises InputError."""
+def stated_magnification(path: Path) -> tuple[FloatArray | None, FloatArray | None]:
+    """What a STAR file states of each image: pixel sizes (N,) in Å, None without, and matrices as of a Stack.
+
+    Raises InputError.
+    """
     tables = read_tables(path)
     if not _states_pixel_size(tables):
-        return None
+        return None, _magnification(tables)
     sizes_A, held, _ = _pixel_sizes_A(tables)
-    return sizes_A[held.row_of]
+    return sizes_A[held.row_of], _magnification(tables)
 
 
 def read_star_labels(path: Path) -> tuple[IntArray, ImageNames]:
@@ -226,7 +231,7 @@ def _aberrations(tables: Tables) -> dict[str, FloatArray]:
 
 def _magnification(tables: Tables) -> FloatArray | None:
     """The magnification matrices (N, 2, 2), None where they are neutral or not there. Raises InputError."""
-    neutral = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
+    neutral = dict(zip(MAGNIFICATION_COLUMNS, (1.0, 0.0, 0.0, 1.0), strict=True))
     fields = [tables.of_particles(name, value) for name, value in neutral.items()]
     if all(field is None for field in fields):
         return None

@@ -24,6 +24,23 @@ def undistorted(images: FloatArray, matrices: FloatArray) -> FloatArray:
     return result
 
 
+def undistorted_shifts(shifts: FloatArray, matrices: FloatArray | None) -> FloatArray:
+    """Displacements (N, 2) of particles in images as they were recorded, as they are in the undistorted ones.
+
+    Displaced by t in an undistorted image, a particle is displaced by Mᵀ t in the recorded one; matrices (N, 2, 2) are
+    None where all are neutral.
+    """
+    if matrices is None:
+        return shifts
+    undone: FloatArray = np.linalg.solve(matrices.swapaxes(1, 2), shifts[:, :, None])[:, :, 0]
+    return undone
+
+
+def recorded_shifts(shifts: FloatArray, matrices: FloatArray | None) -> FloatArray:
+    """The inverse of `undistorted_shifts`: displacements (N, 2) as they are in the images as they were recorded."""
+    return shifts if matrices is None else np.einsum("nji,nj->ni", matrices, shifts)
+
+
 def _sampled(images: torch.Tensor, matrix: FloatArray) -> torch.Tensor:
     """|det N| f(N x) of images f (B, y, x) for one matrix N (2, 2) on (x, y), about the pixel D//2."""
     (a, b), (c, d) = matrix.tolist()
