@@ -1,6 +1,7 @@
 """`hydra-bench select`: what a run found, in the rows of the user's own file, for RELION, cryoSPARC and cryoDRGN."""
 
 import pickle
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -217,8 +218,19 @@ def test_rows_of_cryosparcs_file_are_given_back(cs: Path, tmp_path: Path) -> Non
     rotations, shifts_A = read_poses(out, given)
     np.testing.assert_allclose(rotations, FOUND.rotations[chosen], atol=1e-5)
     np.testing.assert_allclose(shifts_A, FOUND.shifts_A[chosen], atol=1e-5)
+    # Keys, types and forms of values as in a file that CryoSPARC 4.4.1 exported: see `give_back_cs`.
     group = yaml.safe_load(out.with_suffix(".csg").read_text())
+    assert {key: type(value) for key, value in group.items()} == {
+        "created": datetime,
+        "group": dict,
+        "results": dict,
+        "version": str,
+    }
+    assert set(group["group"]) == {"description", "name", "title", "type"}
     assert group["group"]["type"] == "particle"
+    assert {name: result["type"] for name, result in group["results"].items()} == {
+        name: f"particle.{name}" for name in ("alignments3D", "blob", "ctf", "location", "pick_stats")
+    }
     assert set(group["results"]) == {"alignments3D", "blob", "ctf", "location", "pick_stats"}
     assert group["results"]["blob"] == {"metafile": ">chosen.cs", "num_items": 4, "type": "particle.blob"}
 

@@ -1,7 +1,8 @@
 """Inputs in the situation of public bug reports, each as its README says: read rightly, or refused with a reason.
 
-Other members of each kind are beside the units: test_identity and test_field_files (particles), test_star and test_mrc
-(core), test_atom_files (datasets).
+Three and more other members of each kind are beside the units, each in a table: 01, 02, 06, 09, 14 and most of 17 in
+test_field_files, 03 and 12 in test_identity (particles); 05 and the odd stamp of 17 in test_mrc, its names in test_star
+(core); 04 and the mmCIF file of 17 in test_atom_files (datasets).
 """
 
 from __future__ import annotations

@@ -3,13 +3,16 @@
 The .cs file holds all fields of the rows, those of the passthrough file among them, with uids as they are, in the
 user's order; poses and classes are in `alignments3D`. The .csg file beside it is what CryoSPARC's job "Import Result
 Group" takes: it says which file holds which group of fields. Source: CryoSPARC guide, "Manipulating .cs files created
-by CryoSPARC" and "Importing and exporting job results"; for poses and shifts see `cryosparc_alignments`.
+by CryoSPARC" and "Importing and exporting job results"; a .csg file that CryoSPARC 4.4.1 exported, and took back with
+another .cs file in it, stands in the README of reichow-lab/subunit_enrichment. For poses and shifts see
+`cryosparc_alignments`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +92,7 @@ def write_cs(out: Path, source: Source, found: Assignments, style: Style) -> Non
     }
     content = {
         # A time that never changes, since the same particles give the same bytes.
-        "created": "2000-01-01 00:00:00",
+        "created": datetime(2000, 1, 1),
         "group": {
             "description": "Particles chosen by hydra-bench, with their poses and classes",
             "name": "particles",
