@@ -246,6 +246,38 @@ def test_origins_of_a_file_whose_pixel_size_is_put_right_are_the_same_pixels(tmp
     np.testing.assert_allclose(read_poses(tmp_path / "p.star", right)[1][:, 0], -2.2 * x)
 
 
+@pytest.mark.parametrize("kind", ["star", "star, particles", "cs"])
+def test_sizes_that_hardly_differ_may_be_taken_as_one(tmp_path: Path, kind: str) -> None:
+    """Two calibrations of one microscope; poses stay the same pixels, each of its own size."""
+    write_two_files(tmp_path)
+    sizes = np.where(np.arange(N) % 2, 1.99, 2.01)
+    groups = np.arange(N) % 2 + 1
+    x = np.arange(N, dtype=float)
+    tables = relion_tables()
+    tables["particles"] = with_poses(tables["particles"].assign(rlnOpticsGroup=groups), "Angst", x * sizes)
+    optics = tables["optics"].iloc[[0, 0]].assign(rlnOpticsGroup=[1, 2], rlnImagePixelSize=[2.01, 1.99])
+    tables["optics"] = optics
+    if kind == "star, particles":
+        move(tables, ["rlnImagePixelSize"])
+    write_star(tmp_path / "p.star", tables)
+    blob = cs_blob()
+    blob["blob/psize_A"] = sizes
+    shifts = np.stack([x, 0 * x], 1)
+    poses = cs_poses("alignments3D", np.zeros((N, 3)), shifts, 2.0)
+    poses["alignments3D/psize_A"] = sizes
+    save_cs(tmp_path / "p.cs", joined(blob, cs_ctf(), poses))
+    path = tmp_path / ("p.cs" if kind == "cs" else "p.star")
+    with pytest.raises(InputError, match=r"must have one pixel size: .* within 1% of one, give that by pixel_size_A"):
+        read_particles(path)
+    with pytest.raises(InputError, match=r"has 2\.01 Å and .* has 1\.99 Å; all particles must have one pixel size"):
+        read_particles(path, pixel_size_A=2.2)
+    stack = read_particles(path, pixel_size_A=2.0)
+    assert "the pixel size is 2 Å as given, not 1.99 to 2.01 Å as in the file" in stack.notes[0]
+    np.testing.assert_allclose(read_poses(path, stack)[1][:, 0], -2.0 * x, rtol=1e-5)
+    part = stack.take(np.array([3, 1]))
+    np.testing.assert_allclose(read_poses(path, part)[1][:, 0], [-6.0, -2.0], rtol=1e-5)
+
+
 LAYOUTS: dict[str, Callable[[dict[str, pd.DataFrame]], object]] = {
     "constants in the particles": lambda t: move(t, ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]),
     "all of the optics in the particles": lambda t: move(t, [c for c in t["optics"] if c.startswith("rlnI")]),

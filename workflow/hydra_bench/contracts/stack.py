@@ -50,8 +50,8 @@ class Stack:
     `magnification` (N, 2, 2), where it is not the same in all directions: see `physics.magnification`; images are given
     undistorted. `uids` (N,) are cryoSPARC's, if there are any; `rows` (N,) the rows of the file, from 0, that the
     particles are of, None for all in their order. `passthrough` is the second file that holds fields of the same rows,
-    if there is one; `stated_pixel_size_A` is what the file says, where another pixel size may have been given. `notes`
-    say what a reader of results should know of how the file was read.
+    if there is one; `stated_pixel_sizes_A` (N,) are what the file says, where another pixel size may have been given.
+    `notes` say what a reader of results should know of how the file was read.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Stack:
     uids: IntArray | None = None
     rows: IntArray | None = None
     passthrough: Path | None = None
-    stated_pixel_size_A: float | None = None
+    stated_pixel_sizes_A: FloatArray | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -103,6 +103,7 @@ class Stack:
             contrast=None if self.contrast is None else self.contrast[indices],
             magnification=None if self.magnification is None else self.magnification[indices],
             uids=None if self.uids is None else self.uids[indices],
+            stated_pixel_sizes_A=None if self.stated_pixel_sizes_A is None else self.stated_pixel_sizes_A[indices],
             rows=self.source_rows[indices],
         )
 

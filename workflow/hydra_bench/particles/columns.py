@@ -25,7 +25,7 @@ _LARGEST_MICROMETRES, _LARGEST_NANOMETRES, _LARGEST_DEFOCUS_A = 100.0, 2000.0, 1
 _PHASE_PLATE_DEG = 15.0
 _TELLING_ANGLES = 5
 """So many different angles, all of them small in degrees, are rather in radians."""
-_HEADER_TOLERANCE = 0.01
+_HEADER_TOLERANCE, _NEAR_PIXEL_SIZE = 0.01, 0.01
 _LARGEST_DISTORTION = 0.3
 
 
@@ -120,14 +120,15 @@ def microscope_of_particles(
     return Optics.of_particles(*fields)
 
 
-def sizes_note(path: Path, pixel_size_A: float, stated_A: float | None, images: ImageFiles) -> list[str]:
+def sizes_note(path: Path, pixel_size_A: float, stated_A: FloatArray | None, images: ImageFiles) -> list[str]:
     """What to note of pixel sizes that differ: the given one counts, else the file's, and never that of image headers.
 
     Headers without a size, and those of 1 Å, which programs write that know none, say nothing.
     """
     notes = []
-    if stated_A is not None and abs(pixel_size_A / stated_A - 1) > _SAME_PIXEL_SIZE:
-        notes.append(f"{path}: the pixel size is {pixel_size_A:g} Å as given, not {stated_A:g} Å as in the file")
+    if stated_A is not None and (np.abs(pixel_size_A / stated_A - 1) > _SAME_PIXEL_SIZE).any():
+        found = " to ".join(f"{size:g}" for size in np.unique([stated_A.min(), stated_A.max()]))
+        notes.append(f"{path}: the pixel size is {pixel_size_A:g} Å as given, not {found} Å as in the file")
     known = [file for file in images.files if file.pixel_size_A > 0 and file.pixel_size_A != 1]
     other = [file for file in known if abs(file.pixel_size_A / pixel_size_A - 1) > _HEADER_TOLERANCE]
     if other:
@@ -199,21 +200,24 @@ def defocus_notes(path: Path, defocus: Defocus) -> list[str]:
     return notes
 
 
-def one_pixel_size(values_A: FloatArray, label: Callable[[int], str], where: str) -> float:
-    """The pixel size in Å that all share; `label` names a value's optics group or particle in the message.
+def one_pixel_size(values_A: FloatArray, given_A: float | None, label: Callable[[int], str], where: str) -> float:
+    """The pixel size in Å that all are taken to have; `label` names a value's optics group or particle in the message.
 
-    Differences below one in ten thousand are rounding.
+    Differences below one in ten thousand are rounding. Where one is given, it is that, and sizes may differ that are
+    near to it, as those of one microscope's calibrations are: at the rim of a particle of 200 px, 1 % is one pixel.
 
     Raises
     ------
     InputError
-        If there is more than one pixel size.
+        If there is more than one pixel size, and none given that all are near to.
     """
     different = np.flatnonzero(np.abs(values_A / values_A[0] - 1) > _SAME_PIXEL_SIZE)
-    if len(different):
+    is_near = given_A is not None and bool((np.abs(values_A / given_A - 1) <= _NEAR_PIXEL_SIZE).all())
+    if len(different) and not is_near:
         i = int(different[0])
         raise InputError(
-            f"{where}: {label(0)} has {values_A[0]:g} Å and {label(i)} has {values_A[i]:g} Å; "
-            "all particles must have one pixel size: rescale the images, or read the groups one by one"
+            f"{where}: {label(0)} has {values_A[0]:g} Å and {label(i)} has {values_A[i]:g} Å; all particles must have "
+            "one pixel size: rescale the images, read the groups one by one, or, if all are within "
+            f"{_NEAR_PIXEL_SIZE:.0%} of one, give that by pixel_size_A (--pixel-size)"
         )
-    return float(values_A[0])
+    return float(values_A[0]) if given_A is None else given_A

@@ -182,9 +182,11 @@ def read_cs_stack(
         needed += [name for name, is_known in zip(_OPTICS_FIELDS, known, strict=True) if not is_known]
         needed += _DEFOCUS_FIELDS[:3]
     data = read_dataset(path, passthrough, needed)
-    stated = _pixel_size_A(data) if pixel_size_A is None or "blob/psize_A" in data.names else None
-    pixel_size = stated if pixel_size_A is None else pixel_size_A
-    assert pixel_size is not None
+    pixel_size, stated = pixel_size_A, None
+    if pixel_size is None or "blob/psize_A" in data.names:
+        where = data.where("blob/psize_A")
+        stated = columns.limited(data.field("blob/psize_A"), where, columns.PIXEL_SIZE)
+        pixel_size = columns.one_pixel_size(stated, pixel_size_A, lambda row: f"particle {row + 1}", where)
     notes: list[str] = []
     optics, defocus = (None, None) if ctf == "none" else (_optics(data, given, notes), _defocus(data))
     images = _open_images(data, datadir)
@@ -200,7 +202,7 @@ def read_cs_stack(
         magnification=magnification_of(data),
         uids=data.main["uid"] if "uid" in data.own_names else None,
         passthrough=data.passthrough_path,
-        stated_pixel_size_A=stated,
+        stated_pixel_sizes_A=stated,
         notes=tuple(notes),
     )
 
@@ -283,12 +285,6 @@ def magnification_of(data: Dataset) -> FloatArray | None:
     return columns.magnification_of_particles(
         np.where(whole[:, None, None], matrices, matrices + np.eye(2)), data.where("ctf/anisomag")
     )
-
-
-def _pixel_size_A(data: Dataset) -> float:
-    where = data.where("blob/psize_A")
-    values = columns.limited(data.field("blob/psize_A"), where, columns.PIXEL_SIZE)
-    return columns.one_pixel_size(values, lambda row: f"particle {row + 1}", where)
 
 
 def _contrast(data: Dataset) -> FloatArray | None:

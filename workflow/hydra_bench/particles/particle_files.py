@@ -100,11 +100,12 @@ def read_poses(
         rotations, shifts_A, names = relion.read_star_poses(path, stack)
     else:
         rotations, shifts_A, names = cryosparc_alignments.read_cs_poses(path, _path(passthrough))
-    if path.resolve() == stack.path.resolve() and stack.stated_pixel_size_A:
-        # Å of a file whose pixel size was put right are as wrong as it was; px are not.
-        shifts_A = shifts_A * (stack.pixel_size_A / stack.stated_pixel_size_A)
     rows = match_images(ImageNames.of_stack(stack), names, repeated)
-    return rotations[rows], undistorted_shifts(shifts_A[rows], stack.magnification)
+    shifts_A = shifts_A[rows]
+    if path.resolve() == stack.path.resolve() and stack.stated_pixel_sizes_A is not None:
+        # Å of a file whose pixel size was put right are as wrong as it was; px are not.
+        shifts_A = shifts_A * (stack.pixel_size_A / stack.stated_pixel_sizes_A)[:, None]
+    return rotations[rows], undistorted_shifts(shifts_A, stack.magnification)
 
 
 def read_labels(

@@ -45,12 +45,10 @@ def read_star_stack(
     """Read a STAR file of particles. Raises InputError; see `particle_files`."""
     tables = read_tables(path)
     _refuse_unsuitable_images(tables)
-    stated = None
-    if pixel_size_A is None or _states_pixel_size(tables):
+    pixel_size, stated = pixel_size_A, None
+    if pixel_size is None or _states_pixel_size(tables):
         sizes_A, held, source = _pixel_sizes_A(tables)
-        stated = columns.one_pixel_size(sizes_A, held.label, source)
-    pixel_size = stated if pixel_size_A is None else pixel_size_A
-    assert pixel_size is not None
+        pixel_size, stated = columns.one_pixel_size(sizes_A, pixel_size_A, held.label, source), sizes_A[held.row_of]
     notes: list[str] = []
     optics, defocus = (None, None) if ctf == "none" else (_optics(tables, given, notes, path), _defocus(tables))
     images = _open_images(tables, path, datadir)
@@ -64,7 +62,7 @@ def read_star_stack(
         defocus,
         magnification=_magnification(tables),
         uids=_uids(tables.particles),
-        stated_pixel_size_A=stated,
+        stated_pixel_sizes_A=stated,
         notes=tuple(notes),
     )
 
