@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hydra_cases import TINY, Case, hydra, write_stack
 
+from hydra_bench.cli.hydra import check_replaced
 from hydra_bench.cli.main import main
 from hydra_bench.contracts import stack
+from hydra_bench.core.checksums import write_checksums
 from hydra_bench.core.star import read_star, write_star
 
 
@@ -86,6 +88,24 @@ def test_a_folder_of_other_files_is_not_replaced(
     (tmp_path / "thesis" / "chapter").unlink()
     assert main(hydra(case.stack.path, Path())) == 2
     assert "--out: .; a folder with a name is expected" in capsys.readouterr().err
+
+
+def test_what_was_put_into_a_runs_folder_is_not_replaced_with_it(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A selection, as the guide names it, and maps; not what `hydra-bench analyse` makes anew."""
+    run = tmp_path / "run"
+    for name in ("particles.star", "run.json", "history.csv", "analysis/index.html"):
+        (run / name).parent.mkdir(exist_ok=True, parents=True)
+        (run / name).touch()
+    write_checksums(run, without=("run.json", "history.csv", "index.html"))
+    check_replaced(run)
+    for name, said in (("maps/particles.mrc", "maps/particles.mrc put"), ("class1.star", "class1.star and 1 more f")):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).touch()
+        assert main(hydra(case.stack.path, run)) == 2
+        assert f"would be replaced as a whole, with {said}" in capsys.readouterr().err
+        assert (run / name).is_file()
 
 
 @pytest.fixture

@@ -487,6 +487,7 @@ def test_numbers_of_the_other_byte_order(tmp_path: Path, stack: Stack) -> None:
         ({"u_A": -DEFOCUS.u_A, "v_A": -DEFOCUS.v_A}, "the defocus is negative .* which is overfocus"),
         ({"angle_deg": np.radians(DEFOCUS.angle_deg)}, "all angles of the defocus lie between .* as in radians"),
         ({"phase_shift_deg": np.radians(DEFOCUS.phase_shift_deg)}, "all phase shifts lie between .* as in radians"),
+        ({"phase_shift_deg": np.full(N, np.pi / 2)}, "all phase shifts lie between .* as in radians"),
         ({"angle_deg": np.full(N, 0.5), "phase_shift_deg": np.full(N, 0.0)}, None),
         ({"u_A": np.where(EVERY == 0, -1, 1) * DEFOCUS.u_A}, None),
     ],

@@ -247,11 +247,20 @@ def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
 
 def check_replaced(out: Path) -> None:
     """The folder is replaced when the run ends. Raises InputError if that would take what is no reconstruction."""
+    from hydra_bench.contracts.analysis import ANALYSIS_FOLDER
+    from hydra_bench.contracts.reconstruction import HISTORY_NAME
+    from hydra_bench.core.checksums import added_since
     from hydra_bench.methods.recording import check_out
 
     if out.is_dir() and any(out.iterdir()) and not (out / RUN_NAME).is_file():
         raise InputError(f"--out: {out} holds files, but no {RUN_NAME}; a new or empty folder, or a run's, is allowed")
     check_out(out)
+    if added := added_since(out, without=(RUN_NAME, HISTORY_NAME, ANALYSIS_FOLDER)):
+        more = f" and {len(added) - 1} more files" if len(added) > 1 else ""
+        raise InputError(
+            f"--out: {out} is a run's and would be replaced as a whole, with {added[0]}{more} put there since; move "
+            "what you need, or name another folder"
+        )
 
 
 def versions() -> dict[str, str]:

@@ -22,6 +22,20 @@ def write_checksums(folder: Path, without: Collection[str] = ()) -> None:
     write_text(folder / NAME, "".join(f"{sha256(path)}  {path.relative_to(folder)}\n" for path in files))
 
 
+def added_since(folder: Path, without: Collection[str] = ()) -> list[str]:
+    """Files, by their paths in a folder, that SHA256SUMS does not name, nor `without` by name or first folder: sorted.
+
+    None where there is no SHA256SUMS: what was there at first is not known then.
+    """
+    if not (folder / NAME).is_file():
+        return []
+    lines = regular_file(folder / NAME, _MOST_BYTES).read_text(encoding="utf-8", errors="replace").splitlines()
+    known = {line.partition("  ")[2] for line in lines}
+    there = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    ours = {NAME, *without}
+    return sorted(str(file) for file in there if str(file) not in known and not ours & {file.parts[0], file.name})
+
+
 def check_checksums(folder: Path) -> None:
     """Read every file that SHA256SUMS names; a folder without one, of somebody else's making, is taken as it is.
 

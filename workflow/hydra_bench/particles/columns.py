@@ -193,9 +193,11 @@ def defocus_notes(path: Path, defocus: Defocus) -> list[str]:
         notes.append(
             f"{path}: the defocus is negative (median {typical:.0f} Å), which is overfocus; underfocus is positive"
         )
-    for values, what in ((defocus.angle_deg, "angles of the defocus"), (defocus.phase_shift_deg, "phase shifts")):
-        different = np.unique(values)
-        if len(different) >= _TELLING_ANGLES and np.abs(different).max() <= np.pi:
+    # A phase shift so small is worth no phase plate; angles of the defocus may all be the same.
+    angles = (defocus.angle_deg, "angles of the defocus", _TELLING_ANGLES), (defocus.phase_shift_deg, "phase shifts", 1)
+    for values, what, telling in angles:
+        different = np.unique(values[values != 0])
+        if len(different) >= telling and np.abs(different).max() <= np.pi:
             notes.append(f"{path}: all {what} lie between -3.15 and 3.15, as in radians; they are taken as degrees")
     return notes
 
