@@ -194,6 +194,21 @@ def test_poses_may_stay(star: Path, tmp_path: Path) -> None:
     assert found["rlnClassNumber"].tolist() == [1, 2, 3, 1, 2, 3]
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_priors_are_those_of_the_poses(star: Path, tmp_path: Path, keeps: bool) -> None:
+    """About which RELION searches locally, whatever the pose is."""
+    tables = read_star(star)
+    angles = ["rlnAngleRotPrior", "rlnAngleTiltPrior", "rlnAnglePsiPrior"]
+    origins = ["rlnOriginXPriorAngst", "rlnOriginYPriorAngst", "rlnOriginXPrior", "rlnOriginYPrior"]
+    tables["particles"][[*angles, *origins]] = 11.5
+    write_star(star, tables)
+    run = write_run_of(tmp_path / "run", read_particles(star), FOUND)
+    found = read_star(select(run, star.with_name("chosen.star"), *(["--keep-poses"] if keeps else [])))["particles"]
+    poses = pose_table(FOUND.rotations, FOUND.shifts_A).to_numpy()
+    expected = np.concatenate([poses, poses[:, 3:] / 2.0], axis=1)
+    np.testing.assert_allclose(found[[*angles, *origins]], np.full((N, 7), 11.5) if keeps else expected, atol=1e-5)
+
+
 def test_paths_from_relions_project(star: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run_of(tmp_path / "run", read_particles(star), FOUND)
     project = tmp_path / "elsewhere" / "project"

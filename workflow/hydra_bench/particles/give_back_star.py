@@ -25,6 +25,11 @@ from hydra_bench.particles.star_rows import StarRows, read_star_rows
 from hydra_bench.physics.magnification import recorded_shifts
 
 _ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
+_PRIORS = {
+    **{f"{name}Prior": name for name in (*ANGLE_COLUMNS, *_ORIGINS_PX)},
+    **{f"{name.removesuffix('Angst')}PriorAngst": name for name in ORIGIN_COLUMNS},
+}
+"""Columns of priors, and of which pose: where a file has them, RELION's local searches are about them, not the pose."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,12 @@ def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixels_A: F
     values: dict[str, FloatArray] = {}
     if not style.keep_poses:
         poses = pose_table(found.rotations, shifts_px * pixels_A[:, None])
-        values |= {name: poses[name].to_numpy() for name in ANGLE_COLUMNS}
-        if table.has_optics:
-            values |= {name: poses[name].to_numpy() for name in ORIGIN_COLUMNS}
-        if not table.has_optics or _ORIGINS_PX[0] in table.columns:
-            values |= {name: -shifts_px[:, j] + 0.0 for j, name in enumerate(_ORIGINS_PX)}
+        pose = {name: poses[name].to_numpy() for name in (*ANGLE_COLUMNS, *ORIGIN_COLUMNS)}
+        pose |= {name: -shifts_px[:, j] + 0.0 for j, name in enumerate(_ORIGINS_PX)}
+        wanted = [*ANGLE_COLUMNS, *(ORIGIN_COLUMNS if table.has_optics else ())]
+        wanted += _ORIGINS_PX if not table.has_optics or _ORIGINS_PX[0] in table.columns else ()
+        values |= {name: pose[name] for name in wanted}
+        values |= {prior: pose[name] for prior, name in _PRIORS.items() if prior in table.columns}
     own = found.posteriors[np.arange(len(found)), found.classes]
     values["rlnMaxValueProbDistribution"] = own
     values |= {f"{POSTERIOR_COLUMN}{k + 1}": found.posteriors[:, k] for k in range(found.posteriors.shape[1])}

@@ -40,7 +40,10 @@ def locate(names: Iterable[str], named_by: Path, field: str, datadir: Path | Non
     for name in names:
         path = _find_image_file(name, named_by, field, datadir)
         if path in paths:
-            raise InputError(f"{named_by}: {field} names {paths[path]} and {name}, but both are found as {path}")
+            raise InputError(
+                f"{named_by}: {field} names {paths[path]} and {name}, but both are found as {path}; if they are one "
+                "file, name it alike in all rows, else name their folder by datadir (--datadir)"
+            )
         paths[path] = name
     return list(paths)
 
