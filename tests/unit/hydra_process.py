@@ -13,7 +13,7 @@ from torch import distributed
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.core.threads import set_threads
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
-from hydra_bench.methods.hydra.fit.likelihood import softening_of
+from hydra_bench.methods.hydra.fit.likelihood import balancing, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Run
 
@@ -58,6 +58,7 @@ def parts(parallel: Parallel) -> dict[str, Any]:
         "flat": flat,
         "gradients": [p.grad for p in parameters],
         "softening": softening_of(errors[rank::2], 2.0, parallel),
+        "balancing": balancing(-errors[rank::2], parallel),
     }
 
 

@@ -18,7 +18,7 @@ from hydra_bench.methods.hydra.fit.gradient_steps import (
     minibatch_loss,
     negligible,
 )
-from hydra_bench.methods.hydra.fit.likelihood import mixture_loss, posteriors, softening_of
+from hydra_bench.methods.hydra.fit.likelihood import balancing, mixture_loss, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.networks import Field
@@ -204,6 +204,25 @@ def test_classes_left_out_have_no_share() -> None:
     errors = torch.tensor([[1.0, torch.inf], [0.5, 0.4]])
     torch.testing.assert_close(posteriors(errors, 0.1)[0], torch.tensor([1.0, 0.0]))
     assert torch.isfinite(mixture_loss(errors, torch.zeros(2, 2), 0.1))
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 30.0], ids=["soft", "even", "sharp"])
+def test_balanced_classes_have_equal_shares(spread: float) -> None:
+    """However uneven the evidence is; what is added to all of a class is taken off again, and nothing else is changed."""
+    logits = spread * torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    weights = balancing(logits, Parallel())
+    torch.testing.assert_close(torch.softmax(logits + weights, 1).mean(0), torch.full((4,), 0.25), atol=0.02, rtol=0)
+    uneven = torch.tensor([0.0, 50.0, -20.0, 3.0])
+    again = torch.softmax(logits + uneven + balancing(logits + uneven, Parallel()), 1)
+    torch.testing.assert_close(again.mean(0), torch.full((4,), 0.25), atol=0.02, rtol=0)
+    torch.testing.assert_close(again, torch.softmax(logits + weights, 1), atol=0.1, rtol=0)
+
+
+def test_a_class_that_nobody_was_searched_in_stays_empty() -> None:
+    logits = torch.tensor([[0.0, 1.0, -torch.inf], [1.0, 0.0, -torch.inf]])
+    weights = balancing(logits, Parallel())
+    assert torch.isfinite(weights).all()
+    torch.testing.assert_close(torch.softmax(logits + weights, 1).mean(0), torch.tensor([0.5, 0.5, 0.0]))
 
 
 def test_the_softening_scales_with_the_errors() -> None:

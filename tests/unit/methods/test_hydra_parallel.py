@@ -21,7 +21,7 @@ from torch import distributed
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import read_assignments
-from hydra_bench.methods.hydra.fit.likelihood import softening_of
+from hydra_bench.methods.hydra.fit.likelihood import balancing, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 
 pytestmark = pytest.mark.skipif(
@@ -64,6 +64,7 @@ def test_sums_flags_and_softening_are_of_all_processes(found: list[dict[str, Any
         assert torch.equal(process["parts"]["sum"], torch.tensor([2.0, 1.0]))
         assert process["parts"]["any"] == [True, False]
         assert process["parts"]["softening"] == pytest.approx(softening_of(errors, 2.0, Parallel()), rel=1e-6)
+        torch.testing.assert_close(process["parts"]["balancing"], balancing(-errors, Parallel()))
 
 
 def test_two_processes_end_with_one_state(found: list[dict[str, Any]]) -> None:

@@ -163,6 +163,9 @@ class Settings:
     """Share of the particles that are searched in every class all the same."""
     spare_epochs: ZeroOrMore = 3
     """Passes after which the spare fields go: the classes stay that the likelihood would miss most."""
+    balance_epochs: ZeroOrMore = 0
+    """Passes at first in which classes are held to equal shares of the particles, the second half of them less and
+    less; 0 lets them be."""
     prior_epoch: ZeroOrMore = 4
     """Pass from which classes have a prior by their share of the particles."""
     gating: Literal["table", "encoder"] = "table"
@@ -265,6 +268,10 @@ class Settings:
     def newton(self) -> bool:
         """Whether latents are inferred by Newton steps, and not learned by gradient."""
         return self.conformations == "table" and self.latent_steps == "newton"
+
+    def balance(self, age: int) -> float:
+        """How much classes are pulled to equal shares in a pass, from 1, whole, to 0, not at all."""
+        return min(1.0, max(0.0, 2 * (1 - age / self.balance_epochs))) if self.balance_epochs else 0.0
 
     @property
     def fields_at_start(self) -> int:

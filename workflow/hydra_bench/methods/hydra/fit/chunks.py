@@ -9,7 +9,7 @@ from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit import pose_search
 from hydra_bench.methods.hydra.fit.conformations import nearest, representatives
 from hydra_bench.methods.hydra.fit.learning import learn
-from hydra_bench.methods.hydra.fit.likelihood import posteriors, softening_of
+from hydra_bench.methods.hydra.fit.likelihood import balancing, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.rendering import render_hartleys, slicing_grid
@@ -161,6 +161,10 @@ def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epo
     log_prior = None
     if epoch.age >= s.prior_epoch:
         log_prior = s.prior_strength * tables.posteriors.mean(0).clamp(min=1e-6).log()
+    pull = s.balance(epoch.age)
+    if pull:
+        weights = pull * balancing(-errors / run.softening, run.parallel)
+        log_prior = weights if log_prior is None else log_prior + weights
     tables.posteriors[members] = posteriors(errors, run.softening, log_prior)
 
 

@@ -84,6 +84,25 @@ def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor |
     return torch.softmax(logits if log_prior is None else logits + log_prior, 1)
 
 
+_ROUNDS = 50
+"""Of Sinkhorn's iteration, each a sum over a chunk's particles; a fixed number, so that a GPU is not waited for."""
+
+
+def balancing(logits: torch.Tensor, parallel: Parallel) -> torch.Tensor:
+    """The log weights (K,) of classes with which the posteriors softmax(logits + weights) have equal shares.
+
+    logits (B, K) are those of this process's particles; shares are over the particles of every process. This is the
+    entropic optimal transport of particles to classes of equal size, by Sinkhorn's iteration (Cuturi, NeurIPS 2013).
+    """
+    weights = torch.zeros_like(logits[0])
+    n = parallel.sum(logits.new_full((), len(logits)))
+    for _ in range(_ROUNDS):
+        held = parallel.sum(torch.softmax(logits + weights, 1).sum(0))
+        # A class that nobody was searched in gains, too, and nobody has it all the same.
+        weights = weights - (held.clamp(min=1e-30) * logits.shape[1] / n).log()
+    return weights
+
+
 def most_needed(errors: torch.Tensor, softening: float, n: int) -> list[int]:
     """The n classes to keep, rising, if the others must go: one at a time, that which the likelihood misses least.
 
