@@ -208,7 +208,7 @@ def test_classes_left_out_have_no_share() -> None:
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 30.0], ids=["soft", "even", "sharp"])
 def test_balanced_classes_have_equal_shares(spread: float) -> None:
-    """However uneven the evidence is; what is added to all of a class is taken off again, and nothing else is changed."""
+    """However uneven the evidence is; what is added to all of a class is taken off again, and nothing else changes."""
     logits = spread * torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
     weights = balancing(logits, Parallel())
     torch.testing.assert_close(torch.softmax(logits + weights, 1).mean(0), torch.full((4,), 0.25), atol=0.02, rtol=0)
