@@ -84,7 +84,7 @@ def posteriors(errors: torch.Tensor, softening: float, log_prior: torch.Tensor |
     return torch.softmax(logits if log_prior is None else logits + log_prior, 1)
 
 
-_ROUNDS = 50
+_ROUNDS = 200
 """Of Sinkhorn's iteration, each a sum over a chunk's particles; a fixed number, so that a GPU is not waited for."""
 
 
