@@ -106,6 +106,7 @@ def run(args: Namespace) -> int:
     start_from = read_input(args, definition["parameters"])
     if not args.definition:
         start_from.check()
+        start_from = noted_contrast(start_from)
     evaluation: IntArray = np.zeros(0, dtype=np.int64)
     if args.evaluation_list:
         evaluation = read_evaluation_list(args.evaluation_list, len(start_from.stack))
@@ -141,6 +142,18 @@ def run(args: Namespace) -> int:
         return 128 + checkpointer.stopped_by
     finally:
         parallel.leave()
+
+
+def noted_contrast(start_from: "TrainingInput") -> "TrainingInput":
+    """With a note, which is said, if the particles' contrast seems to be the other one. Raises InputError."""
+    from hydra_bench.particles.contrast import contrast_note
+
+    inverted = start_from.settings.invert
+    note = contrast_note(start_from.stack, inverted, f"--set invert={str(not inverted).lower()}")
+    if note is None:
+        return start_from
+    say(note)
+    return replace(start_from, stack=replace(start_from.stack, notes=(*start_from.stack.notes, note)))
 
 
 def waits_in_vain(poses: Path, out: Path, request: "Request") -> bool:

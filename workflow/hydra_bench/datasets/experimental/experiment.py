@@ -7,7 +7,7 @@ a reference then, in the provenance and on the report.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from hydra_bench.datasets.importing import Delivery, Processing, evaluated
 from hydra_bench.datasets.kind import Definition, duration_text, size_text
 from hydra_bench.datasets.simulated.density import VolumeSource, load_volume
 from hydra_bench.particles.columns import Microscope
+from hydra_bench.particles.contrast import contrast_note
 from hydra_bench.particles.cryodrgn import read_numbers
 from hydra_bench.particles.particle_files import is_listed, read_labels, read_particles, read_poses
 
@@ -69,6 +70,10 @@ class Experiment:
         particles = read_particles(
             definition["file"], microscope=microscope, **{key: definition[key] for key in options}
         )
+        inverted = definition["contrast"] == "black"
+        note = contrast_note(particles, inverted, f"contrast: {'white' if inverted else 'black'}")
+        if note is not None:
+            particles = replace(particles, notes=(*particles.notes, note))
         for note in particles.notes:
             say(note)
         return cls(definition, particles)
