@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from hydra_bench.core.console import say
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
@@ -46,4 +47,7 @@ def run_hydra(
         save(run, checkpointer)  # a run that is killed while it writes its maps need not train again
     if parallel.rank == 0:
         write_reconstruction(run, start_from.pixel_size_A, evaluation, folder)
-    return Outcome(images_seen=run.history.images_seen, notes=notes(run))
+    said = notes(run)
+    for remark in said.get("remarks", []):
+        say(remark)
+    return Outcome(images_seen=run.history.images_seen, notes=said)

@@ -13,11 +13,13 @@ from hydra_bench.contracts.places import class_volume_path
 from hydra_bench.contracts.reconstruction import Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
+from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import write_map
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.run_state import History, Run
 from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_map, render_maps
+from hydra_bench.methods.hydra.output.remarks import remarks
 
 FIELDS_NAME = "fields.pt"
 
@@ -119,8 +121,12 @@ def read_fields(folder: Path) -> SavedFields:
     return SavedFields(fields, content["box_px"], content["pixel_size_A"])
 
 
-def notes(run: Run) -> dict[str, object]:
-    """What a reader should know of the result: class sizes, and classes with too few particles to count."""
-    sizes = run.model.tables.class_sizes()
-    limit = least_share(run.model.tables.classes) * run.model.tables.n
-    return {"class_sizes": sizes, "empty_classes": [k + 1 for k, size in enumerate(sizes) if size < limit]}
+def notes(run: Run) -> JsonObject:
+    """What a reader should know of the result: class sizes, classes too small to count, what looks wrong."""
+    tables = run.model.tables
+    sizes = tables.class_sizes()
+    limit = least_share(tables.classes) * tables.n
+    empty = [k + 1 for k, size in enumerate(sizes) if size < limit]
+    found = {"class_sizes": sizes, "empty_classes": empty}
+    looks_wrong = remarks(run.settings, tables, empty, run.frequencies.box_px)
+    return {**found, "remarks": looks_wrong} if looks_wrong else found
