@@ -94,6 +94,21 @@ def fsc(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return curve[1 : len(a) // 2]
 
 
+def cryobench_area(a: np.ndarray, b: np.ndarray) -> float:
+    """Under |FSC| from 0 to 0.5 - 1/D per pixel: 1 at 0, then shells i - 1 <= |k| < i, the first of which is k = 0."""
+    box = len(a)
+    k = np.fft.fftfreq(box, 1 / box)
+    radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
+    inside = [(radius >= i - 1) & (radius < i) for i in range(1, box // 2)]
+    fa, fb = np.fft.fftn(a), np.fft.fftn(b)
+    cross, *powers = np.array(
+        [[(fa[s] * fb[s].conj()).sum().real, *(abs(f[s] ** 2).sum() for f in (fa, fb))] for s in inside]
+    ).T
+    there = np.all([power > 1e-14 * power.max() for power in powers], axis=0)
+    values = np.where(there, abs(cross) / np.sqrt(np.where(there, powers[0] * powers[1], 1)), 0)
+    return float(np.trapezoid([1.0, *values], dx=1 / box))
+
+
 def resolution(curve: np.ndarray, level: float, pixel_A: float) -> float | None:
     below = np.flatnonzero(curve < level)
     if len(below) and below[0] == 0:
@@ -144,6 +159,7 @@ class Run:
         own = self.true[self.evaluated]
         found |= {"fsc_auc_mean": auc.mean(), "fsc_auc_sd": auc.std(), "fsc_auc_unmasked_mean": auc.mean()}
         found["fsc_auc_masked_mean"] = curves["masked"].mean()
+        found["fsc_auc_cryobench_mean"] = curves["cryobench"].mean()
         generator, summed = np.random.default_rng(0), 0
         for k in np.unique(own):
             values = auc[own == k]
@@ -199,8 +215,8 @@ class Run:
 
     @cache  # noqa: B019  a run is asked twice, and there are few
     def curves(self) -> dict[str, np.ndarray]:
-        """FSC curves (M, D/2 - 1) of the evaluated particles, without a mask and in a soft mask of the truth."""
-        known: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
+        """Of the M evaluated particles: FSC curves (M, D/2 - 1), unmasked and in a mask of the truth, and areas."""
+        known: dict[tuple, tuple[np.ndarray, np.ndarray, float]] = {}
         found = []
         for particle in self.evaluated:
             k, label = int(self.true[particle]), int(self.labels[particle])
@@ -210,9 +226,9 @@ class Run:
                 truth = volume(self.maps[k])
                 moved = on_reference(volume(sample), self.alignments[label, self.names[k]], self.pixel_A)
                 mask = soft_mask(truth, self.pixel_A)
-                known[key] = fsc(moved, truth), fsc(moved * mask, truth * mask)
+                known[key] = fsc(moved, truth), fsc(moved * mask, truth * mask), cryobench_area(moved, truth)
             found.append(known[key])
-        return {"unmasked": np.array([f[0] for f in found]), "masked": np.array([f[1] for f in found])}
+        return {name: np.array([f[n] for f in found]) for n, name in enumerate(("unmasked", "masked", "cryobench"))}
 
     def table2(self) -> dict[str, Scores]:
         """By species; none without maps."""

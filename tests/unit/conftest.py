@@ -23,6 +23,7 @@ LONG = {
     "test_bench",
     "test_cli",
     "test_hydra_command",
+    "test_hydra_at_noise",
     "test_hydra_conformations",
     "test_hydra_given_poses",
     "test_hydra_learning",

@@ -82,6 +82,8 @@ def test_a_shipped_configuration_runs_to_its_page(
         assert (row["dataset"], row["n_seeds"], row["interval_of"]) == ("demo", "2", "new images and seeds")
     if name == "experimental":
         check_experiment(clone.folder / "results")
+    if name == "ribosplike":
+        check_motion(clone.folder / "results")
     if name == "sweeps":
         assert len(list((clone.folder / "results" / "paper" / "demo" / "supplement").glob("*.svg"))) >= 3
 
@@ -112,6 +114,19 @@ def check_results(results: Path, name: str) -> None:
             assert float(row["fsc_auc_mean"]) > LEAST_ORACLE_FSC_AUC[name]
     page = (results / "report" / "index.html").read_text()
     assert re.findall(r"<section[^>]*>\s*<h2 [^>]*>([^<]*)</h2>", page) == content["datasets"]
+
+
+def check_motion(results: Path) -> None:
+    """Species that move are read against the best single map, to which gains are differences, and not normalised."""
+    rows = {row["method"]: row for row in csv.DictReader((results / "tables" / "table1.csv").read_text().splitlines())}
+    assert abs(float(rows["single_map"]["fsc_gain_mean"])) < 1e-3
+    assert float(rows["ceiling"]["fsc_gain_mean"]) < float(rows["single_map"]["fsc_auc_mean"]) < 1
+    for name in ("hydra_ribosplike", "ceiling", "oracle", "single_map"):
+        assert rows[name]["fsc_auc_normalised"] == ""
+        assert 0 < float(rows[name]["fsc_auc_cryobench_mean"]) < 0.5
+    text = (results / "tables" / "table1.md").read_text()
+    assert "| Best single map |" in text
+    assert "Chance 0, ceiling 1 |" not in text
 
 
 def check_experiment(results: Path) -> None:

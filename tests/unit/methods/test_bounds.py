@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from definitions import dataset, moving_dataset
 from sklearn.metrics import adjusted_rand_score
 
@@ -14,6 +15,7 @@ from hydra_bench.contracts.reconstruction import read_assignments, sample_path
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import NotApplicableError
+from hydra_bench.core.files import read_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.simulate import simulate
@@ -24,6 +26,9 @@ from hydra_bench.methods.bounds.class_bound import run_class_bound
 from hydra_bench.methods.bounds.task import BoundTask
 from hydra_bench.methods.bounds.true_maps import noise_like, run_true_maps
 from hydra_bench.methods.cards import filled_parameters
+from hydra_bench.physics.fourier import shift_factors
+from hydra_bench.physics.projection import central_slices
+from hydra_bench.physics.rotations import random_rotations
 
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 
@@ -147,6 +152,56 @@ def test_the_class_bound_is_sure_where_images_are_clear_and_unsure_where_they_ar
     assert ari[0.5] == 1
     assert ari[0.01] < 0.9
     assert confidence[0.01] < 0.97
+
+
+def test_the_scale_of_maps_in_images_and_the_noise_are_measured(folder: Path, moving: Path) -> None:
+    """Images have noise of variance 1; their maps have other units, which the simulation knows."""
+    for where in (folder, moving):
+        task = task_of(where, {}, "class_bound")
+        found = class_bound.brightness(task, class_bound.half_disc(10))
+        known = read_json(where / "truth" / "provenance.json")["image_scale"] * task.stack.pixel_size_A
+        assert found.scale == pytest.approx(known, rel=0.03)
+        np.testing.assert_allclose(found.noise / task.stack.box_px**2, 1, atol=0.15)
+
+
+def test_no_search_with_true_maps_tells_classes_better_than_the_class_bound(tmp_path: Path) -> None:
+    """At low SNR, where no pose stands out. Rotations by the thousand, at every shift of a grid, at all frequencies.
+
+    Whatever is made of a search's likelihoods, its best poses or all, it gives the true class no greater probability
+    than the bound does, by more than chance; and no assignment is likelier.
+    """
+    radius = 8
+    task = task_of(tmp_path / "faint", dataset(images=75, snr=0.03), "class_bound", radius=radius)
+    run_class_bound(task, tmp_path / "bound")
+    bound = read_assignments(tmp_path / "bound", len(task.stack)).posteriors
+    plane = class_bound.half_disc(radius)
+    extent_px = float(np.abs(task.truth.shifts_A).max() / task.stack.pixel_size_A)
+    of_images = class_bound.brightness(task, plane)
+    everyone, noise, box = np.arange(len(task.stack)), of_images.noise, task.stack.box_px
+    coefficients, ctf = class_bound.read(task, everyone, plane)
+    rotations = torch.from_numpy(random_rotations(4000, np.random.default_rng(0))).float()
+    line = torch.linspace(-extent_px, extent_px, 5)
+    back = shift_factors(-torch.cartesian_prod(line, line), plane, box)
+    found: dict[str, list[torch.Tensor]] = {"best": [], "sum": []}
+    for known in class_bound.true_maps(task, of_images.scale):
+        slices = central_slices(class_bound.transform_of(known.volume, plane), rotations, plane)
+        power = (ctf.square() / noise) @ slices.abs().square().T
+        overlaps = [((coefficients * ctf / noise * moved) @ slices.conj().T).real for moved in back]
+        likelihoods = torch.stack([2 * overlap - power for overlap in overlaps], 1).double().flatten(1)
+        found["best"].append(known.log_share + likelihoods.amax(1))
+        found["sum"].append(known.log_share + torch.logsumexp(likelihoods, 1))
+    truly = everyone, task.truth.classes
+    ours = np.log(np.clip(bound[truly], 1e-6, 1))
+    for kind, logs in found.items():
+        theirs = torch.log_softmax(torch.stack(logs, 1), 1)[truly].numpy()
+        gain = ours - theirs
+        assert gain.mean() > (0 if kind == "best" else -2 * gain.std() / np.sqrt(len(gain))), kind
+        right = (torch.stack(logs, 1).argmax(1).numpy() == task.truth.classes).mean()
+        assert right <= (bound.argmax(1) == task.truth.classes).mean() + 0.04, kind
+    # As often right as it says.
+    right = (bound.argmax(1) == task.truth.classes).mean()
+    assert 0.7 < right < 1
+    assert abs(bound.max(1).mean() - right) < 0.08
 
 
 def test_the_class_bound_of_the_stack_leaves_each_image_out_of_its_own_map(

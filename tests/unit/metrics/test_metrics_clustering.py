@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, f1_score
 
 from hydra_bench.contracts.reconstruction import Assignments
+from hydra_bench.contracts.scores import Calibration
 from hydra_bench.core.errors import InputError
 from hydra_bench.metrics import conformation
 from hydra_bench.metrics.calibration import calibration
@@ -206,7 +207,7 @@ def test_posteriors_that_are_too_sure_have_an_error_of_calibration(sharpness):
     said = honest**sharpness / (honest**sharpness).sum(1, keepdims=True)
     order = [2, 0, 1]  # classes in another order than the species
     clustering = score(true, NAMES[:3], Labels(said[:, order].argmax(1), 3, "classes"))
-    found = calibration(said[:, order], {k: k for k in range(3)}, clustering, true)
+    found = calibration(Calibration, said[:, order], {k: k for k in range(3)}, clustering, true)
     assert [entry.n_particles for entry in found.bins] == [2000] * 10
     assert found.brier == pytest.approx(np.square(said - np.eye(3)[true]).sum(1).mean())
     assert found.accuracy == pytest.approx((said.argmax(1) == true).mean())
@@ -215,7 +216,7 @@ def test_posteriors_that_are_too_sure_have_an_error_of_calibration(sharpness):
     else:
         assert found.ece > 0.05
         assert found.confidence > found.accuracy + 0.05
-    assert calibration(np.eye(3)[true], {k: k for k in range(3)}, clustering, true) is None
+    assert calibration(Calibration, np.eye(3)[true], {k: k for k in range(3)}, clustering, true) is None
 
 
 def test_junk_is_a_species_and_the_ari_without_it_stands_beside():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,11 +22,13 @@ from hydra_bench.physics.rotations import euler_from_matrices
 from hydra_bench.report.figures import rendered_maps
 from hydra_bench.report.figures.class_maps import class_maps
 from hydra_bench.report.figures.fsc import fsc_curves
+from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.figures.method_lines import method_lines
 from hydra_bench.report.figures.style import Picture, report_style
 from hydra_bench.report.paper import (
     fig2_classes,
     fig3_references,
+    figs_calibration,
     figs_convergence,
     figs_fixed_poses,
     figs_sweep,
@@ -83,6 +86,28 @@ def test_the_main_method_is_the_best_with_classes_or_the_one_named(tmp_path: Pat
         choose_runs(runs, "demo", "other_program")
     with pytest.raises(InputError, match="nowhere: no such dataset"):
         choose_runs(runs, "nowhere")
+
+
+def test_reliability_is_drawn_for_each_kind_of_posteriors_and_left_out_where_all_are_certain(tmp_path: Path) -> None:
+    def reliability(ece: float) -> dict[str, Any]:
+        bins = [{"n_particles": 12, "confidence": 0.5 + 0.05 * n, "accuracy": 0.5 + 0.04 * n} for n in range(10)]
+        return {"ece": ece, "brier": 0.1, "confidence": 0.7, "accuracy": 0.6, "bins": bins}
+
+    both = finished("hydra_k3", "Hydra, K=3", 0.9, 0.8) | {"calibration": reliability(0.123)}
+    both["calibration_at_noise"] = reliability(0.045)
+    certain = finished("relion", "RELION", 0.9, 0.8)
+    paths = [write_run(tmp_path, content) for content in (both, certain)]
+    with report_style():
+        (picture,) = figs_calibration.draw(choose_runs(read_all(paths), "demo"))
+    (ax,) = picture.figure.axes
+    assert len(ax.lines) == 3  # the diagonal among them
+    shown = [text.get_text() for text in picture.figure.findobj(Text)]
+    assert "Hydra, K=3\nECE 0.123, Brier score 0.100" in shown
+    assert "Hydra, K=3, at the noise's level\nECE 0.045, Brier score 0.100" in shown
+    assert not any("RELION" in text for text in shown)
+    assert figs_calibration.draw(choose_runs(read_all(paths[1:]), "demo")) == []
+    write_figures(paths, tmp_path / "figures")
+    assert (tmp_path / "figures" / "demo" / "calibration.svg").stat().st_size > 5000
 
 
 def test_a_reference_class_without_a_map_says_so_and_is_in_no_fsc(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hydra_bench.contracts.places import is_name
 from hydra_bench.contracts.reconstruction import LABELS, MAPS, OK, POSES, STATES
 from hydra_bench.contracts.scores import (
     Calibration,
+    CalibrationAtNoise,
     ClusteringScores,
     Conformations,
     FscScores,
@@ -120,6 +121,8 @@ class MetricsFile(Part):
     """How well labels tell the species apart."""
     calibration: Calibration | None = None
     """How far posteriors of classes can be believed; null also where all are certain, or no truth is known."""
+    calibration_at_noise: CalibrationAtNoise | None = None
+    """The same of posteriors at the noise's own level; null also for a method that gives none."""
     fsc: FscScores | None = None
     """How good the maps are; null also where no particle is evaluated."""
     pose: PoseErrors | None = None

@@ -37,6 +37,7 @@ from hydra_bench.core.types import FloatArray, IntArray
 
 HISTORY_NAME, HISTORY_LABELS_NAME = "history.csv", "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
+AT_NOISE_COLUMN = "hydraBenchAtNoisePosterior"
 OK, FAILED, NOT_CONFIGURED, NOT_APPLICABLE = STATES = ("ok", "failed", "not configured", "not applicable")
 NO_FAILURES = (NOT_CONFIGURED, NOT_APPLICABLE)
 """States of runs that gave nothing, for which nobody is to blame."""
@@ -99,7 +100,8 @@ class Assignments:
     """What a method says of every particle.
 
     classes (N,), 0-based; posteriors (N, K), rows sum to 1; rotations (N, 3, 3), map to view; shifts_A
-    (N, 2); latents (N, d), d may be 0, in the latent space of the particle's own class.
+    (N, 2); latents (N, d), d may be 0, in the latent space of the particle's own class. at_noise (N, K): posteriors at
+    the noise's own level, of a method that learns with others.
     """
 
     classes: IntArray
@@ -107,13 +109,14 @@ class Assignments:
     rotations: FloatArray
     shifts_A: FloatArray
     latents: FloatArray
+    at_noise: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
 
     def take(self, indices: IntArray) -> Self:
         """Of the given particles (B,), in that order."""
-        return replace(self, **{name: values[indices] for name, values in vars(self).items()})
+        return replace(self, **{name: values[indices] for name, values in vars(self).items() if values is not None})
 
     @classmethod
     def of_classes(cls, classes: IntArray, n_classes: int, rotations: FloatArray, shifts_A: FloatArray) -> Self:
@@ -158,6 +161,8 @@ def write_assignments(folder: Path, assignments: Assignments, star_name: str = P
     table = pose_table(assignments.rotations, assignments.shifts_A)
     table.insert(0, "rlnClassNumber", assignments.classes + 1)
     extra = {f"{POSTERIOR_COLUMN}{k + 1}": assignments.posteriors[:, k] for k in range(assignments.posteriors.shape[1])}
+    if assignments.at_noise is not None:
+        extra |= {f"{AT_NOISE_COLUMN}{k + 1}": column for k, column in enumerate(assignments.at_noise.T)}
     extra |= {f"{LATENT_COLUMN}{j + 1}": assignments.latents[:, j] for j in range(assignments.latents.shape[1])}
     table = pd.concat([table, pd.DataFrame(extra).round(6) + 0.0], axis=1)
     write_star(folder / star_name, {"particles": table})
@@ -177,11 +182,10 @@ def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
         raise InputError(f"{path}: lacks rlnClassNumber or {POSTERIOR_COLUMN}1")
     where = f"{path}: data_particles"
     classes = whole_numbers(table, "rlnClassNumber", where, 1, len(posterior_columns)) - 1
-    posteriors = columns_of_numbers(table, posterior_columns, where)
-    impossible = np.flatnonzero((posteriors < 0).any(1) | (np.abs(posteriors.sum(1) - 1) > _POSTERIORS_OFF))
-    if len(impossible):
-        row = int(impossible[0])
-        raise InputError(f"{where}: {POSTERIOR_COLUMN}1 and on: those of row {row + 1} are no shares of 1")
+    posteriors = _shares(table, POSTERIOR_COLUMN, where)
+    at_noise = _shares(table, AT_NOISE_COLUMN, where) if columns_named(table, AT_NOISE_COLUMN) else None
+    if at_noise is not None and at_noise.shape != posteriors.shape:
+        raise InputError(f"{where}: {at_noise.shape[1]} columns {AT_NOISE_COLUMN}; as many as classes are expected")
     try:
         rotations, shifts = poses_from_table(table, where)
     except KeyError as error:
@@ -192,7 +196,17 @@ def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
         rotations=rotations,
         shifts_A=shifts,
         latents=columns_of_numbers(table, columns_named(table, LATENT_COLUMN), where),
+        at_noise=at_noise,
     )
+
+
+def _shares(table: pd.DataFrame, column: str, where: str) -> FloatArray:
+    """Posteriors (N, K). Raises InputError for what are no shares of 1."""
+    posteriors = columns_of_numbers(table, columns_named(table, column), where)
+    impossible = np.flatnonzero((posteriors < 0).any(1) | (np.abs(posteriors.sum(1) - 1) > _POSTERIORS_OFF))
+    if len(impossible):
+        raise InputError(f"{where}: {column}1 and on: those of row {int(impossible[0]) + 1} are no shares of 1")
+    return posteriors
 
 
 def read_history_labels(folder: Path | str, n_particles: int) -> IntArray | None:

@@ -76,22 +76,45 @@ class ReliabilityBin(Part):
     """The share of them that are of that species."""
 
 
-class Calibration(Part):
+class Reliability(Part):
     """How far posteriors of classes can be believed. A label stands for the species that most of its particles are of,
     and what labels of the same species have is added up.
     """
 
-    ece: Annotated[float, Measure("ECE", 3, ("csv", "runs"), more_is_better=False)]
-    """Expected calibration error: the mean distance between confidence and accuracy over ten bins of equal count. 0 is
-    perfect; of a method whose posteriors are all certain nothing is said."""
-    brier: Annotated[float, Measure("Brier score", 3, ("csv", "runs"), more_is_better=False)]
-    """The mean squared distance of the posteriors of all species from the truth, from 0 to 2. 0 is perfect."""
+    ece: float
+    """Expected calibration error: the mean distance between confidence and accuracy over ten bins of equal count."""
+    brier: float
+    """The mean squared distance of the posteriors of all species from the truth, from 0 to 2."""
     confidence: float
     """The mean confidence over all particles."""
     accuracy: float
     """The share of particles whose most probable species is the true one."""
     bins: list[ReliabilityBin]
     """The reliability curve, least confident first."""
+
+
+class Calibration(Reliability):
+    """Of the posteriors that a method gives."""
+
+    ece: Annotated[float, Measure("ECE", 3, ("csv", "runs"), more_is_better=False)]
+    """Expected calibration error: the mean distance between confidence and accuracy over ten bins of equal count. 0 is
+    perfect; of a method whose posteriors are all certain nothing is said."""
+    brier: Annotated[float, Measure("Brier score", 3, ("csv", "runs"), more_is_better=False)]
+    """The mean squared distance of the posteriors of all species from the truth, from 0 to 2. 0 is perfect."""
+
+
+class CalibrationAtNoise(Reliability):
+    """Of posteriors at the noise's own level, of a method that learns with others (Hydra)."""
+
+    ece: Annotated[
+        float, Measure("ECE, noise's level", 3, ("csv", "runs"), more_is_better=False, column="ece_at_noise")
+    ]
+    """ECE of the posteriors at the noise's own level, which Hydra gives beside those that it learns with: Bayes' rule
+    at the best pose in each class, with the noise that its maps leave."""
+    brier: Annotated[
+        float, Measure("Brier score, noise's level", 3, ("csv", "runs"), more_is_better=False, column="brier_at_noise")
+    ]
+    """Brier score of the same."""
 
 
 class ClusteringScores(Part):
@@ -217,7 +240,9 @@ class FscScores(Part):
     inside the particle counts."""
     masked_auc_sd: float
     """The sd of that over the evaluated particles."""
-    cryobench_auc_mean: Annotated[float, Measure("CryoBench's scale", 3, ("runs",), over="images")]
+    cryobench_auc_mean: Annotated[
+        float, Measure("CryoBench's scale", 3, ("csv", "runs"), over="images", column="fsc_auc_cryobench")
+    ]
     """The area under |FSC| over spatial frequency up to 0.5 − 1/D per pixel; its maximum is just below 0.5. Never to be
     compared with the FSC-AUC."""
     cryobench_auc_sd: float
@@ -240,6 +265,8 @@ class LabelPose(Part):
     """The method's own label, from 1."""
     n_particles: int
     """How many particles these are."""
+    symmetry: str
+    """The point group whose equivalent poses count as one; C1 where none is named."""
     median_angular_error_deg: float
     """Median angle between estimated and true orientation."""
     median_shift_error_A: float

@@ -4,20 +4,29 @@ Bins are of equal count, not of equal width: most posteriors are near 1, and bin
 nearly all of them. Sources: Guo et al., ICML 2017; Brier, Mon. Weather Rev. 78 (1950) 1.
 """
 
+from typing import TypeVar
+
 import numpy as np
 
-from hydra_bench.contracts.scores import Calibration, ClusteringScores, ReliabilityBin
+from hydra_bench.contracts.scores import ClusteringScores, Reliability, ReliabilityBin
 
 BINS = 10
 _CERTAIN = 1 - 1e-6
 
 
+R = TypeVar("R", bound=Reliability)
+
+
 def calibration(
-    posteriors: np.ndarray, label_of: dict[int, int], clustering: ClusteringScores, true_classes: np.ndarray
-) -> Calibration | None:
+    kind: type[R],
+    posteriors: np.ndarray,
+    label_of: dict[int, int],
+    clustering: ClusteringScores,
+    true_classes: np.ndarray,
+) -> R | None:
     """Calibration of posteriors (N, K) of a method's own classes; None where they are all certain.
 
-    label_of: the label that each own class counts as, both from 0; true_classes (N,), from 0.
+    kind: of what posteriors; label_of: the label that each own class counts as, both from 0; true_classes (N,), from 0.
     """
     if posteriors.shape[1] < 2 or (posteriors.max(1) >= _CERTAIN).all():
         return None
@@ -39,7 +48,7 @@ def calibration(
         )
     distances = [abs(entry.confidence - entry.accuracy) * entry.n_particles for entry in bins]
     truth = np.eye(of_species.shape[1])[true_classes]
-    return Calibration(
+    return kind(
         ece=float(sum(distances) / len(confidence)),
         brier=float(np.square(of_species - truth).sum(1).mean()),
         confidence=float(confidence.mean()),

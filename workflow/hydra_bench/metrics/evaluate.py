@@ -29,20 +29,27 @@ from hydra_bench.contracts.reconstruction import (
     read_history_labels,
     read_run,
 )
-from hydra_bench.contracts.scores import FscScores, LabelAlignment, ParticleFsc, SpeciesFsc
+from hydra_bench.contracts.scores import (
+    Calibration,
+    CalibrationAtNoise,
+    FscScores,
+    LabelAlignment,
+    ParticleFsc,
+    SpeciesFsc,
+)
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, judged_by, read_truth
 from hydra_bench.core.checksums import check_checksums
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.mrc import write_map
+from hydra_bench.core.types import FloatArray
 from hydra_bench.maps.fsc import resolution, shell_frequencies
 from hydra_bench.maps.masks import SOFT_MASK_TEXT
-from hydra_bench.metrics.calibration import calibration
+from hydra_bench.metrics.calibration import R, calibration
 from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
 from hydra_bench.metrics.own_labels import conformation, latents, pose
 from hydra_bench.metrics.resamples import of_means
-from hydra_bench.metrics.symmetry import NO_SYMMETRY, group_of_map
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 from hydra_bench.physics.rotations import euler_from_matrices
 
@@ -168,15 +175,20 @@ def _measured(
             write_map(aligned_folder / f"label_{label}.mrc", volume, stack.pixel_size_A)
     fsc = _fsc(maps, run, predicted, settings.mask_name) if len(evaluated) and frame != NO_MAPS else None
     found = {own: clustering.matched_class[label] for own, label in predicted.joined_as.items()}
+
+    def believed(kind: type[R], posteriors: FloatArray | None) -> R | None:
+        if posteriors is None or not known or own.source != "classes":
+            return None
+        return calibration(kind, posteriors, predicted.joined_as, clustering, truth.classes)
+
     matches = {own: true_class for own, true_class in found.items() if true_class is not None}
     return {
         "given": given,
         "clustering": clustering,
-        "calibration": calibration(assignments.posteriors, predicted.joined_as, clustering, truth.classes)
-        if known and own.source == "classes"
-        else None,
+        "calibration": believed(Calibration, assignments.posteriors),
+        "calibration_at_noise": believed(CalibrationAtNoise, assignments.at_noise),
         "fsc": fsc,
-        "pose": None if POSES in given else pose(maps, run, matches, _groups(truth, settings)),
+        "pose": None if POSES in given else pose(maps, run, matches, settings.symmetry),
         "alignments": _alignments(maps, run),
         "conformation": conformation(run, matches),
         "latents": latents(run),
@@ -197,16 +209,6 @@ def _given(run: Run, truth: Truth, assignments: Assignments) -> list[str]:
         if np.abs(turned).max() < _KEPT and np.abs(moved).max() < _KEPT:
             given.add(POSES)
     return sorted(given)
-
-
-def _groups(truth: Truth, settings: EvaluationSettings) -> dict[int, np.ndarray]:
-    """The rotations (G, 3, 3) that leave a class's true map as it is, by its number, where any is said to."""
-    named = {k: settings.symmetry.get(name, NO_SYMMETRY) for k, name in enumerate(truth.class_names)}
-    return {
-        k: group_of_map(truth.class_volume(k), name)
-        for k, name in named.items()
-        if name != NO_SYMMETRY and truth.has_map(k)
-    }
 
 
 def _history_ari(folder: Path, truth: Truth, predicted: Labels) -> list[float] | None:

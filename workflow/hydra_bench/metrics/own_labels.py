@@ -9,6 +9,7 @@ import numpy as np
 from hydra_bench.contracts.scores import Conformations, LabelConformation, LabelPose, Latents, PoseErrors
 from hydra_bench.metrics.conformation import in_two_columns, recovery
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
+from hydra_bench.metrics.symmetry import NO_SYMMETRY, group_of_map
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
 
 
@@ -17,12 +18,10 @@ def _matched_particles(run: JudgedRun, label: int, true_class: int) -> np.ndarra
     return np.flatnonzero((run.own.labels == label) & (run.truth.classes == true_class))
 
 
-def pose(
-    maps: AlignedMaps, run: JudgedRun, matches: dict[int, int], groups: dict[int, np.ndarray]
-) -> PoseErrors | None:
+def pose(maps: AlignedMaps, run: JudgedRun, matches: dict[int, int], symmetry: dict[str, str]) -> PoseErrors | None:
     """Errors over particles of the class that their label is matched to; None if there is none, or no true pose.
 
-    groups: the rotations (G, 3, 3) that leave a class's true map as it is, by its number, where there are any.
+    symmetry: point groups of species, by their names; others have none.
     """
     truth, assignments = run.truth, run.assignments
     if truth.rotations is None or truth.shifts_A is None:
@@ -34,7 +33,9 @@ def pose(
             continue
         own = assignments.rotations[chosen], assignments.shifts_A[chosen]
         aligned = aligned_poses(*own, maps.alignments[j, k], run.stack.pixel_size_A)
-        errors = pose_errors(*aligned, truth.rotations[chosen], truth.shifts_A[chosen], groups.get(k))
+        named = symmetry.get(truth.class_names[k], NO_SYMMETRY)
+        group = group_of_map(truth.class_volume(k), named)
+        errors = pose_errors(*aligned, truth.rotations[chosen], truth.shifts_A[chosen], group)
         angles.append(errors.angle_deg)
         shifts.append(errors.shift_A)
         per_class.append(
@@ -42,6 +43,7 @@ def pose(
                 class_name=truth.class_names[k],
                 label=j + 1,
                 n_particles=len(chosen),
+                symmetry=named,
                 median_angular_error_deg=float(np.median(errors.angle_deg)),
                 median_shift_error_A=float(np.median(errors.shift_A)),
             )

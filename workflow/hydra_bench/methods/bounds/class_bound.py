@@ -1,13 +1,15 @@
 """The class bound: how well classes can be told when maps, shares and noise are known, and nothing else is.
 
 Of each image the posterior of every class is p(k) Σ_states p(state) Σ_poses p(image | map, pose): Bayes' rule with true
-shares of classes and states, uniform poses, and Gaussian noise whose power in each shell is what true projections leave
-of the images. No classifier that is given the same images does better on average.
+shares of classes and states, uniform poses, and Gaussian noise whose power in each shell is what true projections, at
+the scale that maps have in these images, leave of them. No classifier that is given the same images does better on
+average.
 
-The sum over poses is taken where it has weight: a search over all rotations and shifts finds the best poses, in steps
-that halve while resolution rises, and the last grids around the best of them are summed. The true pose is among those
-that the search goes on from, for every map, so that no image is misjudged for want of a search: what the search misses
-makes the bound too high, never too low.
+The sum over poses is over all of them, finer where it has more weight. A grid of rotations and shifts is summed at low
+resolution; the cells of greatest weight, that of the true pose always among them, are divided into smaller ones that
+are compared at higher resolution, and so on, and what is not divided stays in the sum as it is. Frequencies that a cell
+is not compared at count as noise would on average. At high SNR a few cells have all the weight; at low SNR, where no
+pose stands out, thousands have some, and the best of them alone would be a matter of chance.
 
 With `maps: stack` the maps are back-projected from the very stack, at true poses and classes and in masks of their own:
 what the images, and not the structures, allow. Images are dealt into parts, and those of each part are judged by maps
@@ -43,9 +45,12 @@ from hydra_bench.physics.fourier import fft_centred, fourier_crop, shift_factors
 from hydra_bench.physics.projection import central_slices, slicing_transform
 from hydra_bench.physics.rotations import grid_spacing_deg, hopf_grid, rotation_from_vector
 
-_BASE_ORDER, _BASE_RADIUS, _KEEP = 2, 6, (16, 10, 6, 4)
-"""Rotations 15° apart, compared up to 6 cycles per box; how many are kept before each halving of the steps."""
-_BATCH = 100
+_BASE_ORDER, _BASE_RADIUS, _KEEP = 2, 8, (16, 10, 6, 4)
+"""Rotations 15° apart, compared up to 8 cycles per box; how many cells are divided, time after time."""
+_TURN, _MOVE = np.sqrt(7 / 24), np.sqrt(1 / 8)
+"""Of a cell's width: how far from its middle parts lie along each axis, 7 of rotation and 9 of shift, so that their
+variance is that of the cell."""
+_BATCH = 50
 _NOISE_IMAGES = 500
 _PARTS = 5
 MOST_STATES = 8
@@ -75,20 +80,11 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Poses:
-    """m poses of each of B images: rotations (B, m, 3, 3), shifts_px (B, m, 2), errors (B, m), -log likelihood."""
+class Cells:
+    """m cells of poses of each of B images: their middles, rotations (B, m, 3, 3) and shifts_px (B, m, 2)."""
 
     rotations: torch.Tensor
     shifts_px: torch.Tensor
-    errors: torch.Tensor
-
-    def best(self, m: int) -> Poses:
-        errors, order = self.errors.topk(min(m, self.errors.shape[1]), dim=1, largest=False)
-        return Poses(
-            self.rotations.gather(1, order[..., None, None].expand(-1, -1, 3, 3)),
-            self.shifts_px.gather(1, order[..., None].expand(-1, -1, 2)),
-            errors,
-        )
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,7 @@ class Search:
 
     @property
     def counts(self) -> list[int]:
-        """Frequencies of each refinement: from the base's to all."""
+        """Frequencies of each division: from the base's to all."""
         finest, levels = float(self.plane[-1].norm()), len(_KEEP)
         return [self.count(_BASE_RADIUS + (finest - _BASE_RADIUS) * level / levels) for level in range(1, levels + 1)]
 
@@ -142,9 +138,10 @@ def run_class_bound(task: BoundTask, folder: Path) -> Outcome:
     rotations, shifts_A = task.poses()
     plane = half_disc(min(task.parameters["radius"], stack.box_px // 2 - 1))
     extent_px = float(np.abs(shifts_A).max() / stack.pixel_size_A)
-    search = Search(plane, noise_power(task, plane), extent_px, stack.box_px)
+    of_images = brightness(task, plane)
+    search = Search(plane, of_images.noise, extent_px, stack.box_px)
     posteriors = np.zeros((len(stack), truth.n_classes))
-    for members, known in _judged_by(task):
+    for members, known in _judged_by(task, of_images.scale):
         posteriors[members] = class_posteriors(task, members, known, search)
     classes = posteriors.argmax(1)
     none = np.zeros((len(stack), 0))
@@ -153,25 +150,32 @@ def run_class_bound(task: BoundTask, folder: Path) -> Outcome:
     return Outcome(images_seen=len(stack), notes={FRAME: NO_MAPS, GIVEN: given})
 
 
-def _judged_by(task: BoundTask) -> Iterator[tuple[IntArray, list[KnownMap]]]:
-    """Particles, and the maps that they are judged by: all by true maps, or each part by maps of all other parts."""
+def _judged_by(task: BoundTask, scale: float) -> Iterator[tuple[IntArray, list[KnownMap]]]:
+    """Particles, and the maps that they are judged by: all by true maps, or each part by maps of all other parts.
+
+    scale: of true maps in images; maps made of images have it.
+    """
     if task.parameters["maps"] == "true":
-        yield np.arange(len(task.stack)), true_maps(task)
+        yield np.arange(len(task.stack)), true_maps(task, scale)
         return
     parts = np.random.default_rng(task.seed).permutation(np.arange(len(task.stack)) % _PARTS)
     for part in range(_PARTS):
         yield np.flatnonzero(parts == part), maps_of_stack(task, np.flatnonzero(parts != part))
 
 
-def true_maps(task: BoundTask) -> list[KnownMap]:
-    """True maps of all classes and of up to MOST_STATES of their states; a class without a map, as junk, is empty."""
+def true_maps(task: BoundTask, scale: float) -> list[KnownMap]:
+    """True maps of all classes and of up to MOST_STATES of their states, times their scale in images.
+
+    A class without a map, as junk, is empty.
+    """
     truth, known = task.truth, []
     for k, share in enumerate(np.bincount(truth.classes, minlength=truth.n_classes) / len(truth)):
         if not share:
             continue
         if truth.states is None or not truth.state_paths[k]:
             empty = np.zeros((task.stack.box_px,) * 3, dtype=np.float32)
-            known.append(KnownMap(truth.class_volume(k) if truth.has_map(k) else empty, k, float(np.log(share))))
+            volume = scale * truth.class_volume(k) if truth.has_map(k) else empty
+            known.append(KnownMap(volume, k, float(np.log(share))))
             continue
         count = len(truth.state_paths[k])
         chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_STATES)).round().astype(int))
@@ -179,7 +183,7 @@ def true_maps(task: BoundTask) -> list[KnownMap]:
         nearest = np.abs(truth.states[truth.classes == k][:, None] - chosen).argmin(1)
         for n, state in enumerate(chosen):
             if inside := (nearest == n).mean():
-                volume = read_map(truth.state_paths[k][int(state)])[0]
+                volume = scale * read_map(truth.state_paths[k][int(state)])[0]
                 known.append(KnownMap(volume, k, float(np.log(share * inside))))
     return known
 
@@ -216,14 +220,30 @@ def transform_of(volume: FloatArray, plane: torch.Tensor) -> torch.Tensor:
     return slicing_transform(cropped)
 
 
-def noise_power(task: BoundTask, plane: torch.Tensor) -> torch.Tensor:
-    """The noise's power at each frequency (n,), by shells: what true projections leave of up to 500 images."""
+@dataclass(frozen=True)
+class Brightness:
+    """What an image is made of beside a map's projection.
+
+    scale: what true maps are multiplied by in images, which have units of their own; noise (n,): its power at each
+    frequency, alike on a shell.
+    """
+
+    scale: float
+    noise: torch.Tensor
+
+
+def brightness(task: BoundTask, plane: torch.Tensor) -> Brightness:
+    """By least squares from up to 500 images beside projections of their true maps at their true poses.
+
+    With c an image's coefficients and s the projection's, the scale is Σ Re(c s*) / Σ |s|², and the noise is what is
+    left of c when that much of s is taken away.
+    """
     stack, truth = task.stack, task.truth
     rotations, shifts_A = task.poses()
     chosen = np.flatnonzero([truth.has_map(int(k)) for k in truth.classes])
     chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:_NOISE_IMAGES])
     shells = plane.norm(dim=1).round().long()
-    power = torch.zeros(int(shells.max()) + 1, dtype=torch.float64)
+    sums = torch.zeros(3, int(shells.max()) + 1, dtype=torch.float64)
     paths = {int(i): truth.particle_volume_path(int(i)) for i in chosen}
     for path in sorted(set(paths.values())):
         transform = transform_of(read_map(path)[0], plane)
@@ -232,10 +252,14 @@ def noise_power(task: BoundTask, plane: torch.Tensor) -> torch.Tensor:
             coefficients, ctf = read(task, part, plane)
             slices = central_slices(transform, torch.from_numpy(rotations[part]), plane)
             moved = shift_factors(torch.from_numpy(shifts_A[part] / stack.pixel_size_A), plane, stack.box_px)
-            left = coefficients - ctf * slices * moved
-            power += torch.bincount(shells, left.abs().double().square().sum(0), minlength=len(power))
-    counts = torch.bincount(shells, minlength=len(power)).clamp(min=1)
-    return (power / (counts * len(chosen))).clamp(min=1e-20).float()[shells]
+            predicted = ctf * slices * moved
+            products = coefficients.abs().square(), (coefficients * predicted.conj()).real, predicted.abs().square()
+            for total, product in zip(sums, products, strict=True):
+                total += torch.bincount(shells, product.double().sum(0), minlength=len(total))
+    scale = float(sums[1].sum() / sums[2].sum().clamp(min=1e-30))
+    counts = torch.bincount(shells, minlength=sums.shape[1]).clamp(min=1)
+    power = (sums[0] - 2 * scale * sums[1] + scale**2 * sums[2]) / (counts * len(chosen))
+    return Brightness(scale, power.clamp(min=1e-20).float()[shells])
 
 
 def read(task: BoundTask, members: IntArray, plane: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -276,56 +300,67 @@ def log_evidence(images: Images, transform: torch.Tensor, references: torch.Tens
 
     The likelihood of a pose is exp(-Σ |image - CTF·slice|² / noise power), of which |image|² is left out.
     """
-    found = _coarse(images, references, search)
-    angle, step = np.radians(grid_spacing_deg(_BASE_ORDER)) / 2, search.shift_step / 2
-    for kept, n in zip(_KEEP, search.counts, strict=True):
-        start = found.best(kept)
-        rotations, shifts_px, errors = _around(images, transform, start, (n, angle, step), search)
-        lowest, place = errors.flatten(2).min(2)
-        turn, moved = place // errors.shape[3], place % errors.shape[3]
-        found = Poses(
-            rotations.gather(2, turn[..., None, None, None].expand(-1, -1, 1, 3, 3))[:, :, 0],
-            shifts_px.gather(2, moved[..., None, None].expand(-1, -1, 1, 2))[:, :, 0],
-            lowest,
-        )
-        angle, step = angle / 2, step / 2
-    _, _, errors = _around(images, transform, found, (len(search.plane), angle, step), search)
-    return torch.logsumexp(-errors.double().flatten(1), 1)
+    cells, undivided = _base_cells(images, references, search)
+    sums, share = [undivided], 0.0
+    width, length = np.radians(grid_spacing_deg(_BASE_ORDER)), search.shift_step
+    for kept, n in zip((*_KEEP[1:], 0), search.counts, strict=True):
+        parts, errors = _divided(images, transform, cells, (n, _TURN * width, _MOVE * length), search)
+        share -= float(np.log(errors.shape[2] * errors.shape[3]))
+        cells, undivided = _heaviest(parts, errors.flatten(1), kept)
+        sums.append(undivided + share)
+        width, length = width / 2, length / 2
+    return torch.logsumexp(torch.stack(sums), 0)
 
 
-def _coarse(images: Images, references: torch.Tensor, search: Search) -> Poses:
-    """The best base rotations of each image, each at its best base shift; references (Q, n) are the slices."""
-    n, shifts = references.shape[1], search.base_shifts
+def _base_cells(images: Images, references: torch.Tensor, search: Search) -> tuple[Cells, torch.Tensor]:
+    """The cells of the base grid that are divided, and the logarithm of the sum (B,) over the others.
+
+    references (Q, n): the slices at the base rotations.
+    """
+    n, shifts, rotations = references.shape[1], search.base_shifts, search.base_rotations
     back = shift_factors(-shifts, search.plane[:n], search.box_px)
     moved = images.matched[:, None, :n] * back
     sides = torch.cat([moved.real, moved.imag], -1).flatten(0, 1), torch.cat([references.real, references.imag], -1)
-    overlap, shift = (sides[0] @ sides[1].T).reshape(len(moved), len(shifts), -1).max(1)
-    errors = images.weight[:, :n] @ references.abs().square().T - 2 * overlap
-    errors, rotation = errors.topk(_KEEP[0], 1, largest=False)
-    # The true pose goes first, whatever its error on so few frequencies is.
-    return Poses(
-        torch.cat([images.rotations[:, None], search.base_rotations[rotation]], 1),
-        torch.cat([images.shifts_px[:, None], shifts[shift.gather(1, rotation)]], 1),
-        torch.cat([errors[:, :1] - 1, errors], 1),
-    )
+    overlap = (sides[0] @ sides[1].T).reshape(len(moved), len(shifts), -1)
+    errors = ((images.weight[:, :n] @ references.abs().square().T)[:, None] - 2 * overlap).flatten(1)
+    turn = torch.einsum("bij,qij->bq", images.rotations, rotations).argmax(1)
+    true_cell = torch.cdist(images.shifts_px, shifts).argmin(1) * len(rotations) + turn
+    order = errors.scatter(1, true_cell[:, None], -torch.inf).topk(_KEEP[0], 1, largest=False).indices
+    cells = Cells(rotations[order % len(rotations)], shifts[order // len(rotations)])
+    return cells, _sum_without(errors, order)
 
 
-def _around(
-    images: Images, transform: torch.Tensor, start: Poses, steps: tuple[int, float, float], search: Search
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rotations (B, m, 7, 3, 3) and shifts (B, m, 9, 2) around each of the poses, and errors (B, m, 7, 9) of all pairs.
+def _heaviest(parts: Cells, errors: torch.Tensor, kept: int) -> tuple[Cells, torch.Tensor]:
+    """Of all parts (B, p) of cells the so many of least error, and the logarithm of the sum (B,) over the others."""
+    order = errors.topk(kept, 1, largest=False).indices
+    rows = torch.arange(len(order))[:, None]
+    return Cells(parts.rotations[rows, order], parts.shifts_px[rows, order]), _sum_without(errors, order)
 
-    steps: the number of frequencies, the angle in radians and the shift in px.
+
+def _sum_without(errors: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
+    """log Σ exp(-errors) of all (B, p) but those taken (B, m): (B,)."""
+    return torch.logsumexp(-errors.scatter(1, taken, torch.inf), 1).double()
+
+
+def _divided(
+    images: Images, transform: torch.Tensor, cells: Cells, steps: tuple[int, float, float], search: Search
+) -> tuple[Cells, torch.Tensor]:
+    """The parts (B, m · 7 · 9) of m cells, each of 7 rotations with each of 9 shifts, and their errors (B, m, 7, 9).
+
+    steps: the number of frequencies, the angle in radians and the shift in px between parts.
     """
     n, angle, shift_step = steps
     plane = search.plane[:n]
     axes = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)])
-    rotations = rotation_from_vector(axes * angle) @ start.rotations[:, :, None]
+    rotations = rotation_from_vector(axes * angle) @ cells.rotations[:, :, None]
     nearby = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0]) * shift_step] * 2)
     slices = central_slices(transform, rotations.flatten(0, 2), plane).reshape(*rotations.shape[:3], n)
-    back = shift_factors(-start.shifts_px.flatten(0, 1), plane, search.box_px).reshape(*start.errors.shape, n)
+    back = shift_factors(-cells.shifts_px.flatten(0, 1), plane, search.box_px).reshape(*cells.shifts_px.shape[:2], n)
     product = (images.matched[:, None, :n] * back)[:, :, None] * slices.conj()
     further = shift_factors(-nearby, plane, search.box_px).T
     power = (images.weight[:, None, None, :n] * slices.abs().square()).sum(-1)
     errors = power[..., None] - 2 * (product.real @ further.real - product.imag @ further.imag)
-    return rotations, start.shifts_px[:, :, None] + nearby, errors
+    shape = errors.shape
+    shifts_px = (cells.shifts_px[:, :, None] + nearby)[:, :, None].expand(*shape, 2)
+    parts = Cells(rotations[:, :, :, None].expand(*shape, 3, 3).flatten(1, 3), shifts_px.flatten(1, 3))
+    return parts, errors

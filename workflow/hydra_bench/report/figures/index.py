@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.report.figures.calibration import reliability_curves
 from hydra_bench.report.figures.class_maps import class_maps
 from hydra_bench.report.figures.confusion import confusion_matrices
 from hydra_bench.report.figures.convergence import convergence
@@ -71,6 +72,7 @@ def _pictures(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Iterator[Pict
     pictures = [class_maps(runs)]
     if sorting := [run for run in runs if run.sorted_by_itself]:
         pictures.append(confusion_matrices(sorting))
+    pictures.append(reliability_curves(runs, lines))
     if compared := [run for run in runs if run.metrics.fsc]:
         pictures += [fsc_curves(compared, lines), auc_strips(compared)]
     pictures.append(particle_images(runs[0]))

@@ -9,6 +9,7 @@ from hydra_bench.contracts.reconstruction import read_assignments
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import InputError
 from hydra_bench.metrics.pose import PoseErrors, aligned_poses, pose_errors
+from hydra_bench.metrics.symmetry import NO_SYMMETRY, group_of_map
 from hydra_bench.report.figures.method_lines import method_legend
 from hydra_bench.report.figures.style import Look, Picture
 from hydra_bench.report.paper.marked_particles import alignment
@@ -62,12 +63,19 @@ def _pose_errors(run: EvaluatedRun, truth: Truth) -> PoseErrors | None:
         species = run.clustering.matched_class[label]
         aligned = None if species is None else alignment(run, label + 1, own_label + 1)
         matched = np.flatnonzero((labels == label) & (own_labels == own_label) & (truth.classes == species))
-        if aligned is None or not len(matched):
+        if species is None or aligned is None or not len(matched):
             continue
         rotations, shifts = aligned_poses(
             assignments.rotations[matched], assignments.shifts_A[matched], aligned, float(run.pixel_size_A)
         )
-        errors = pose_errors(rotations, shifts, truth.rotations[matched], truth.shifts_A[matched])
+        group = group_of_map(truth.class_volume(species), _symmetry(run, own_label + 1))
+        errors = pose_errors(rotations, shifts, truth.rotations[matched], truth.shifts_A[matched], group)
         angles_deg.append(errors.angle_deg)
         shifts_A.append(errors.shift_A)
     return PoseErrors(np.concatenate(angles_deg), np.concatenate(shifts_A)) if angles_deg else None
+
+
+def _symmetry(run: EvaluatedRun, own_label: int) -> str:
+    """The point group that the errors of a label (from 1) go by."""
+    per_class = run.metrics.pose.per_class if run.metrics.pose else []
+    return next((entry.symmetry for entry in per_class if entry.label == own_label), NO_SYMMETRY)

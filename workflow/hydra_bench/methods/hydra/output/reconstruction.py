@@ -19,6 +19,7 @@ from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.run_state import History, Run
 from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_map, render_maps
+from hydra_bench.methods.hydra.output.at_noise import posteriors_at_noise
 from hydra_bench.methods.hydra.output.remarks import remarks
 
 FIELDS_NAME = "fields.pt"
@@ -50,7 +51,9 @@ def assignments(run: Run, pixel_size_A: float) -> Assignments:
         rotations[members], shifts[members] = rotation.cpu().numpy(), shift.cpu().numpy()
         if d:
             latents[members, :d] = tables.latent(index, k)[0].cpu().numpy()
-    return Assignments(classes, tables.posteriors.cpu().double().numpy(), rotations, shifts * pixel_size_A, latents)
+    learned_with = tables.posteriors.cpu().double().numpy()
+    at_noise = posteriors_at_noise(run)
+    return Assignments(classes, learned_with, rotations, shifts * pixel_size_A, latents, at_noise)
 
 
 def write_reconstruction(run: Run, pixel_size_A: float, evaluation: IntArray, folder: Path) -> None:
