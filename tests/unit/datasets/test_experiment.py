@@ -162,6 +162,16 @@ def test_poses_of_the_reference_are_taken_if_wanted(project: Project, tmp_path: 
     np.testing.assert_allclose(found.shifts_A, shifts[order], atol=1e-4)
 
 
+def test_particles_of_the_other_contrast_are_said_to_be(project: Project) -> None:
+    right = project.definition["contrast"]
+    wrong = {"white": "black", "black": "white"}[right]
+    assert not [note for note in Experiment.open(project.definition).particles.notes if "look" in note]
+    (note,) = [
+        note for note in Experiment.open({**project.definition, "contrast": wrong}).particles.notes if "look" in note
+    ]
+    assert note.endswith(f"are expected: contrast: {right}")
+
+
 def test_subsets(project: Project, tmp_path: Path) -> None:
     numbers = np.array([5, 17, 2, 99])
     np.save(tmp_path / "s.npy", numbers)

@@ -141,6 +141,18 @@ def test_the_paper_preset_shrunk(case: Case, tmp_path: Path) -> None:
     assert parameters_of(tmp_path / "out")["preset"] == "paper"
 
 
+@pytest.mark.parametrize("invert", [False, True])
+def test_particles_of_the_other_contrast_are_said_to_be(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str], invert: bool
+) -> None:
+    command = ["hydra", "--particles", str(case.stack.path), "--out", str(tmp_path / "out"), "--threads", "1"]
+    assert main([*command, *set_arguments({**TINY, "classes": 1, "latent_dim": 0, "invert": invert})]) == 0
+    said = "its particles look light"
+    assert (said in capsys.readouterr().err) == invert
+    notes = json.loads((tmp_path / "out" / "run.json").read_text())["notes"]
+    assert (said in " ".join(notes.get("particles", []))) == invert
+
+
 def volumes(folder: Path, out: Path, k: int, *more: str) -> int:
     return main(["hydra-volume", "--run", str(folder), "--class", str(k), "--out", str(out), *more])
 
