@@ -8,18 +8,24 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
+import torch
 from cryobench_archive import write_archive
 from hydra_cases import Case
 from particle_files import cs_blob, cs_ctf, cs_poses, joined, relion_30_table, relion_tables, save_cs, write_two_files
 from report_results import make_results
 from structure_files import domain, write_cif
+from torch import nn
 
 from hydra_bench.bench.definitions import load_cases
+from hydra_bench.bench.results import Results as Measured
+from hydra_bench.bench.results import describe_machine
 from hydra_bench.config import by_hand
 from hydra_bench.config import configuration as config
+from hydra_bench.contracts.analysis import ParticleAnalysis, read_clusters, write_particle_analysis
 from hydra_bench.contracts.reconstruction import (
     Assignments,
     Cost,
@@ -30,6 +36,7 @@ from hydra_bench.contracts.reconstruction import (
     write_assignments,
     write_run,
 )
+from hydra_bench.contracts.source import Source, read_source, write_source
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import judged_by, read_truth
 from hydra_bench.core.checksums import check_checksums, write_checksums
@@ -39,6 +46,8 @@ from hydra_bench.core.star import write_star
 from hydra_bench.datasets.simulated.fetching import check_cached
 from hydra_bench.datasets.simulated.structures import load_atoms
 from hydra_bench.jobs import attempts
+from hydra_bench.methods.hydra.model.networks import Field
+from hydra_bench.methods.hydra.output.reconstruction import read_fields
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pose_table
 from hydra_bench.particles.particle_files import read_labels, read_particles, read_poses
 from hydra_bench.report.figures.convergence import convergence
@@ -46,10 +55,38 @@ from hydra_bench.report.figures.index import read_index
 from hydra_bench.report.results import read_run as read_metrics
 from hydra_bench.report.results import settings
 from hydra_bench.report.tables.tables import write_tables
+from hydra_bench.sharing.board_page import write_page
+from hydra_bench.sharing.identity import identity_of
 
 ROOT = Path(__file__).parents[2]
 N = 6
 """Particles of the small lists."""
+
+
+ROW: dict[str, Any] = {
+    "board_version": 1,
+    "dataset": {"name": "d", "identity": "0" * 64, "n_particles": 9, "box_px": 32},
+    "method": {"name": "m", "label": "M", "program": "p", "version": "1", "reads_truth": False},
+    "by": "A. Person",
+    "date": "2026-01-01",
+    "seeds": [0, 1],
+    "scores": {"clustering.ari": {"mean": 0.5, "low": 0.25, "high": None}},
+    "cost": {"wall_s": 1.5, "peak_rss_mb": 300.0, "device": "cpu"},
+    "re_derived": True,
+    "differs": [],
+}
+MEASURED: dict[str, Any] = {
+    "about": "a",
+    "date": "2026-01-01",
+    "commit": None,
+    "warning": None,
+    "load_average": [0.5, 0.25, 0.0],
+    "state": "ok",
+    "reason": "",
+    "summary": [
+        {"figure": "wall", "unit": "s", "runs": 1, "median": 1.5, "min": 1.5, "max": 1.5, "bar": None, "met": None}
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +136,14 @@ def _of_contracts(folder: Path, case: Case) -> list[Reader]:
     given = Assignments(posteriors.argmax(1), posteriors, case.truth.rotations, case.truth.shifts_A, np.ones((n, 1)))
     write_assignments(run, given)
     np.save(run / "history_labels.npy", np.zeros((3, n), np.uint8))
-    write_checksums(truth)
+    summed = Path(shutil.copytree(truth, folder / "summed"))
+    write_checksums(summed)
+    write_source(folder / "source", Source.of_stack(case.stack))
+    write_particle_analysis(run / "analysis", ParticleAnalysis(np.arange(n) % 3, np.zeros((n, 1))))
+    box, pixel_size_A = case.stack.box_px, case.stack.pixel_size_A
+    field = Field(4, 8, 1, 1, 1.0, torch.ones(box // 2 + 1))
+    content = {"shape": [4, 8, 1], "latent_dims": [1], "box_px": box, "pixel_size_A": pixel_size_A}
+    torch.save(content | {"weights": nn.ModuleList([field]).state_dict()}, run / "fields.pt")
     star, evaluation = stack / "particles.star", stack / "evaluation_particles.txt"
     return [
         Reader("stack", star, lambda: read_stack(star)),
@@ -107,10 +151,15 @@ def _of_contracts(folder: Path, case: Case) -> list[Reader]:
         Reader("evaluation list", evaluation, lambda: read_evaluation_list(evaluation, n)),
         Reader("truth", truth / "truth.star", lambda: read_truth(truth)),
         Reader("provenance", truth / "provenance.json", lambda: judged_by(truth)),
-        Reader("checksums", truth / "SHA256SUMS", lambda: check_checksums(truth)),
+        Reader("checksums", summed / "SHA256SUMS", lambda: check_checksums(summed)),
         Reader("map", truth / "volumes" / "class_1.mrc", lambda: read_map(truth / "volumes" / "class_1.mrc")),
         Reader("run", run / "run.json", lambda: read_run(run)),
         Reader("assignments", run / "particles.star", lambda: read_assignments(run, n)),
+        Reader("where particles came from", folder / "source" / "source.json", lambda: read_source(folder / "source")),
+        Reader("rows of particles", folder / "source" / "rows.npy", lambda: read_source(folder / "source")),
+        Reader("clusters", run / "analysis" / "particles.star", lambda: read_clusters(run, n)),
+        Reader("fields", run / "fields.pt", lambda: read_fields(run)),
+        Reader("identity of a dataset", truth / "provenance.json", lambda: identity_of(folder)),
         Reader("labels of a history", run / "history_labels.npy", lambda: read_history_labels(run, n)),
     ]
 
@@ -183,6 +232,11 @@ def _of_reports(folder: Path) -> list[Reader]:
     index = folder / "index.json"
     entry = {"file": "demo/fsc.svg", "dataset": "demo", "title": "t", "caption": "c", "method": None}
     write_json(index, [entry | {"interactive": False}])
+    row = folder / "board" / "rows" / "a.json"
+    write_json(row, ROW)
+    bench = folder / "bench" / "bench.json"
+    machine = describe_machine(torch.device("cpu"), 1)
+    write_json(bench, {**Measured.open(bench.parent, machine, quick=True).identity(), "cases": {"a": MEASURED}})
     account = folder / attempts.NAME
     attempts.add(folder, attempts.Start("node", "1", "", "2026-01-01"))
     attempts.add(folder, attempts.End(1.0, 2.0, 3.0, 0))
@@ -192,5 +246,7 @@ def _of_reports(folder: Path) -> list[Reader]:
         Reader("cost of a job", benchmark, lambda: write_tables([of_k3], folder / "made")),
         Reader("provenance in a report", provenance, lambda: settings([run])),
         Reader("index of figures", index, lambda: read_index(folder)),
+        Reader("row of a board", row, lambda: write_page(folder / "board")),
+        Reader("measurements", bench, lambda: Measured.open(bench.parent, machine, quick=True).page()),
         Reader("account of attempts", account, lambda: attempts.read(folder)),
     ]

@@ -22,6 +22,8 @@ from hydra_cases import TINY, Case
 from tally import Tally
 from warm import Warm
 
+from hydra_bench.cli import main
+
 GROUP, AGAIN = "full disks at a write", "the same call with room again"
 STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
 OF_COST = ("run.json", "history.csv", "attempts.jsonl", "log.txt", "0.log", "cost.csv", "index.html", "hydra.pt",
@@ -37,7 +39,10 @@ CONFIGURATION = {
     "methods": list(METHODS),
     "structures_folder": str(STRUCTURES),
     "dataset_definitions": {
-        "tiny": {"species": {s: {"entry": "6zu5", "chains": [f"{s}A0"], "images": 30} for s in ("L", "S")}}
+        "tiny": {
+            "species": {s: {"entry": "6zu5", "chains": [f"{s}A0"], "images": 30} for s in ("L", "S")},
+            "simulation": {"box_px": 48, "pixel_size_A": 6.6, "delivered_box_px": 32},
+        }
     },
     "method_definitions": METHODS,
 }
@@ -45,10 +50,14 @@ CONFIGURATION = {
 
 @dataclass(frozen=True)
 class Command:
-    """A command and its arguments in a folder that has `results`; fresh: what is removed before it runs."""
+    """A command and its arguments in a folder that has `results`.
+
+    fresh : what is removed before it runs. only_reads : why it writes nothing, if it does not.
+    """
 
     arguments: Callable[[Path], list[str]]
     fresh: str = "new"
+    only_reads: str = ""
 
 
 def of_run(program: str, parameters: dict[str, Any], name: str = "run") -> list[str]:
@@ -102,6 +111,13 @@ COMMANDS: dict[str, Command] = {
     "hydra-volume": Command(
         lambda _: ["hydra-volume", "--run", "results/reconstructions/tiny/mixture/0", "--class", "1", "--kmeans", "2",
                    "--out", "new/volumes"]),
+    "analyse": Command(
+        lambda _: ["analyse", "results/reconstructions/tiny/mixture/0", "--points", "2", "--clusters", "2"],
+        fresh="results/reconstructions/tiny/mixture/0/analysis"),
+    "select": Command(
+        lambda _: ["select", "results/reconstructions/tiny/mixture/0", "--class", "1", "--out", "new/chosen.star"]),
+    "select, a list of rows for each class": Command(
+        lambda _: ["select", "results/reconstructions/tiny/mixture/0", "--one-a-class", "--out", "new/rows.npy"]),
     "reconstruct": Command(
         lambda _: ["reconstruct", *of_run("cryosparc_import", {"job": "P3/J42"}), "--state", "new/state", "--out",
                    "new/out"]),
@@ -118,15 +134,30 @@ COMMANDS: dict[str, Command] = {
     "summarise": Command(
         lambda _: ["summarise", "--configuration", "results/configuration.json", "--results", "results"],
         fresh="results/tables"),
-    "dataset": Command(lambda _: ["dataset", "check", "c.yaml"]),
-    "check-config": Command(lambda _: ["check-config", "c.yaml"]),
+    "start": Command(lambda _: ["start", "--configuration", json.dumps(CONFIGURATION), "--results", "new"]),
+    "board": Command(
+        lambda _: ["board", "add", "results/reconstructions/tiny/mixture/0", "--by", "A. Person", "--dataset",
+                   "results/datasets/tiny", "--board", "new"]),
+    "dataset": Command(lambda _: ["dataset", "check", "c.yaml", "--gallery", "new"]),
+    "dataset, without a gallery": Command(lambda _: ["dataset", "check", "c.yaml"], only_reads="it prints"),
+    "check-config": Command(lambda _: ["check-config", "c.yaml"], only_reads="it checks"),
+    "doctor": Command(lambda _: ["doctor", "--configuration", "c.yaml"], only_reads="it prints its findings"),
 }  # fmt: skip
+
+
+NOT_TRIED = {"archive", "bench"}
+"""Commands that write, and whose full disks are not tried yet."""
 
 
 @pytest.fixture(scope="module")
 def results(case: Case, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as the workflow leaves it, with a dataset, two methods and a report."""
     folder = tmp_path_factory.mktemp("results")
+    fill(folder, case, warm)
+    return folder
+
+
+def fill(folder: Path, case: Case, warm: Warm) -> None:
     (folder / "c.yaml").write_text(yaml.safe_dump(CONFIGURATION))
     shutil.copytree(case.folder.parent, folder / "results" / "datasets" / "tiny")
     job = Job(folder / "P3" / "J42", case)
@@ -148,13 +179,16 @@ def results(case: Case, warm: Warm, tmp_path_factory: pytest.TempPathFactory) ->
     write_configuration(folder / "results" / "configuration.json", validate(load([folder / "c.yaml"])))
     ended = warm.run(*COMMANDS["summarise"].arguments(folder), cwd=folder)
     assert ended.status == 0, ended.err
-    return folder
 
 
 def content(folder: Path) -> dict[str, bytes]:
     """All files but those that say what a run cost."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in OF_COST)
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_every_command_has_its_full_disks() -> None:
+    assert {name.partition(",")[0] for name in COMMANDS} | NOT_TRIED == set(main.COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -174,6 +208,7 @@ def test_a_disk_that_is_full_at_any_write(name: str, results: Path, warm: Warm, 
         said = (report / f"{number}.err").read_text(errors="replace")
         tally.check(GROUP, f"{name}, write {number}, of {child['at']}", wrong(child, said))
     print(f"{name}: {len(children)} writes")
+    assert bool(children) != bool(command.only_reads), f"{len(children)} writes; {command.only_reads}"
     expected, draw = content(folder), random.Random(name)
     for kind in ("ENOSPC", "EIO"):
         number = draw.randint(1, len(children) or 1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 from cryobench_archive import write_archive
-from hydra_cases import Case
+from hydra_cases import Case, hydra
+from hydra_cases import environment as of_another_process
 from report_results import finished
 from tally import Tally
+from warm import Warm
 
 from hydra_bench.cli.main import main
 
 GROUP = "inputs that were once wrong"
+ROOT = Path(__file__).parents[2]
 INPUTS = Path(__file__).with_name("inputs")
 LONGEST_S = 5.0
 
@@ -175,3 +181,166 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, capsys: pytest.Captur
         ["simulate", "--definition", str(tmp_path / "pipe"), "--structures", "s", "--stack", "a", "--truth", "b"],
     ):
         tally.check(GROUP, f"pipes and devices: {arguments}", ends(arguments, "", capsys))
+
+
+def test_a_reconstruction_behind_a_link(case: Case, warm: Warm, tmp_path: Path, tally: Tally) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    wrong = warm.run(*hydra(case.stack.path, tmp_path / "link")).wrong(0)
+    made = (tmp_path / "link").is_symlink() and (tmp_path / "real" / "run.json").is_file()
+    tally.check(GROUP, "05: --out is a link", wrong or (None if made else f"{list(tmp_path.rglob('*'))}"))
+
+
+def test_a_reconstruction_where_a_disk_is_mounted(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally: Tally
+) -> None:
+    """A mount of its own takes root; that one is told in time is what matters."""
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "disk")
+    said = "disk is where a disk is mounted; a folder within it is allowed"
+    wrong = ends(hydra(case.stack.path, tmp_path / "disk"), said, capsys)
+    tally.check(GROUP, "05: --out is where a disk is mounted", wrong)
+
+
+@pytest.mark.parametrize("charmap", ["ISO-8859-1", "ANSI_X3.4-1968"])
+def test_files_are_utf8_in_every_locale(charmap: str, tmp_path: Path, tally: Tally) -> None:
+    locale = {"LC_ALL": "C"}
+    if charmap != "ANSI_X3.4-1968":
+        made = ["localedef", "-i", "de_DE", "-f", charmap, str(tmp_path / f"de_DE.{charmap}")]
+        if shutil.which(made[0]) is None or subprocess.run(made, capture_output=True, check=False).returncode:
+            pytest.skip(f"no locale of {charmap} can be made here")
+        locale = {"LC_ALL": f"de_DE.{charmap}", "LOCPATH": str(tmp_path)}
+    variables = of_another_process() | locale | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "hydra_bench.cli", "check-config", str(ROOT / "config" / "config.yaml")]
+    done = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=False)
+    tally.check(GROUP, f"06: {charmap}", f"{done.returncode}: {done.stderr}" if done.returncode else None)
+
+
+def of_hydra(*more: str) -> list[str]:
+    return ["hydra", "--particles", "stack/particles.star", "--out", "o", *more]
+
+
+def of_evaluate(**names: str) -> list[str]:
+    named = {"dataset": "d", "method": "m", "label": "M"} | names
+    files = ["--particles", "stack/particles.star", "--truth", "truth", "--reconstruction", "r", "--out", "o/0.json"]
+    return ["evaluate", *(part for name in named for part in (f"--{name}", named[name])), *files, "--aligned", "o/a"]
+
+
+OPTIONS: list[tuple[list[str], str]] = [
+    *((of_hydra("--seed", seed), "--seed: ") for seed in ("-1", "1.5", str(2**63), "9" * 5000, "²", "nan")),
+    *((of_hydra("--threads", threads), "--threads: ") for threads in ("0", "-5", "4097", "999999999999")),
+    *((of_hydra("--pixel-size", size), "pixel_size_A: ") for size in ("0", "-1", "nan", "inf")),
+    (of_hydra("--voltage", "nan"), "voltage"),
+    (of_hydra("--amplitude-contrast", "2"), "amplitude"),
+    (of_hydra("--checkpoint-minutes", "nan"), "--checkpoint-minutes: "),
+    (of_hydra("--latent-dim", "1e9"), "--latent-dim: "),
+    (of_hydra("--set", "width=1000000000"), "width: "),
+    (of_hydra("--set", "=1"), ""),
+    (of_hydra("--device", "cuda:x"), "--device: "),
+    (of_hydra("--definition", '{"parameters": {}, "parameters": {}}'), "key 'parameters' is there twice"),
+    (of_hydra("--evaluation-list", "truth"), "truth: cannot be read"),
+    *((of_evaluate(dataset=name), "--dataset: ") for name in ("../d", "/d", "index.json", "", "d\n", "x" * 300)),
+    (of_evaluate(method="a/b"), "--method: "),
+    (["start", "--configuration", "{", "--results", "o"], "--configuration: not JSON"),
+    (["start", "--configuration", "[]", "--results", "o"], ""),
+    (["start", "--configuration", "{}", "--results", "o"], "datasets: is missing"),
+    (["doctor", "--configuration", "c.yaml", "--jobs", "{"], "--jobs: "),
+    (["doctor", "--configuration", "c.yaml", "--jobs", "x" * 5000], ""),
+    (["bench", "--work", "w", "--out", "o", "--threads", "0"], "--threads: "),
+    (["bench", "--work", "w", "--out", "o", "--seeds", "-1"], "--seeds: "),
+    (["compare", "truth", "truth", "--level", "nan"], "--level: "),
+    (["figure", "fig2", "--dataset", "../..", "--out", "o/f"], ""),
+    (["archive", "truth", "--out", "o/a.zip"], "holds no configuration.json"),
+    (["board", "add", "truth", "--by", "A", "--board", "o"], "holds no run.json"),
+    (["select", "truth", "--out", "o/a.star"], "run.json: "),
+    (["analyse", "truth"], "run.json: "),
+    (["hydra-volume", "--run", "truth", "--class", "1", "--kmeans", "2", "--out", "o"], "fields.pt: no such file"),
+    (["launch", "--state", "o/s", "--out", "o/o", "--log", "o/l"], "no command"),
+    (["tables", "--metrics", "truth", "--out", "o"], "truth: cannot be read"),
+]
+
+
+def test_options_that_cannot_be_obeyed(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally: Tally
+) -> None:
+    """Each before the work, and with nothing made."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(case.folder, "stack")
+    shutil.copytree(case.folder.parent / "truth", "truth")
+    shutil.copy(INPUTS / "11-cif-unknown-coordinate" / "c.yaml", "c.yaml")
+    there = sorted(tmp_path.rglob("*"))
+    for arguments, said in OPTIONS:
+        wrong = ends(arguments, said, capsys)
+        made = [str(path) for path in sorted(tmp_path.rglob("*")) if path not in there and path.name != "o"]
+        tally.check(GROUP, f"options: {arguments}"[:300], wrong or (f"made {made}" if made else None))
+
+
+def zeroed(content: bytearray) -> None:
+    start = len(content) // 2
+    content[start : start + 4096] = bytes(len(content[start : start + 4096]))
+
+
+def flipped(content: bytearray) -> None:
+    content[len(content) // 2] ^= 8
+
+
+@pytest.mark.parametrize("damage", [zeroed, flipped])
+def test_of_a_damaged_checkpoint_the_one_before_is_taken(
+    damage: Callable[[bytearray], None], case: Case, warm: Warm, tmp_path: Path, tally: Tally
+) -> None:
+    def training(out: Path) -> list[str]:
+        return hydra(case.stack.path, out, "--resume", "--checkpoint-minutes", "0", decode_epochs=6)
+
+    assert warm.run(*training(tmp_path / "undisturbed")).status == 0
+    checkpoint, before = tmp_path / "out.checkpoint", tmp_path / "out.checkpoint.previous"
+    running = warm.start(training(tmp_path / "out"))
+    end = time.monotonic() + 60
+    while not before.is_file():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    running.send(signal.SIGTERM)
+    assert running.wait().status == 128 + signal.SIGTERM
+    content = bytearray(checkpoint.read_bytes())
+    damage(content)
+    checkpoint.write_bytes(content)
+    ended = warm.run(*training(tmp_path / "out"))
+    wrong = ended.wrong(0) or (None if "it is damaged" in ended.err else f"not said: {ended.err}")
+    differ = [
+        path.name
+        for path in (tmp_path / "undisturbed").rglob("*")
+        if path.is_file()
+        and path.name not in ("run.json", "history.csv")
+        and path.read_bytes() != (tmp_path / "out" / path.relative_to(tmp_path / "undisturbed")).read_bytes()
+    ]
+    tally.check(
+        GROUP, f"07: a checkpoint that is {damage.__name__}", wrong or (f"differ: {differ}" if differ else None)
+    )
+
+
+SHARED = ROOT.parent / "shared" / "faults"
+TESTED_BY = {
+    "02-disk-full-recorded-as-failed": "slurm/test_full_disks.py::test_a_full_disk_at_each_rule",
+    "03-pickle-segfault-poses": "faults/test_inputs.py::test_a_forged_pickle_is_refused",
+    "05-out-is-a-link": "faults/test_inputs.py::test_a_reconstruction_behind_a_link",
+    "06-latin1-locale": "faults/test_inputs.py::test_files_are_utf8_in_every_locale",
+    "07-checkpoint-zero-page": "faults/test_inputs.py::test_of_a_damaged_checkpoint_the_one_before_is_taken",
+    "09-yaml-bomb": "faults/test_inputs.py::test_a_configuration_is_refused",
+    "11-cif-unknown-coordinate": "faults/test_inputs.py::test_atoms_of_no_place_make_no_stack",
+    "12-cs-empty": "faults/test_inputs.py::test_an_empty_cs_file_is_refused",
+    "14-name-newline": "faults/test_inputs.py::test_a_configuration_is_refused",
+    "18-figures-path-traversal": "faults/test_inputs.py::test_a_metrics_file_is_refused",
+    "19-dataset-named-index.json": "faults/test_inputs.py::test_a_metrics_file_is_refused",
+    "21-fetch-no-bounds": "faults/test_fetches.py::test_the_next_site_is_asked_whatever_the_first_one_says",
+    "23-hydra-settings-late": "faults/test_inputs.py::test_a_configuration_is_refused",
+    "25-metrics-wrong-types": "faults/test_inputs.py::test_a_metrics_file_is_refused",
+}
+"""Of each collected input the test that holds it to what its README says."""
+
+
+def test_every_collected_input_has_its_test() -> None:
+    for place in TESTED_BY.values():
+        file, _, name = place.partition("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), place
+    if not SHARED.is_dir():
+        pytest.skip("../shared is not there")
+    assert {path.parent.name for path in SHARED.glob("*/README")} == set(TESTED_BY)

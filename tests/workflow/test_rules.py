@@ -1,6 +1,7 @@
 """What runs after what, and what reruns after which change. A stand-in makes empty outputs in no time."""
 
 import gzip
+import json
 import re
 import subprocess
 import sys
@@ -132,6 +133,22 @@ def test_the_evaluation_reruns_no_method(
 
 def test_another_seed_runs_only_that_seed(changed: Callable[[str, Any], Counter[str]]) -> None:
     assert changed("seeds", [0, 1]) == {"hydra": 4, "backprojection": 2, "evaluate": 6, **SUMMARIES}
+
+
+def test_thousands_of_species_need_no_long_command(make_clone: Callable[[Path], Clone]) -> None:
+    """Linux takes 128 kB an argument; of a rule's command all is one."""
+    clone = make_clone(STAND_IN)
+    species = {f"species_{number}": {"entry": "3jb9", "chains": ["A"], "images": 20} for number in range(3000)}
+    merged = {f"group_{number}": [2 * number + 1, 2 * number + 2] for number in range(3000)}
+    k2 = CONFIG["method_definitions"]["k2"] | {"merge_classes": merged}
+    config = CONFIG | {"datasets": ["one"], "methods": ["k2"], "method_definitions": {"k2": k2}}
+    clone.configure(config | {"dataset_definitions": {"one": {"species": species}}})
+    said = clone.run("--dry-run", "--printshellcmds", "results/metrics/one/k2/0.json")
+    commands = [line.strip() for line in said.splitlines() if "hydra-bench" in line and "--definition" in line]
+    assert len(commands) == 3
+    assert max(map(len, commands)) < 2000
+    files = {clone.folder / found for found in re.findall(r"--definition (\S+)", said)}
+    assert max(len(json.loads(path.read_text()).get("species", ())) for path in files) == 3000
 
 
 def test_a_definition_that_does_not_run_changes_nothing(changed: Callable[[str, Any], Counter[str]]) -> None:

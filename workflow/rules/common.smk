@@ -65,14 +65,19 @@ def after_the_start():
 
 
 def method_definition(wildcards):
-    """What a method depends on, as JSON; its label is not in it, so renaming reruns no training."""
-    return identity.method_definition(settings, wildcards.method)
+    """What a method depends on, in a file; its label is not in it, so renaming reruns no training."""
+    return identity.in_a_file(identity.method_definition(settings, wildcards.method))
+
+
+def dataset_definition(wildcards):
+    """What a dataset depends on, in a file."""
+    return identity.in_a_file(identity.dataset_definition(settings, wildcards.dataset))
 
 
 def evaluation_definition(wildcards):
-    """How a method's runs are scored, as JSON: no part of the method, so that a change reruns no training."""
+    """How a method's runs are scored, in a file: no part of the method, so that a change reruns no training."""
     merged = settings["method_definitions"][wildcards.method]["merge_classes"]
-    return json.dumps(settings["evaluation"] | ({"merge_classes": merged} if merged else {}))
+    return identity.in_a_file(json.dumps(settings["evaluation"] | ({"merge_classes": merged} if merged else {})))
 
 
 def state_of(wildcards):

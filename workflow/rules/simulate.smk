@@ -22,7 +22,7 @@ rule simulate:
         runtime=growing(240),
     params:
         # A change reruns this dataset and what follows from it.
-        definition=lambda wildcards: identity.dataset_definition(settings, wildcards.dataset),
+        definition=dataset_definition,
         # Not Snakemake's `threads`, which --cores lowers: sums in another order give other last digits.
         threads=settings["threads"],
         folders=[str(path) for path in configuration.structure_folders(settings)],

@@ -10,7 +10,7 @@ if not HOOKED:
         conda:
             "../../envs/hydra-bench.yaml"
         params:
-            configuration=json.dumps(config),
+            configuration=lambda wildcards: identity.in_a_file(json.dumps(config)),
         shell:
             # What is wrong is said here, too, and not only in the log.
             "hydra-bench start --configuration {params.configuration:q} 2>&1 | tee {log:q} >&2"

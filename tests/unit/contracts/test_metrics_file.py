@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import runpy
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,35 @@ def test_what_is_written_is_read_again(tmp_path: Path, content: dict[str, Any]) 
     write_metrics(tmp_path / "3.json", again)
     assert (tmp_path / "2.json").read_bytes() == (tmp_path / "3.json").read_bytes()
     assert set(json.loads((tmp_path / "2.json").read_text())) == set(MetricsFile.model_fields)
+
+
+def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
+    """Or changes nothing of the content, as one in a space between two keys may."""
+    path = tmp_path / "1.json"
+    write_metrics(path, read_metrics_file(written(tmp_path, finished("m", "M", 0.5, 0.5))))
+    content, draw = path.read_bytes(), random.Random(17)
+    expected = json.loads(content)
+    for place in draw.sample(range(8 * len(content)), 400):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with suppress(InputError):
+            read_metrics_file(path)
+            assert json.loads(path.read_bytes()) == expected, place
+
+
+def test_a_file_changed_by_hand_says_how_it_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "1.json"
+    write_metrics(path, read_metrics_file(written(tmp_path, finished("m", "M", 0.5, 0.5))))
+    content = json.loads(path.read_bytes())
+    path.write_text(json.dumps(content))  # other lines and spaces say the same
+    read_metrics_file(path)
+    for change in ({"label": "Mine"}, {"cost": content["cost"] | {"wall_s": 0.5}}):
+        written(tmp_path, content | change)
+        with pytest.raises(InputError, match=r"1\.json: is not as it was written: .*delete the file, and `snakemake`"):
+            read_metrics_file(path)
+    del content["cost"]["file_sha256"]
+    assert read_metrics_file(written(tmp_path, content | {"label": "Mine"})).label == "Mine"
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hydra_bench.core import machine
 from hydra_bench.core.errors import InputError, MachineError, RunFailedError
 from hydra_bench.core.files import atomic, write_json, write_text
 from hydra_bench.core.machine import MEMORY, MemoryLimit, TooMuchMemoryError, machine_error, marks, tell, told
@@ -68,6 +69,67 @@ def test_who_keeps_account_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         tell(MachineError("x"))
         assert told(folder) == "machine"
     assert not folder.exists()
+
+
+class Groups:
+    """Control groups as SLURM makes them: a job of 4 GB, its processes in groups within it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.job = folder / "system.slice" / "slurmstepd.scope" / "job_42"
+        self.task = self.job / "step_batch" / "user" / "task_0"
+        for group in (self.task, *self.task.parents):
+            if group.is_relative_to(folder) and group != folder:
+                self.say(group, oom=0, oom_kill=0)
+        (folder / "of_this").write_text(f"0::/{self.task.relative_to(folder)}\n")
+        monkeypatch.setattr(machine, "_CGROUPS", folder)
+        monkeypatch.setattr(machine, "_CGROUP_OF_THIS", folder / "of_this")
+        for name in ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"):
+            monkeypatch.delenv(name, raising=False)
+
+    def say(self, group: Path, oom: int, oom_kill: int) -> None:
+        group.mkdir(parents=True, exist_ok=True)
+        lines = f"low 0\nhigh 0\nmax 9\noom {oom}\noom_kill {oom_kill}\noom_group_kill 0\n"
+        (group / "memory.events.local").write_text(lines)
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Groups:
+    return Groups(tmp_path, monkeypatch)
+
+
+def test_the_limit_of_a_group_around_it_explains_a_kill(groups: Groups) -> None:
+    limit = MemoryLimit.of_job()
+    assert not limit.exceeded()
+    groups.say(groups.job, oom=1, oom_kill=0)
+    groups.say(groups.task, oom=0, oom_kill=1)
+    assert limit.exceeded()
+    assert not MemoryLimit.of_job().exceeded()  # what was before this attempt is no matter
+
+
+def test_the_whole_machines_want_of_memory_does_not(groups: Groups) -> None:
+    limit = MemoryLimit.of_job()
+    groups.say(groups.task, oom=0, oom_kill=1)  # killed, at no limit of its groups
+    groups.say(groups.job.with_name("job_43"), oom=3, oom_kill=3)  # another job, at its own
+    assert not limit.exceeded()
+
+
+def test_groups_of_the_first_version_count_kills(groups: Groups) -> None:
+    group = groups.folder / "memory" / "slurm" / "uid_0" / "job_42"
+    group.mkdir(parents=True)
+    (groups.folder / "of_this").write_text("3:cpu,cpuacct:/x\n2:memory:/slurm/uid_0/job_42\n")
+    counted = group / "memory.oom_control"
+    counted.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    limit = MemoryLimit.of_job()
+    assert not limit.exceeded()
+    counted.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    assert limit.exceeded()
+
+
+@pytest.mark.parametrize("said", ["", "\x00", "0::/../..", "0::", "a:b"])
+def test_groups_that_say_nothing_explain_nothing(groups: Groups, said: str) -> None:
+    (groups.folder / "of_this").write_text(said)
+    assert not MemoryLimit.of_job().exceeded()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hydra_bench.core.errors import InputError
+from hydra_bench.datasets.simulated import structure_files
 from hydra_bench.datasets.simulated.left_out import LeftOut
 from hydra_bench.datasets.simulated.structures import Atoms, load_atoms
 
@@ -196,3 +197,26 @@ def test_mmcif_files_that_are_refused(tmp_path: Path, change: dict[str, list[str
     with pytest.raises(InputError, match=said) as error:
         mmcif(tmp_path, columns)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.pdb.gz", "a.cif.gz", "a.pdb.cif.gz"])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(
+    name: str, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything of it is kept; gzip may be of several parts, each with a size of its own."""
+    monkeypatch.setattr(structure_files, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(gzip, "decompress", None)
+    monkeypatch.setattr(gemmi.cif, "read", None)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(bytes(101_000 // parts + 1)) * parts)
+    assert path.stat().st_size < 1000
+    with pytest.raises(InputError, match=r"\.gz: unpacks to more than the 100,000 bytes that a structure may have"):
+        load_atoms(".", str(path))
+
+
+def test_a_packed_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.cif.gz"
+    path.write_bytes(gzip.compress(bytes(1000))[:-9])
+    with pytest.raises(InputError, match=r"a\.cif\.gz: not a readable structure"):
+        load_atoms(".", str(path))

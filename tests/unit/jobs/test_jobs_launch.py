@@ -105,6 +105,16 @@ def test_the_cause_is_kept() -> None:
     assert [made.end and made.end.cause for made in attempts.read(Path("state"))] == ["machine", "machine", ""]
 
 
+def test_of_several_processes_one_that_was_killed_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher of PyTorch ends with status 1, whatever one of its processes ended with."""
+    monkeypatch.setattr("hydra_bench.jobs.launch.processes", lambda _, command: command)
+    said = "traceback : Signal 9 (SIGKILL) received by PID 7"
+    for program in (f"raise SystemExit({said!r})", "raise SystemExit(1)"):
+        assert launch(program, "--gpus", "2", "--device", "cpu") == 1
+    assert launch(f"raise SystemExit({said!r})") == 1  # of one process it is what a program may print
+    assert [made.end and made.end.cause for made in attempts.read(Path("state"))] == ["machine", "", ""]
+
+
 def test_a_line_that_was_cut_off_is_passed_over(here: Path) -> None:
     attempts.add(here, attempts.Start("a", "", "", ""))
     with open(here / attempts.NAME, "a") as file:

@@ -117,6 +117,7 @@ def test_another_methods_run_has_its_class_maps_alone(tmp_path: Path) -> None:
     [
         (["--clusters", "0"], "--clusters: 0; 1 or more is allowed"),
         (["--points", "1"], "--points: 1; 2 or more is allowed"),
+        (["--points", "1001"], "--points: 1001; at most 1000 is allowed"),
         (["--components", "-1"], "--components: -1; 0 or more is allowed"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,55 @@ def test_what_was_interrupted_did_not_fail(results: Path, status: int, cause: st
     summarise(results / "configuration.json", results)
     (row,) = [line for line in (results / "tables" / "table1.csv").read_text().splitlines() if "hydra_k5" in line]
     assert f",{state}," in row
+
+
+KILLED = attempts.End(1.0, 1.0, 1.0, 137, "machine")
+NODE_LOST = "JobId=12 JobName=x UserId=me(1) JobState=NODE_FAIL Reason=NodeDown Dependency=(null) Requeue=1"
+OUT_OF_MEMORY = "JobId=12 JobName=x UserId=me(1) JobState=OUT_OF_MEMORY Reason=OutOfMemory ExitCode=0:125"
+
+
+@pytest.mark.parametrize(
+    ("end", "controller", "accounting", "state", "reason"),
+    [
+        (None, OUT_OF_MEMORY, None, "failed", "3 attempts; the last one took more memory than its job may"),
+        (KILLED, OUT_OF_MEMORY, None, "failed", "3 attempts; the last one took more memory than its job may"),
+        (None, NODE_LOST, "OUT_OF_MEMORY", "interrupted", "3 attempts; the last one was killed"),
+        # The controller has forgotten it.
+        (None, None, "OUT_OF_MEMORY", "failed", "3 attempts; the last one took more memory than its job may"),
+        (None, None, "TIMEOUT", "failed", "3 attempts; the last one took more time than its job may"),
+        (KILLED, None, "CANCELLED by 1000", "interrupted", "3 attempts; "),
+        (None, None, "PREEMPTED", "interrupted", "3 attempts; the last one was killed"),
+        (None, None, "", "interrupted", "3 attempts; the last one was killed"),
+        (None, None, None, "interrupted", "3 attempts; the last one was killed"),
+        # It said itself how it ended: a disk was full, and the job that ran on was ended later.
+        (attempts.End(1.0, 1.0, 1.0, 2, "machine"), OUT_OF_MEMORY, None, "interrupted", "3 attempts; "),
+        (attempts.End(1.0, 1.0, 1.0, 143), None, "TIMEOUT", "interrupted", "3 attempts; "),
+    ],
+)
+def test_what_slurm_says_of_a_killed_job_decides(
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: attempts.End | None,
+    controller: str | None,
+    accounting: str | None,
+    state: str,
+    reason: str,
+) -> None:
+    """None: it does not answer, as where no accounts are kept, or the job is long forgotten."""
+    for name, said in (("scontrol", controller), ("sacct", accounting)):
+        command = results.parent / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        answer = "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1" if said is None else ""
+        command.write_text(f"#!/bin/sh\n{answer or f'echo {shlex.quote(said or str())}'}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(results.parent / "bin"), prepend=":")
+    folder = state_folder(validate(load(["config.yaml"])), "demo", "hydra_k5", 0)
+    attempts.add(folder, START)
+    if end is not None:
+        attempts.add(folder, end)
+    summarise(results / "configuration.json", results)
+    (row,) = [line for line in (results / "tables" / "table1.md").read_text().splitlines() if "K=5" in line]
+    assert f"| {state}: {reason}" in row
 
 
 def test_snakemake_makes_it_anew_when_more_is_finished(results: Path) -> None:

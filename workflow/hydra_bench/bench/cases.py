@@ -24,6 +24,7 @@ from hydra_bench.bench.training import (
 )
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.machine import machine_error
 from hydra_bench.methods.hydra.settings import Settings
 
 MEMORY_WORKER = "hydra_bench.bench.memory_worker"
@@ -202,7 +203,7 @@ KINDS: dict[str, Callable[[Bench, Case], Iterator[Measurement]]] = {kind.__name_
 def run_case(bench: Bench, case: Case, results: Results, warning: str | None) -> bool:
     """Measure one case; whether it got to its end. A failure is written down, and the other cases still run.
 
-    An InputError is the user's to mend, and ends all.
+    An InputError is the user's to mend, and ends all; so does a MachineError, which says nothing of the case.
     """
     began = time.monotonic()
     begun = {**circumstances(), "warning": warning}
@@ -215,6 +216,8 @@ def run_case(bench: Bench, case: Case, results: Results, warning: str | None) ->
     except InputError:
         raise
     except Exception as error:
+        if machine := machine_error(error, bench.work.parent):
+            raise machine from error
         traceback.print_exc(file=sys.stderr)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
     results.record(case, begun, measurements, "failed" if reason else "ok", reason)

@@ -21,6 +21,7 @@ from hydra_bench.bench.summary import Measurement, markdown_table, summarise
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json, write_text
 from hydra_bench.core.json_values import Json, JsonObject
+from hydra_bench.core.records import checked
 
 JSON_NAME, TABLE_NAME = "bench.json", "bench.md"
 
@@ -39,6 +40,34 @@ class Machine:
     hydra_bench: str
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A row of a case's summary: see summary.summarise."""
+
+    figure: str
+    unit: str
+    runs: int
+    median: float | None
+    min: float | None
+    max: float | None
+    bar: str | None
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class KeptCase:
+    """What the page says of a case that an earlier run measured."""
+
+    about: str
+    date: str
+    commit: str | None
+    warning: str | None
+    load_average: tuple[float, float, float]
+    state: str
+    reason: str
+    summary: list[Figure]
+
+
 @dataclass
 class Results:
     """What is known so far: case name -> its measurements and their circumstances, as plain values."""
@@ -55,10 +84,14 @@ class Results:
         path = folder / JSON_NAME
         if path.is_file():
             found = read_json(path)
+            if not isinstance(found, dict) or not isinstance(found.get("cases"), dict):
+                raise InputError(f"{path}: no measurements of `hydra-bench bench`; name another --out")
             ours = results.identity()
             for key, value in ours.items():
                 if found.get(key) != value:
                     raise InputError(f"{path}: {key} {found.get(key)!r}, and now {value!r}; name another --out")
+            for content in found["cases"].values():
+                checked(content, KeptCase, path)
             results.cases = found["cases"]
         return results
 

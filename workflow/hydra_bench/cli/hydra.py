@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from hydra_bench.cli.options import numbers
+from hydra_bench.cli.options import add_seed, numbers
 from hydra_bench.config.by_hand import method_definition as given_definition
 from hydra_bench.contracts.places import RUN_NAME, SOURCE_FOLDER
 from hydra_bench.core.console import say
@@ -57,7 +57,8 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add("--poses-from", type=Path, metavar="FILE", help="STAR or .cs file with poses to refine (default) or hold fixed")
 
-    add = parser.add_argument_group("method").add_argument
+    method = parser.add_argument_group("method")
+    add = method.add_argument
     add("--classes", type=int, metavar="K", help="number of neural fields")
     add("--latent-dim", metavar="D", help="dimension of the conformations, 0 for rigid; 2,2,0 is one a class")
     add("--preset", metavar="NAME", help="named set of settings: see --settings")
@@ -71,7 +72,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add("--settings", action=ListSettings, help="list all settings, their defaults and bounds, and exit")
     add("--definition", help="instead of these: a method definition, JSON text or a file")
-    add("--seed", type=int, default=0, help="of everything random (default 0)")
+    add_seed(method)
 
     add = parser.add_argument_group("run").add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the reconstruction")
@@ -231,12 +232,17 @@ def method_definition(args: Namespace) -> JsonObject:
 def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
     """The settings, the particles, and their poses if they are given. Raises InputError."""
     from hydra_bench.contracts.reconstruction import GivenPoses
+    from hydra_bench.contracts.stack import check_stack_files
+    from hydra_bench.core.checksums import check_file
     from hydra_bench.methods.hydra.fit.training_input import TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
     from hydra_bench.particles.columns import Microscope
     from hydra_bench.particles.particle_files import read_particles, read_poses
 
     settings = Settings.from_parameters(parameters)
+    check_stack_files(args.particles)
+    if args.poses_from:
+        check_file(args.poses_from)
     ctf: Literal["file", "none"] = "none" if args.no_ctf else "file"
     stack = read_particles(
         args.particles,

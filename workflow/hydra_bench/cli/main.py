@@ -45,6 +45,9 @@ UNHEARD = 141
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 + 2, as shells count."""
 
+_LONGEST_NAME = 1000
+"""Characters of a file's name that an error shows, its last."""
+
 _FILES = ("path", "star_path", "file", "folder")
 """What functions call the file or folder that they work on."""
 
@@ -120,7 +123,7 @@ def _in_words(error: Exception, command: str) -> str:
         UnicodeEncodeError: f"cannot be written as {getattr(error, 'encoding', 'text')} ({said})",
         EOFError: f"ends too early ({said})",
     }.get(type(error), f"cannot be read or written ({said})")
-    return f"{command}: {file}: {said}" if file else f"{command}: {said}"
+    return f"{command}: {file[-_LONGEST_NAME:]}: {said}" if file else f"{command}: {said}"
 
 
 def _worked_on(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """The options that several commands share."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _ArgumentGroup
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import TypeVar
 from hydra_bench.core.errors import InputError
 
 Number = TypeVar("Number", int, float)
+
+LARGEST_SEED = 2**63 - 1
 
 
 def add_paths(parser: ArgumentParser, **texts: str) -> None:
@@ -19,6 +21,17 @@ def add_paths(parser: ArgumentParser, **texts: str) -> None:
 
 def add_threads(parser: ArgumentParser, default: int = 2) -> None:
     parser.add_argument("--threads", type=int, default=default, help=f"CPU threads (default {default})")
+
+
+def add_seed(parser: ArgumentParser | _ArgumentGroup) -> None:
+    parser.add_argument("--seed", type=_seed, default=0, help="of everything random (default 0)")
+
+
+def _seed(text: str) -> int:
+    """Raises InputError for what no generator of random numbers takes."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= LARGEST_SEED):
+        raise InputError(f"--seed: {text[:100]!r}; a whole number from 0 to {LARGEST_SEED} is allowed")
+    return int(text)
 
 
 def add_configuration(parser: ArgumentParser) -> None:
@@ -38,7 +51,7 @@ def add_run_of_method(parser: ArgumentParser) -> None:
     """What every method of the workflow is given, and where its reconstruction goes."""
     parser.add_argument("--definition", required=True, help="method definition: JSON text, or a file")
     add_paths(parser, particles="STAR file of the stack", evaluation_list="particles to write volumes of")
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     add_threads(parser)
     add_paths(parser, out="folder for the reconstruction")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hydra_bench.cli.options import add_paths, add_threads
 from hydra_bench.config.by_hand import dataset_definition
-from hydra_bench.core.checksums import write_checksums
+from hydra_bench.core.checksums import trust, write_checksums
 from hydra_bench.core.files import sync_all, writing
 from hydra_bench.core.threads import set_threads
 from hydra_bench.datasets.kinds import kind_of
@@ -25,9 +25,11 @@ def run(args: Namespace) -> None:
     # A few very large blocks, which would stay beside each other if they were kept.
     set_threads(args.threads, keep_memory=False)
     kind_of(definition).make(definition, args.structures, args.stack, args.truth)
+    # Later jobs trust both: they hold them to these.
+    for folder in (args.stack, args.truth):
+        write_checksums(folder)
+    trust(args.stack)
     record_source(args.stack)
-    # Every evaluation trusts the truth: it holds it to these.
-    write_checksums(args.truth)
     with writing(args.truth):
         sync_all(args.truth)
         sync_all(args.stack)

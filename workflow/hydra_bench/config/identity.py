@@ -13,6 +13,8 @@ from hydra_bench.methods.cards import given_parameters
 
 Config = JsonObject
 
+_FILES = Path(".snakemake") / "hydra-bench"
+
 
 def write_configuration(path: Path, settings: Config) -> None:
     """Write a checked configuration as JSON, keys in their order: that of species is the order of the true classes.
@@ -36,6 +38,18 @@ def method_definition(settings: Config, method: str) -> str:
     if definition["poses_from"] is not None:
         content["reads_truth"] = reads_truth(settings["method_definitions"], method)
     return json.dumps(content)
+
+
+def in_a_file(text: str) -> str:
+    """The path of a file that holds a text, which no command line need have room for: Linux takes 128 kB an argument.
+
+    Its name is a checksum of the text, so that to Snakemake another text is another parameter; it lies with Snakemake's
+    own records, which are there in dry runs, too.
+    """
+    path = _FILES / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+        write_text(path, text)
+    return str(path)
 
 
 def pose_source(settings: Config, method: str) -> str | None:

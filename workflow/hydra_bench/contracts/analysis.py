@@ -8,10 +8,10 @@ latents, 0 beyond their number.
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hydra_bench.contracts.places import PARTICLES_NAME
+from hydra_bench.contracts.tables import whole_numbers
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.star import read_star, write_star
 from hydra_bench.core.types import FloatArray, IntArray
@@ -44,4 +44,4 @@ def read_clusters(run: Path, n_particles: int) -> IntArray:
     table = read_star(path).get("particles", pd.DataFrame())
     if CLUSTER_COLUMN not in table or len(table) != n_particles:
         raise InputError(f"{path}: {CLUSTER_COLUMN} of {n_particles} particles is expected; analyse the run anew")
-    return table[CLUSTER_COLUMN].to_numpy(np.int64)
+    return whole_numbers(table, CLUSTER_COLUMN, str(path), 0)

@@ -1,11 +1,15 @@
 """Contract 4, the metrics file: what one run is worth and what it cost, results/metrics/<dataset>/<method>/<seed>.json.
 
+It carries a checksum of its own content, so that a damaged one is refused and no table is made of it.
+
 Every key is a field, with its type and what it means; docs/reference/metrics.md has the same as a table. What is
 measured is in scores.py; here are the run, its cost, and how the file is read, written and refused.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -70,6 +74,8 @@ class RunCost(Part):
     """How often the run was started until it ended."""
     attempts_lost: int
     """Attempts that were killed outright, whose cost nobody recorded."""
+    file_sha256: str = ""
+    """Checksum of all else in this file, by which damage is found; empty or missing, nothing is held to it."""
 
 
 class MetricsFile(Part):
@@ -157,7 +163,9 @@ class MetricsFile(Part):
 
 def write_metrics(path: Path | str, metrics: MetricsFile) -> None:
     """Write the file: keys sorted, floats to six digits, and so the same bytes for the same run; and read it back."""
-    write_json(path, _rounded(metrics.model_dump()), durable=True)
+    content = _rounded(metrics.model_dump())
+    content["cost"]["file_sha256"] = _checksum(content)
+    write_json(path, content, durable=True)
     read_metrics_file(path)
 
 
@@ -173,6 +181,12 @@ def read_metrics_file(path: Path | str) -> MetricsFile:
             f"{path}: metrics_version is {shown}; this version of hydra-bench reads {VERSION}; delete the file, and "
             "`snakemake` evaluates the run again"
         )
+    said = cost.get("file_sha256") if isinstance(cost := content.get("cost"), dict) else None
+    if said and said != _checksum(content):
+        raise InputError(
+            f"{path}: is not as it was written: cost.file_sha256 is the checksum of other content; delete the file, "
+            "and `snakemake` evaluates the run again, or delete that key, if the change was wanted"
+        )
     # A default stands for what a run that never began cannot know; in a file every key is there.
     missing = [name for name in MetricsFile.model_fields if name not in content]
     if missing:
@@ -183,6 +197,12 @@ def read_metrics_file(path: Path | str) -> MetricsFile:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path}: {_refusal(where, first['type'], first['msg'])}") from None
+
+
+def _checksum(content: JsonObject) -> str:
+    """SHA-256 of a file's content, without this one, as JSON with sorted keys: whatever its lines and spaces."""
+    plain = {**content, "cost": {key: value for key, value in content["cost"].items() if key != "file_sha256"}}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _refusal(key: str, kind: str, message: str) -> str:

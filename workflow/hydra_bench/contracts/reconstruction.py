@@ -27,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, class_volume_path
 from hydra_bench.contracts.poses import pose_table, poses_from_table
 from hydra_bench.contracts.tables import columns_of_numbers, whole_numbers
+from hydra_bench.core.checksums import check_file
 from hydra_bench.core.errors import InputError, NotConfiguredError, RunFailedError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
@@ -258,9 +259,10 @@ def read_given_poses(path: Path, source: str, n_particles: int) -> GivenPoses:
     RunFailedError
         If that method failed, or there are no poses: what depends on it fails, too.
     InputError
-        If the file is not readable or not of as many particles as the stack.
+        If the file is not readable, not as it was written, or not of as many particles as the stack.
     """
     check_pose_source(path)
+    check_file(path)
     tables = read_star(path)
     if "particles" not in tables:
         raise InputError(f"{path}: no data_particles table")

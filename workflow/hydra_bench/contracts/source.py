@@ -113,6 +113,15 @@ def read_source(folder: Path) -> Source:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a record of this version ({' '.join(str(error).split())[:120]})") from None
+    texts = (source.checksum, source.stack_checksum)
+    sizes = (source.pixel_size_A, source.box_px)
+    if not (
+        isinstance(content["file"], str)
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all(isinstance(size, int | float) and 0 < size < 1e6 for size in sizes)
+        and isinstance(source.fingerprint, dict)
+    ):
+        raise InputError(f"{path}: not a record of this version (texts, sizes above 0 and a fingerprint are expected)")
     if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer) or not len(rows) or rows.min() < 0:
         raise InputError(f"{folder / ROWS_NAME}: {rows.dtype} {rows.shape}; row numbers from 0 are expected")
     return source

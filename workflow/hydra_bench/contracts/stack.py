@@ -19,6 +19,7 @@ import torch
 
 from hydra_bench.contracts.places import EVALUATION_NAME, IMAGES_NAME, PARTICLES_NAME
 from hydra_bench.contracts.tables import file_beside, numbers, whole_numbers
+from hydra_bench.core.checksums import check_unchanged
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256, write_text
 from hydra_bench.core.image_files import ImageFiles
@@ -190,7 +191,7 @@ def read_stack(star_path: Path | str) -> Stack:
     ------
     InputError
         If a table or column is missing, the image file is missing or truncated, its box differs from the
-        optics table, or the particles table gives a pose or a class away.
+        optics table, or the particles table gives a pose or a class away; if a file is not as it was written.
     """
     star_path = Path(star_path)
     tables = read_star(star_path)
@@ -215,6 +216,7 @@ def read_stack(star_path: Path | str) -> Stack:
         if optics[column].nunique() != 1:
             raise InputError(f"{star_path}: data_optics: {column} is not the same for all; a stack has one")
     damping = [column if column in particles else None for column in DAMPING_COLUMNS]
+    check_stack_files(star_path)
     return Stack(
         path=star_path,
         images=_open_images(_images_path(star_path, particles["rlnImageName"]), len(particles), box, star_path),
@@ -225,6 +227,12 @@ def read_stack(star_path: Path | str) -> Stack:
             *(None if column is None else numbers(particles, column, at_particles) for column in damping),
         ),
     )
+
+
+def check_stack_files(star_path: Path) -> None:
+    """Hold the files of a stack to their checksums, once, and again when one has changed. Raises InputError."""
+    if star_path.name == PARTICLES_NAME:
+        check_unchanged(star_path.parent, (PARTICLES_NAME, IMAGES_NAME, EVALUATION_NAME))
 
 
 def _read_optics(star_path: Path, optics: pd.DataFrame, particles: pd.DataFrame) -> Optics:

@@ -26,6 +26,7 @@ from hydra_bench import __version__
 from hydra_bench.contracts.places import TRUTH_NAME, class_volume_path
 from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table, poses_from_table
 from hydra_bench.contracts.tables import columns_of_numbers, file_beside, whole_numbers
+from hydra_bench.core.checksums import check_checksums
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
@@ -156,8 +157,12 @@ def write_truth_star(folder: Path, truth: Truth) -> None:
 
 
 def read_truth(folder: Path | str) -> Truth:
-    """Read and check a truth folder. Raises InputError if a table, column, class, state or map is missing."""
+    """Read and check a truth folder.
+
+    Raises InputError if a table, column, class, state or map is missing, or a file is not as it was written.
+    """
     folder = Path(folder)
+    check_checksums(folder)
     path = folder / TRUTH_NAME
     tables = read_star(path)
     _check_columns(path, tables)

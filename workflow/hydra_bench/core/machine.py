@@ -26,7 +26,7 @@ _ERRNOS = {
 }  # fmt: skip
 _ROOM = 1 << 20
 _MARKS = "HYDRA_BENCH_MARKS"
-_CGROUPS = Path("/sys/fs/cgroup")
+_CGROUPS, _CGROUP_OF_THIS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class TooMuchMemoryError(MachineError):
@@ -118,15 +118,27 @@ def _slurm_mb() -> float | None:
 
 
 def _hits() -> int:
-    """How often this process's control group was at its limit of memory; 0 where none says."""
+    """How often this process's control group, or one that it is in, was at its own limit of memory; 0 where none says.
+
+    SLURM limits the group of a job, and its processes are in groups within that. Version 2 tells a group's own limit
+    from the whole machine's; version 1 counts kills.
+    """
     with suppress(OSError, ValueError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in _CGROUP_OF_THIS.read_text().splitlines():
             _, kinds, path = line.split(":", 2)
-            if kinds == "" or "memory" in kinds.split(","):
-                folder = _CGROUPS / kinds / path.lstrip("/")
-                # Version 2 tells its own limit from the whole machine's; version 1 counts the kills.
-                name, key = ("memory.events", "oom") if kinds == "" else ("memory.oom_control", "oom_kill")
-                for counted in (folder / name).read_text().splitlines():
-                    if counted.split()[0] == key:
-                        return int(counted.split()[1])
+            if kinds == "":
+                own = Path(path.lstrip("/"))
+                groups = [_CGROUPS / folder for folder in (own, *own.parents)]
+                return sum(_counted(group / "memory.events.local", "oom") for group in groups)
+            if "memory" in kinds.split(","):
+                return _counted(_CGROUPS / kinds / path.lstrip("/") / "memory.oom_control", "oom_kill")
+    return 0
+
+
+def _counted(file: Path, key: str) -> int:
+    """The number after a key in one of a control group's files; 0 where it is not there."""
+    if file.is_file():
+        for line in file.read_text().splitlines():
+            if line.split()[:1] == [key]:
+                return int(line.split()[1])
     return 0

@@ -4,11 +4,13 @@ A pipe or a device in a file's place would be waited for without an end, and a s
 memory with its zeros.
 """
 
+import gzip
 import stat
 from pathlib import Path
 
 from hydra_bench.core.errors import InputError
 
+_CHUNK_BYTES = 1 << 20
 MOST_TEXT_BYTES = 8 << 30
 """Of a text that is read whole. A list of ten million particles takes less."""
 
@@ -28,6 +30,18 @@ def regular_file(path: Path | str, most_bytes: int | None = None) -> Path:
     if most_bytes is not None and about.st_size > most_bytes:
         raise InputError(f"{path}: {about.st_size:,} bytes; at most {most_bytes:,} are allowed in a file of this kind")
     return Path(path)
+
+
+def unpacked_bytes(path: Path, most: float) -> int:
+    """The size of what a gzip file holds, or a size above `most`: a few MB can unpack to more than there is memory.
+
+    Raises what gzip does for a file that is none.
+    """
+    size = 0
+    with gzip.open(path) as file:
+        while size <= most and (chunk := file.read(_CHUNK_BYTES)):
+            size += len(chunk)
+    return size
 
 
 def read_bytes(path: Path | str, most_bytes: int) -> bytes:

@@ -11,6 +11,7 @@ of threads: two trainings at once took three times as long (docs/explanation/ben
 that is alone is longer than this, so that it loses nothing.
 """
 
+_MOST = 4096
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
@@ -40,14 +41,14 @@ def wait_asleep() -> None:
 def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> None:
     """Fix the number of threads, on which sums and so the last digits depend; on a CPU, repeatable kernels only.
 
-    Raises InputError for fewer than one thread.
+    Raises InputError for fewer than one thread, or more than any machine has.
     """
     import torch
 
     from hydra_bench.core.errors import InputError
 
-    if threads < 1:
-        raise InputError(f"--threads: {threads}; 1 or more is allowed")
+    if not 1 <= threads <= _MOST:
+        raise InputError(f"--threads: {threads}; {'1 or more' if threads < 1 else f'at most {_MOST}'} is allowed")
     torch.set_num_threads(threads)
     if keep_memory:
         keep_freed_memory()

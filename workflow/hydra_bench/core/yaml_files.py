@@ -18,6 +18,8 @@ from hydra_bench.core.reading import read_text
 from hydra_bench.core.schema import Schema
 
 _MOST_BYTES = 8 << 20
+_MOST_JSON_BYTES = 64 << 20
+"""Of a definition of thousands of species with every default written out."""
 _MOST_VALUES = 50_000
 """Thousands of species. It takes two seconds to read so many."""
 _DEEPEST = 50
@@ -121,14 +123,32 @@ class Definition(JsonObject):
         raise InputError(f"--definition: lacks the key {key!r}; there are {', '.join(self) or 'none'}")
 
 
-def read_definition(text: str) -> Definition:
-    """A definition given as JSON text, or as the path of a YAML or JSON file. Raises InputError."""
-    if not text.lstrip().startswith("{"):
-        text = json.dumps(read_yaml(text))
+def read_definition(text: str, option: str = "--definition") -> Definition:
+    """What an option is given: JSON text, or the path of a YAML or JSON file. Raises InputError."""
+    where = option if _is_json(text) else text
+    content = text if _is_json(text) else _json_of_file(text)
     try:
-        definition = json.loads(text, object_hook=Definition)
+        definition = json.loads(content, object_pairs_hook=_mapping)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--definition: not JSON ({error})") from None
+        raise InputError(f"{where}: not JSON ({error})") from None
     if not isinstance(definition, Definition):
-        raise InputError(f"--definition: {text[:200]}: a mapping of keys to values is expected")
+        raise InputError(f"{option}: {text[:200]}: a mapping of keys to values is expected")
     return definition
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
+
+
+def _json_of_file(path: str) -> str:
+    """A file as JSON; one that is JSON already, which the workflow writes, may have more values than a person's."""
+    return read_text(path, _MOST_JSON_BYTES) if path.endswith(".json") else json.dumps(read_yaml(path))
+
+
+def _mapping(pairs: list[tuple[str, Json]]) -> Definition:
+    mapping = Definition()
+    for name, value in pairs:
+        if name in mapping:
+            raise ValueError(f"key {name[:100]!r} is there twice")
+        mapping[name] = value
+    return mapping

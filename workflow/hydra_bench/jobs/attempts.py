@@ -57,6 +57,11 @@ class Attempt:
         """Whether it ended, or was ended, without a result of its own: the same call goes on from what it saved."""
         return self.end is None or self.end.cause == MACHINE or self.end.status in _NO_FAILURE
 
+    @property
+    def killed(self) -> bool:
+        """Whether it was killed outright, and nobody in its job could tell why."""
+        return self.end is None or (self.end.cause == MACHINE and self.end.status == 128 + signal.SIGKILL)
+
 
 def add(folder: Path, event: Start | End) -> None:
     """Add a line to the account in `folder`. Raises MachineError."""

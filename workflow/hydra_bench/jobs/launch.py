@@ -26,6 +26,7 @@ from hydra_bench.core.files import read_json, write_json, write_text, writing
 from hydra_bench.jobs import attempts, cuda, devices
 
 _LOG_NAME = "log.txt"
+_KILLED = b"Signal 9 (SIGKILL) received by PID"
 _SHOWN_LINES = 20
 """Of the log of an attempt that failed, on stderr, which is what a scheduler keeps."""
 
@@ -116,7 +117,8 @@ def _launch(job: Job, command: list[str], lock: int) -> int:
         offset = log.tell()
         began = time.monotonic()
         status = _run(job, command, environment, (lock, *held.files), log)
-        cause = _cause(job, status, machine.told(marks), limit) if status else ""
+        killed = status == 128 + signal.SIGKILL or (job.gpus > 1 and _a_process_was_killed(job.log, offset))
+        cause = _cause(job, killed, machine.told(marks), limit) if status else ""
     held.release()
     _copy(job.log, job.state / _LOG_NAME)
     attempts.add(job.state, attempts.End(round(time.monotonic() - began, 3), *_usage(), status, cause))
@@ -127,14 +129,20 @@ def _launch(job: Job, command: list[str], lock: int) -> int:
     return status
 
 
-def _cause(job: Job, status: int, told: str, limit: machine.MemoryLimit) -> str:
+def _cause(job: Job, killed: bool, told: str, limit: machine.MemoryLimit) -> str:
     """Why the attempt ended without a result of its own, "" if it is one: see attempts.End."""
-    killed = status == 128 + signal.SIGKILL
     if not told and killed:
         told = machine.MEMORY if limit.exceeded() else machine.MACHINE
     # Of a command that a full disk ended nobody may have been told.
     full = any(machine.no_room(folder) for folder in {job.state, job.out.parent, job.log.parent})
     return told or (machine.MACHINE if full else "")
+
+
+def _a_process_was_killed(log: Path, offset: int) -> bool:
+    """Whether torchrun, which itself ends with status 1 then, says so of one of its processes."""
+    with open(log, "rb") as file:
+        file.seek(offset)
+        return any(_KILLED in line for line in file)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -211,9 +219,14 @@ def _record(job: Job) -> None:
         return
     made = attempts.read(job.state)
     run = read_json(path)
+    if not isinstance(run, dict) or not isinstance(run.get("cost"), dict):
+        raise InputError(f"{path}: not a run with its cost, which the command was to leave")
     last = made[-1].start
     earlier = attempts.summed(made[:-1])
     cost = run["cost"]
+    for name in ("wall_s", "cpu_s", "peak_rss_mb"):
+        if not isinstance(cost.get(name), int | float):
+            raise InputError(f"{path}: cost.{name}: a number is expected")
     cost |= {"wall_s": round(cost["wall_s"] + earlier.wall_s, 3), "cpu_s": round(cost["cpu_s"] + earlier.cpu_s, 3)}
     cost |= {"peak_rss_mb": max(cost["peak_rss_mb"], earlier.peak_rss_mb)}
     cost |= {"node": last.node, "gpus": last.gpus, "slurm_job": last.slurm_job, "attempts": len(made)}

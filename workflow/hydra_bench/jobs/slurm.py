@@ -5,11 +5,14 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra_bench.core.errors import InputError
 
+_LIMITS = {"OUT_OF_MEMORY": "memory", "TIMEOUT": "time", "DEADLINE": "time"}
+"""States of a job that its own limits explain; NODE_FAIL, PREEMPTED, CANCELLED and others are not the method's."""
 _TIMEOUT_S = 30
 _END_S = 300
 
@@ -62,6 +65,23 @@ def jobs_of_folder(folder: Path) -> dict[str, str]:
         for number, comment, workdir in rows
         if comment.startswith(("rule_", "group_")) and Path(workdir.strip()) == folder.resolve()
     }
+
+
+def exceeded_limit(job: str) -> str:
+    """Which limit of its own SLURM ended a job for: "memory", "time", or "" if none, or if SLURM does not say.
+
+    A job that ended some minutes ago is known to the controller, an earlier one to the accounting, if it is kept.
+    """
+    asked = (
+        (("scontrol", "--oneliner", "show", "job", job), r"\bJobState=(\w+)"),
+        (("sacct", f"--jobs={job}", "--allocations", "--noheader", "--parsable2", "--format=State"), r"^(\w+)"),
+    )
+    for command, pattern in asked:
+        with suppress(InputError):
+            found = re.search(pattern, _said(*command), flags=re.MULTILINE)
+            if found:
+                return _LIMITS.get(found[1], "")
+    return ""
 
 
 def seconds_remembered() -> int | None:

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.contracts.metrics_file import MetricsFile, RunCost, write_metrics
-from hydra_bench.contracts.places import EVALUATION_NAME
+from hydra_bench.contracts.places import EVALUATION_NAME, is_name
 from hydra_bench.contracts.reconstruction import (
     FRAME,
     GIVEN,
@@ -109,13 +109,15 @@ def evaluate(files: RunFiles, output_json: Path, aligned_folder: Path, settings:
     Raises
     ------
     InputError
-        If a contract is broken: see read_stack, read_truth, read_run and read_assignments; or if a file of the
-        truth or the reconstruction is not as it was written.
+        If a dataset or a method has no name, or a contract is broken: see read_stack, read_truth, read_run and
+        read_assignments; or if a file of the reconstruction is not as it was written.
     """
+    for kind, name in (("dataset", files.dataset), ("method", files.method)):
+        if not is_name(name):
+            raise InputError(f"--{kind}: {name[:100]!r} is no name of letters, digits, _, . and - (at most 100)")
     stack = read_stack(files.stack_star)
     truth = read_truth(files.truth)
-    for folder in (files.truth, files.reconstruction):
-        check_checksums(folder)
+    check_checksums(files.reconstruction)
     run = read_run(files.reconstruction)
     if len(truth) != len(stack):
         raise InputError(f"{files.truth}: {len(truth)} particles; the stack {files.stack_star} has {len(stack)}")

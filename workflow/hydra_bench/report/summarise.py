@@ -12,7 +12,7 @@ from hydra_bench.contracts.places import Results, RunPlaces
 from hydra_bench.contracts.reconstruction import FAILED
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.machine import MEMORY
-from hydra_bench.jobs import attempts
+from hydra_bench.jobs import attempts, slurm
 from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.page.page import write_page
 from hydra_bench.report.tables.tables import write_tables
@@ -58,13 +58,14 @@ def _finished(run: RunPlaces) -> Path | None:
 def _write_unfinished(settings: config.Config, run: RunPlaces, seed: int) -> Path:
     """Metrics of a run that gave none: state failed or interrupted, and all that is known of why."""
     made = attempts.read(state_folder(settings, run.dataset, run.method, seed))
+    limit = _limit(made)
     metrics = MetricsFile(
         dataset=run.dataset,
         method=run.method,
         label=settings["method_definitions"][run.method]["label"],
         seed=seed,
-        state=_state(run, made),
-        reason=_reason(run, made),
+        state=_state(run, made, limit),
+        reason=_reason(run, made, limit),
         reads_truth=reads_truth(settings["method_definitions"], run.method),
         cost=_cost(made),
     )
@@ -72,10 +73,17 @@ def _write_unfinished(settings: config.Config, run: RunPlaces, seed: int) -> Pat
     return run.unfinished
 
 
-def _state(run: RunPlaces, made: list[attempts.Attempt]) -> str:
-    """Failed if its last attempt ended by itself, or took more memory than it may."""
+def _limit(made: list[attempts.Attempt]) -> str:
+    """Which limit of its job the last attempt was ended for, "" for none: see slurm.exceeded_limit."""
+    if not made or not made[-1].killed or not made[-1].start.slurm_job:
+        return ""
+    return slurm.exceeded_limit(made[-1].start.slurm_job)
+
+
+def _state(run: RunPlaces, made: list[attempts.Attempt], limit: str) -> str:
+    """Failed if its last attempt ended by itself, or took more memory or time than it may."""
     begun = bool(made) and not run.reconstruction.is_dir()
-    return FAILED if begun and not made[-1].interrupted else INTERRUPTED
+    return FAILED if begun and (limit or not made[-1].interrupted) else INTERRUPTED
 
 
 def _cost(made: list[attempts.Attempt]) -> RunCost:
@@ -94,13 +102,15 @@ def _cost(made: list[attempts.Attempt]) -> RunCost:
     )
 
 
-def _reason(run: RunPlaces, made: list[attempts.Attempt]) -> str:
+def _reason(run: RunPlaces, made: list[attempts.Attempt], limit: str) -> str:
     """In words: how often it was tried, and the last thing that was said."""
     if run.reconstruction.is_dir():
         return "reconstructed, but not evaluated"
     if not made:
         return "did not start"
     times = f"{len(made)} attempt{'s' * (len(made) > 1)}"
+    if limit:
+        return f"{times}; the last one took more {limit} than its job may"
     if made[-1].end is None:
         return f"{times}; the last one was killed, or is still running"
     log, mark = run.log("reconstruct"), "hydra-bench: error: "

@@ -27,8 +27,10 @@ from hydra_bench.core.checksums import NAME as CHECKSUMS
 from hydra_bench.core.checksums import check_checksums, write_checksums
 from hydra_bench.core.clone import CLONE
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import atomic, read_json, write_json
+from hydra_bench.core.files import atomic, write_json, writing
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.partial import PREFIX
+from hydra_bench.core.records import read_record
 from hydra_bench.core.yaml_files import read_yaml
 from hydra_bench.sharing.identity import identity_of, sample_of
 
@@ -66,6 +68,14 @@ class Author:
     orcid: str | None = None
 
 
+@dataclass(frozen=True)
+class _Named:
+    """What a configuration says that ran."""
+
+    datasets: list[str]
+    methods: list[str]
+
+
 def archive(results: Results, out: Path, author: Author | None = None, with_images: bool = False) -> None:
     """Write an archive of a results folder as a zip file.
 
@@ -78,10 +88,12 @@ def archive(results: Results, out: Path, author: Author | None = None, with_imag
         raise InputError(f"{results.metrics}: no metrics; a finished run is expected")
     if folder.resolve() in out.resolve().parents:
         raise InputError(f"{out}: lies in {folder}, which is archived; another place is expected")
-    with TemporaryDirectory(prefix="hydra-bench-archive-", dir=out.resolve().parent) as work:
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out), TemporaryDirectory(prefix=PREFIX, dir=out.resolve().parent) as work:
         content = Path(work) / "content"
         _lay_out(results, content, with_images)
-        crate = _crate(content, read_json(results.configuration), author)
+        crate = _crate(content, read_record(results.configuration, _Named), author)
         # The library writes what describes the folder, and the folder is its own: nothing is copied.
         crate.metadata.write(content)
         crate.preview.write(content)
@@ -95,10 +107,10 @@ def _lay_out(results: Results, content: Path, with_images: bool) -> None:
     for name in WORKFLOW_FILES:
         source = CLONE / name
         if source.is_dir():
-            shutil.copytree(source, content / name, ignore=ignored)
+            shutil.copytree(source, content / name, ignore=ignored, copy_function=_linked)
         elif source.is_file():
             content.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, content / name)
+            _linked(str(source), str(content / name))
     shutil.copytree(results.folder, content / RESULTS, ignore=ignored, copy_function=_linked)
     datasets = Results(content / RESULTS).datasets
     for dataset in sorted(results.datasets.glob("*/stack")):
@@ -138,10 +150,10 @@ def environment() -> JsonObject:
     }
 
 
-def _crate(content: Path, configuration: JsonObject, author: Author | None) -> ROCrate:
+def _crate(content: Path, ran: _Named, author: Author | None) -> ROCrate:
     """The description of what lies in a folder."""
     crate = ROCrate(gen_preview=True, version="1.1")
-    datasets, methods = ", ".join(configuration["datasets"]), ", ".join(configuration["methods"])
+    datasets, methods = ", ".join(ran.datasets), ", ".join(ran.methods)
     crate.name = f"hydra-bench results: {datasets}"
     crate.description = f"Heterogeneous cryo-EM reconstruction of {datasets} by {methods}, scored by hydra-bench."
     crate.license = "https://spdx.org/licenses/BSD-3-Clause"

@@ -16,11 +16,12 @@ import numpy as np
 
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import MEASURES, MetricsFile
-from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, Results
+from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, Results, is_name
 from hydra_bench.contracts.reconstruction import OK, read_run
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.records import checked, read_record
 from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
 from hydra_bench.report.results import EvaluatedRun, by_method
 from hydra_bench.report.results import read_run as read_evaluated
@@ -50,6 +51,60 @@ class Submission:
     dataset: Path | None = None
     method: str | None = None
     label: str | None = None
+
+
+@dataclass(frozen=True)
+class RowDataset:
+    """Of a row, what its page shows of the dataset; all else is for who reads the file."""
+
+    name: str
+    identity: str
+    n_particles: int
+    box_px: int
+
+
+@dataclass(frozen=True)
+class RowMethod:
+    """Likewise of the method."""
+
+    name: str
+    label: str
+    program: str
+    version: str
+    reads_truth: bool
+
+
+@dataclass(frozen=True)
+class RowScore:
+    """A mean and the ends of its interval, None where there is none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """What it cost, and where it ran."""
+
+    wall_s: float
+    peak_rss_mb: float
+    device: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a board, as its file has it."""
+
+    dataset: RowDataset
+    method: RowMethod
+    by: str
+    date: str
+    seeds: list[int]
+    scores: dict[str, RowScore]
+    cost: RowCost
+    re_derived: bool
+    differs: list[str]
 
 
 @dataclass(frozen=True)
@@ -85,6 +140,7 @@ def read_rows(board: Path) -> list[JsonObject]:
         row = read_json(path)
         if not isinstance(row, dict) or row.get("board_version") != BOARD_VERSION:
             raise InputError(f"{path}: no row of a board of version {BOARD_VERSION}")
+        checked(row, Row, path)
         rows.append(row)
     return sorted(rows, key=lambda row: (row["dataset"]["name"], row["dataset"]["identity"], row["method"]["label"]))
 
@@ -122,7 +178,9 @@ def _rows_of_archive(submission: Submission, work: Path) -> Iterator[JsonObject]
     ours = None if submission.dataset is None else identity_of(submission.dataset)
     found = False
     for place in sorted(results.datasets.glob(f"*/{IDENTITY}")):
-        theirs = DatasetIdentity(**read_json(place))
+        theirs = read_record(place, DatasetIdentity)
+        if not is_name(theirs.name):
+            raise InputError(f"{submission.source}: {theirs.name[:100]!r} is no name of a dataset")
         if ours is not None and theirs.digest != ours.digest:
             continue
         if ours is not None and submission.dataset is not None:

@@ -33,5 +33,5 @@ def write_page(board: Path) -> Path:
 
 def interval_text(score: JsonObject) -> str:
     """A score and its interval: 0.883 [0.870, 0.896]."""
-    ends = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
+    ends = "" if None in (score["low"], score["high"]) else f" [{score['low']:.3f}, {score['high']:.3f}]"
     return f"{score['mean']:.3f}{ends}"

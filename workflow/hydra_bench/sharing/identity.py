@@ -44,7 +44,10 @@ def identity_of(dataset: Path, name: str | None = None) -> DatasetIdentity:
     Raises InputError if it is not there or not readable.
     """
     stack = read_stack(dataset / "stack" / PARTICLES_NAME)
-    provenance: JsonObject = read_json(dataset / "truth" / PROVENANCE_NAME)
+    path = dataset / "truth" / PROVENANCE_NAME
+    provenance: JsonObject = read_json(path)
+    if not isinstance(provenance, dict) or not isinstance(provenance.get("definition"), dict):
+        raise InputError(f"{path}: a mapping with a definition is expected")
     definition = {key: value for key, value in provenance["definition"].items() if key != "name"}
     if definition.get("species") is not None:
         version = provenance.get("simulator_version", 1)

@@ -23,9 +23,8 @@ from pathlib import Path
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, sha256, write_json
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.reading import unpacked_bytes
 from hydra_bench.datasets.simulated.entries import Folders, as_folders, entry_path, is_fetchable, is_file_name
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def unusable(path: Path, entry: str, max_mb: float = 2000.0) -> str:
     import gemmi
 
     try:
-        if _unpacked_bytes(path, max_mb * 1e6) > max_mb * 1e6:
+        if unpacked_bytes(path, max_mb * 1e6) > max_mb * 1e6:
             return f"what came unpacks to more than {max_mb:,g} MB (fetching.max_mb)"
         with gzip.open(path) as file:
             text = file.read()
@@ -190,12 +189,3 @@ def unusable(path: Path, entry: str, max_mb: float = 2000.0) -> str:
     if name.lower() != entry.lower():
         return f"what came is entry {name[:50]}"
     return "" if block.find_loop("_atom_site.id") else "what came holds no atoms"
-
-
-def _unpacked_bytes(path: Path, most: float) -> int:
-    """The size of what a gzip file holds, or a size above `most`: a few MB can unpack to more than there is memory."""
-    size = 0
-    with gzip.open(path) as file:
-        while size <= most and (chunk := file.read(_CHUNK_BYTES)):
-            size += len(chunk)
-    return size

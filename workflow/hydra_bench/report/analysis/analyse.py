@@ -18,7 +18,7 @@ from hydra_bench.core.files import atomic, write_text
 from hydra_bench.core.mrc import read_map
 from hydra_bench.core.types import FloatArray
 from hydra_bench.methods.hydra.output.reconstruction import FIELDS_NAME, SavedFields, read_fields
-from hydra_bench.methods.hydra.output.volumes import principal_path, write_volumes
+from hydra_bench.methods.hydra.output.volumes import MOST_MAPS, principal_path, write_volumes
 from hydra_bench.report.analysis.chimerax import Shown, script
 from hydra_bench.report.analysis.numbers import (
     ClassSize,
@@ -51,8 +51,9 @@ class Wanted:
             ("--points", self.points, 2),
             ("--components", self.components, 0),
         ):
-            if value < least:
-                raise InputError(f"{option}: {value}; {least} or more is allowed")
+            if not least <= value <= MOST_MAPS:
+                allowed = f"{least} or more" if value < least else f"at most {MOST_MAPS}"
+                raise InputError(f"{option}: {value}; {allowed} is allowed")
 
 
 def analyse(run_folder: Path, run: Run, found: Assignments, wanted: Wanted, out: Path) -> None:

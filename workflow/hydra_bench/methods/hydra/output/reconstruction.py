@@ -23,6 +23,7 @@ from hydra_bench.methods.hydra.output.at_noise import posteriors_at_noise
 from hydra_bench.methods.hydra.output.remarks import remarks
 
 FIELDS_NAME = "fields.pt"
+_LARGEST_BOX_PX, _LARGEST_PIXEL_A = 4096, 1000.0
 
 
 @torch.no_grad()
@@ -116,12 +117,23 @@ def read_fields(folder: Path) -> SavedFields:
         content = torch.load(path, map_location="cpu", weights_only=True)
         envelope = content["weights"]["0.envelope"]
         n_features, width, depth = content["shape"]
+        _check_sizes(content, path.stat().st_size)
         # The spread of the features is in the weights.
         fields = [Field(n_features, width, depth, d, 1.0, envelope) for d in content["latent_dims"]]
         nn.ModuleList(fields).load_state_dict(content["weights"])
+        return SavedFields(fields, int(content["box_px"]), float(content["pixel_size_A"]))
     except Exception as error:  # whatever unpickling or a missing key raises
         raise InputError(f"{path}: not readable as fields ({' '.join(str(error).split())[:120]})") from None
-    return SavedFields(fields, content["box_px"], content["pixel_size_A"])
+
+
+def _check_sizes(content: JsonObject, file_bytes: int) -> None:
+    """Whether fields of the shape that a file tells can be in it, before any is made. Raises ValueError."""
+    (n_features, width, depth), dimensions = content["shape"], content["latent_dims"]
+    n_weights = len(dimensions) * width * (n_features + depth * width) + sum(dimensions) * width
+    if min(n_features, width, depth, *dimensions) < 0 or n_weights > file_bytes:
+        raise ValueError(f"fields of the shape {content['shape']} are larger than the file")
+    if not 2 <= content["box_px"] <= _LARGEST_BOX_PX or not 0 < content["pixel_size_A"] < _LARGEST_PIXEL_A:
+        raise ValueError(f"a box of {content['box_px']} px of {content['pixel_size_A']} Å")
 
 
 def notes(run: Run) -> JsonObject:

@@ -18,6 +18,9 @@ from hydra_bench.core.types import FloatArray
 from hydra_bench.methods.hydra.model.rendering import render_maps
 from hydra_bench.methods.hydra.output.reconstruction import SavedFields
 
+MOST_MAPS = 1000
+"""Along a component, or between two centres: more are a mistake, and would fill a disk."""
+
 
 def class_latents(folder: Path, saved: SavedFields, k: int) -> FloatArray:
     """Latents (n, d_k) of the particles of class k in a run's folder. Raises InputError if there are none."""
@@ -40,8 +43,8 @@ def principal_path(latents: FloatArray, component: int, points: int) -> FloatArr
     """
     if not 1 <= component <= latents.shape[1]:
         raise InputError(f"--principal-component: {component}; 1 to {latents.shape[1]} is allowed")
-    if points < 1:
-        raise InputError(f"--points: {points}; 1 or more is allowed")
+    if not 1 <= points <= MOST_MAPS:
+        raise InputError(f"--points: {points}; {'1 or more' if points < 1 else f'at most {MOST_MAPS}'} is allowed")
     centre = latents.mean(0)
     direction = np.linalg.svd(latents - centre, full_matrices=False)[2][component - 1]
     direction = direction * np.sign(direction[np.abs(direction).argmax()])
@@ -58,8 +61,8 @@ def centres_path(latents: FloatArray, centres: int, between: int, seed: int = 0)
     """
     if not 1 <= centres <= len(np.unique(latents, axis=0)):
         raise InputError(f"--kmeans: {centres}; 1 to the number of different latents of the class is allowed")
-    if between < 0:
-        raise InputError(f"--between: {between}; 0 or more is allowed")
+    if not 0 <= between <= MOST_MAPS:
+        raise InputError(f"--between: {between}; {'0 or more' if between < 0 else f'at most {MOST_MAPS}'} is allowed")
     found = k_means(latents, centres, seed).centres
     nearest = ((latents[None] - found[:, None]) ** 2).sum(2).argmin(1)
     left = list(latents[nearest])
