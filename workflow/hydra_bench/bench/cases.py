@@ -216,7 +216,7 @@ def run_case(bench: Bench, case: Case, results: Results, warning: str | None) ->
     except InputError:
         raise
     except Exception as error:
-        if machine := machine_error(error, bench.work.parent):
+        if machine := machine_error(error, results.folder):
             raise machine from error
         traceback.print_exc(file=sys.stderr)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
