@@ -59,7 +59,7 @@ slurm-installed: .venv/installed-dev
 
 # Against programs that were not written here; those that are not installed are skipped, and say so.
 test-real: .venv/installed-dev envs build/envs/roc-validator/installed .test/results/report/index.html
-	$(RUN) pytest tests/real
+	$(RUN) $(PYTEST) tests/real
 
 # The demo's page in a real browser; screenshots are left in build/screenshots.
 test-browser: .venv/installed-dev demo
