@@ -13,7 +13,7 @@ from hydra_bench.core.types import FloatArray
 from hydra_bench.methods.hydra.data.images import centred_images
 from hydra_bench.methods.hydra.fit.run_state import Run
 
-_POINTS_TOGETHER, _ROUNDS = 200_000, 20
+_POINTS_TOGETHER, _ROUNDS = 50_000, 20
 _LEAST_POWER, _LEAST_SHARE = 1e-12, 1e-9
 
 
