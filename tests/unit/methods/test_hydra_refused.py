@@ -45,7 +45,7 @@ def refused(arguments: list[str], message: str, folder: Path, capsys: pytest.Cap
         (["--latent-dim", "2,x"], "--latent-dim: '2,x'; numbers with commas"),
         (["--latent-dim", "2,2,2,0"], "latent_dim: 4 numbers for 3 classes"),
         (["--classes", "61"], "classes: 61 for the 60 images of the stack"),
-        (["--seed", "-1"], "--seed: -1; 0 to 2^63 - 1 is allowed"),
+        (["--seed", "-1"], "--seed: '-1'; a whole number from 0 to 9223372036854775807 is allowed"),
         (["--checkpoint-minutes", "-1"], "--checkpoint-minutes: -1; 0 or more is allowed"),
         (["--threads", "0"], "--threads: 0; 1 or more"),
         (["--device", "tpu"], "--device: 'tpu'; auto, cpu, cuda"),
