@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hydra_bench.contracts.places import Results
 from hydra_bench.core.checksums import NAME as CHECKSUMS
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256
-from hydra_bench.sharing.archive import archive, unpacked
+from hydra_bench.sharing.archive import archive, unpacked, write_zip
 from hydra_bench.sharing.board import Submission, add, file_name, read_rows
 from hydra_bench.sharing.identity import TOLERANCE, check_same_images
 
@@ -42,6 +43,16 @@ def packed(tmp_path: Path) -> Callable[..., Path]:
 def test_an_archive_comes_out_as_it_went_in(packed: Callable[..., Path], tmp_path: Path) -> None:
     results = unpacked(packed({"results/configuration.json": "{}"}), tmp_path / "out")
     assert (results / "configuration.json").read_text() == "{}"
+
+
+def test_a_file_that_says_it_is_of_1970_is_packed(tmp_path: Path) -> None:
+    """As files of some file systems do; the format begins in 1980."""
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content" / "a.txt").write_text("x")
+    os.utime(tmp_path / "content" / "a.txt", (0, 0))
+    write_zip(tmp_path / "content", tmp_path / "run.zip")
+    with zipfile.ZipFile(tmp_path / "run.zip") as file:
+        assert file.read("a.txt") == b"x"
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/outside.txt", "results/../../outside.txt", "..\\outside.txt"])

@@ -98,7 +98,7 @@ def archive(results: Results, out: Path, author: Author | None = None, with_imag
         crate.metadata.write(content)
         crate.preview.write(content)
         with atomic(out) as temporary:
-            _zip(content, temporary)
+            write_zip(content, temporary)
 
 
 def _lay_out(results: Results, content: Path, with_images: bool) -> None:
@@ -123,10 +123,11 @@ def _lay_out(results: Results, content: Path, with_images: bool) -> None:
     write_checksums(content)
 
 
-def _zip(folder: Path, out: Path) -> None:
+def write_zip(folder: Path, out: Path) -> None:
     """Write a folder as a zip file; folders have entries of their own, by which the description names them."""
     paths = sorted(folder.rglob("*"))
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+    # A file that says it is older than the format can say, as some file systems do, is dated 1980.
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file:
         for path in tqdm(paths, desc="archive", unit="file", disable=None, delay=5):
             file.write(path, path.relative_to(folder))
 
