@@ -1,8 +1,8 @@
 """Inputs in the situation of public bug reports, each as its README says: read rightly, or refused with a reason.
 
 Three and more other members of each kind are beside the units, each in a table: 01, 02 and 09 in test_cs_fields, 06, 14
-and most of 17 in test_field_files, 03 and 12 in test_identity (particles); 05 and the odd stamp of 17 in test_mrc, its names in test_star
-(core); 04 and the mmCIF file of 17 in test_atom_files (datasets).
+and most of 17 in test_field_files, 03 and 12 in test_identity (particles); 05 and the odd stamp of 17 in test_mrc, its
+names in test_star (core); 04 and the mmCIF file of 17 in test_atom_files (datasets).
 """
 
 from __future__ import annotations

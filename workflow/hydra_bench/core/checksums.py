@@ -33,8 +33,7 @@ def added_since(folder: Path, without: Collection[str] = ()) -> list[str]:
     """
     if not (folder / NAME).is_file():
         return []
-    lines = regular_file(folder / NAME, _MOST_BYTES).read_text(encoding="utf-8", errors="replace").splitlines()
-    known = {line.partition("  ")[2] for line in lines}
+    known = {name for _, name in _lines(folder)}
     there = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
     ours = {NAME, *without}
     return sorted(str(file) for file in there if str(file) not in known and not ours & {file.parts[0], file.name})
