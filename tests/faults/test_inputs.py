@@ -38,6 +38,7 @@ CONFIGURATIONS: list[tuple[str, str, str]] = [
     ("check-config", "09-yaml-bomb/recursive-map.yaml", "*t is in what it stands for"),
     ("check-config", "09-yaml-bomb/billion-laughs-top.yaml", BOMB),
     ("check-config", "09-yaml-bomb/billion-laughs-in-parameters.yaml", BOMB),
+    ("check-config", "09-yaml-bomb/billion-laughs-of-mappings.yaml", BOMB),
     ("dataset check", "11-cif-unknown-coordinate/c.yaml", "mol1.cif: atom "),
     ("dataset check", "11-cif-unknown-coordinate/wrap.yaml", "mol1.cif: atom "),
     ("check-config", "14-name-newline/c.yaml", '"m\\n" is not allowed; one line'),
@@ -81,6 +82,21 @@ def test_a_configuration_is_refused(
     path = INPUTS / file
     monkeypatch.chdir(path.parent)
     tally.check(GROUP, file, ends([*command.split(), path.name], f"{path.name}: .*{said}", capsys))
+
+
+@pytest.mark.parametrize(("file", "comes_to_the_snakefile"), [("recursive-map", False), ("recursive-anchor", True)])
+def test_what_snakemake_meets_before_any_snakefile(
+    file: str, comes_to_the_snakefile: bool, tmp_path: Path, tally: Tally
+) -> None:
+    """The limit that config/README.md tells of: of what contains itself, mappings never come to a workflow's reader."""
+    (tmp_path / "Snakefile").write_text("import sys\nprint('the Snakefile is read')\nsys.exit(2)\n")
+    command = [sys.executable, "-m", "snakemake", "--configfile", str(INPUTS / "09-yaml-bomb" / f"{file}.yaml")]
+    variables = of_another_process() | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    is_read = "the Snakefile is read" in done.stdout
+    wrong = None if is_read == comes_to_the_snakefile and done.returncode == 2 - (not is_read) else done.stderr
+    made = {path.name for path in tmp_path.iterdir()} - {"Snakefile", "cache", ".snakemake"}
+    tally.check(GROUP, f"09: snakemake --configfile {file}.yaml", wrong or (f"made {made}" if made else None))
 
 
 def test_atoms_of_no_place_make_no_stack(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mrcfile
 import numpy as np
 import pytest
+from structure_files import domain, write_cif
 
 from hydra_bench.config import configuration
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import write_map
 from hydra_bench.core.mrc_header import MRC_HEADER_BYTES
 from hydra_bench.datasets.kinds import description
+from hydra_bench.datasets.simulated import inspection, structure_files
 
 ROOT = Path(__file__).parents[3]
 STRUCTURES = ROOT / "resources" / "structures"
@@ -200,3 +204,34 @@ def test_what_a_dataset_would_be_is_described() -> None:
     assert "16 states from -10 to 10 degrees, atoms move by up to" in said
     assert "disk: 0.2 MB of images, 2.4 MB of 18 true maps" in said
     assert re.search("time: about .* memory: about", said.replace("\n", " "))
+
+
+def test_hundreds_of_species_take_no_more_reading_than_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ribosome takes a second to read, and a species of it a twentieth to take out of it."""
+    for number in range(5):
+        write_cif(tmp_path / f"mol{number}.cif", A=domain(9, number, (0, 0, 0)), B=domain(9, 7, (9, 0, 0)))
+    # In turns, as a mixture of many is that a script wrote.
+    species = {
+        f"s{number}": {"entry": f"mol{number % 5}", "chains": ["AB"[number % 2]], "images": 20 + number % 3}
+        for number in range(600)
+    }
+    asked: Counter[str] = Counter()
+
+    def counted(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            asked[name] += 1
+            return function(*arguments)
+
+        return called
+
+    monkeypatch.setattr(inspection, "load_species", counted(inspection.load_species, "species"))
+    monkeypatch.setattr(structure_files, "_read_mmcif", counted(structure_files._read_mmcif, "files"))
+    monkeypatch.setattr(configuration, "ensure", counted(configuration.ensure, "entries"))
+    settings = configuration.validate(config_of({"species": species}, tmp_path) | {"noise_seeds": list(range(9))})
+    configuration.fetch_entries(settings)
+    configuration.check_contents(settings)
+    assert asked == {"species": 10, "files": 5, "entries": 5}
+    species["s599"] = {"entry": "mol4", "chains": ["C"], "images": 20}
+    assert "d.species.s599.chains: " in refusal({"species": species}, tmp_path)

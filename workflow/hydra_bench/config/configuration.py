@@ -7,6 +7,7 @@ That the files are there which it names is checked whenever a workflow is read. 
 of a run, since it takes half a second for an entry, and what reads atoms and images takes longer to import.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,12 +177,14 @@ def fetch_entries(config: Config, sources: Iterable[Path | str] = ()) -> None:
     InputError
         If an entry cannot be had, naming the key that asks for it.
     """
-    source = Source.from_definition(config["fetching"])
+    source, there = Source.from_definition(config["fetching"]), set()
     with problems_located(config, sources):
         for dataset, at in _datasets(config):
             for key, entry in kinds.kind_of(dataset).entries(dataset):
-                with at_key((*at, *key)):
-                    ensure([entry], config["structures_folder"], source)
+                if entry not in there:
+                    with at_key((*at, *key)):
+                        ensure([entry], config["structures_folder"], source)
+                    there.add(entry)
 
 
 def check_contents(config: Config, sources: Iterable[Path | str] = ()) -> None:
@@ -197,8 +200,12 @@ def check_contents(config: Config, sources: Iterable[Path | str] = ()) -> None:
         for name in _methods(config):
             with at_key(("method_definitions", name, "parameters")):
                 check_parameters(config["method_definitions"][name])
+        checked = set()
         for dataset, at in _datasets(config):
-            kinds.kind_of(dataset).check(dataset, structure_folders(config), at)
+            # Another draw of the same images asks for the same files.
+            if (files := json.dumps({**dataset, "seed": None})) not in checked:
+                kinds.kind_of(dataset).check(dataset, structure_folders(config), at)
+                checked.add(files)
 
 
 def _datasets(config: Config) -> Iterator[tuple[Definition, KeyPath]]:

@@ -88,16 +88,20 @@ def _check_plain(schema: Schema, value: Json, at: KeyPath) -> None:
 
     So it is wherever a configuration comes from: a file, Snakemake's reading of it, or its command line.
     """
-    wanted = f"{allowed_text(schema)} is expected" if schema else "another value is expected"
+
+    def refusal(what: str) -> KeyPathError:
+        allowed = allowed_text(schema) if schema else "another value"  # which takes longer to say than to check
+        return KeyPathError(at, f"{what} is not allowed; {allowed} is expected")
+
     if len(at) > _DEEPEST:
         raise KeyPathError(at[:3], f"more than {_DEEPEST} mappings and lists within each other are not allowed")
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise KeyPathError(at, f"{value} is not allowed; {wanted}")
+            raise refusal(f"{value}")
     elif isinstance(value, int):
         if abs(value) > _LARGEST_INTEGER:
             digits = value.bit_length() * 3 // 10
-            raise KeyPathError(at, f"an integer of about {digits} digits is not allowed; {wanted}")
+            raise refusal(f"an integer of about {digits} digits")
     elif isinstance(value, str):
         _check_text(value, at, "")
     elif isinstance(value, dict):
@@ -106,7 +110,7 @@ def _check_plain(schema: Schema, value: Json, at: KeyPath) -> None:
                 raise KeyPathError(at, f"the key {key!r} is not allowed; a text is expected: put it in quotes")
             _check_text(key, (*at, key), "the key ")
     elif value is not None and not isinstance(value, list):
-        raise KeyPathError(at, f"a {type(value).__name__} is not allowed; {wanted}")
+        raise refusal(f"a {type(value).__name__}")
 
 
 def _check_text(text: str, at: KeyPath, what: str) -> None:

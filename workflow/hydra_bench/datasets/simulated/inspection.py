@@ -1,5 +1,6 @@
 """What a mixture's files hold: whether they bear out its definition, which key is at fault, and what it would be."""
 
+import json
 import math
 from collections.abc import Iterator
 
@@ -27,7 +28,7 @@ def check_species(dataset: Definition, folders: Folders, at: KeyPath) -> None:
     if not structures_folder.is_dir():
         problem = f"{structures_folder}: no such folder; a folder of PDB entries is expected"
         raise KeyPathError(("structures_folder",), problem)
-    for name, definition in dataset["species"].items():
+    for name, definition in _different(dataset["species"]):
         try:
             loaded = load_species(folders, definition)
         except SpeciesError as error:
@@ -38,6 +39,18 @@ def check_species(dataset: Definition, folders: Folders, at: KeyPath) -> None:
     if drawn_from is not None:
         with at_key((*at, "simulation", "ctf", "drawn_from")):
             read_ctf(drawn_from)
+
+
+def _different(species: Definition) -> list[tuple[str, Definition]]:
+    """Species that differ in more than their number of images; those of one entry follow each other.
+
+    There may be thousands, and to read a large entry takes a second.
+    """
+    first: dict[str, tuple[str, Definition]] = {}
+    for name, definition in species.items():
+        first.setdefault(json.dumps({**definition, "images": None}), (name, definition))
+    entries = {entry: place for place, entry in enumerate(dict.fromkeys(d["entry"] for d in species.values()))}
+    return sorted(first.values(), key=lambda item: entries[item[1]["entry"]])
 
 
 def _check_box(simulation: Definition, diameter_A: float, species: str, at: KeyPath) -> None:
