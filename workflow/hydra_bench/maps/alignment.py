@@ -28,6 +28,8 @@ from hydra_bench.physics.rotations import (
 
 _COARSE_RADIUS = 8
 _COARSE_GRID_ORDER = 2
+_TURNS = 6 * 2**_COARSE_GRID_ORDER
+"""In-plane turns of each view of the grid."""
 _COARSE_BOX = 18
 _BATCH = 128
 _LARGEST_SHIFT = 0.25
@@ -196,44 +198,69 @@ def _matrices(rotations: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
 def _coarse_search(pair: _Pair, per_hand: int = _CANDIDATES_PER_HAND) -> _Candidates:
     """The best rotations of the grid, well apart from each other, for each hand, each with its best shift.
 
-    The other hand costs no samples: MIRROR is inversion times a half turn about z, inversion conjugates the
-    transform, and so the mirrored map turned by R @ half turn has the conjugate values of the map turned by R.
+    Of the grid's in-plane turns only those of the first quarter are sampled: another quarter turn permutes the
+    frequencies, as if the reference were turned back. The other hand costs no samples, either: MIRROR is inversion
+    times a half turn about z, inversion conjugates the transform, and so the mirrored map turned by R @ half turn has
+    the conjugate values of the map turned by R.
     """
     radius = min(_COARSE_RADIUS, pair.radius)
-    chosen = pair.within(radius)
-    points, reference = pair.points[chosen], pair.reference[chosen] / radius
+    points = pair.points[pair.within(radius)]
     grid = torch.from_numpy(hopf_grid(_COARSE_GRID_ORDER)).float()
+    first = grid.reshape(-1, 4, _TURNS // 4, 3, 3)[:, 0].reshape(-1, 3, 3)
+    shifts, with_real, with_imaginary = _reference_at_shifts(pair, radius)
+    scores, found = torch.empty(2, len(first), 4), torch.empty(2, len(first), 4, dtype=torch.long)
+    for start in range(0, len(first), _BATCH):
+        rows = slice(start, start + _BATCH)
+        values = pair.moving.at(points.float() @ first[rows])
+        # score(±t) = sum Re[ref F exp(∓2πi k·t/D)] = even ± odd; for the other hand F is conjugated.
+        even_real, odd_real = (values.real @ with_real).unflatten(-1, (4, 2, -1)).unbind(2)
+        even_imaginary, odd_imaginary = (values.imag @ with_imaginary).unflatten(-1, (4, 2, -1)).unbind(2)
+        for hand, sign in enumerate((1, -1)):
+            even, odd = even_real - sign * even_imaginary, odd_real + sign * odd_imaginary
+            scores[hand, rows], best = (even + odd.abs()).max(-1)
+            against = odd.gather(-1, best[..., None])[..., 0] < 0
+            found[hand, rows] = torch.where(against, best + len(shifts) // 2, best)
     half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
-    listed = torch.where(points[:, 0] == 0, 2.0, 1.0)
-    near = torch.arange(_COARSE_BOX) - _COARSE_BOX // 2
-    allowed = torch.fft.ifftshift(near).abs() <= _LARGEST_SHIFT * _COARSE_BOX
-    outside = ~(allowed[:, None, None] & allowed[:, None] & allowed)
-    conjugates = (False, True)
-    scores, shift_indices = torch.empty(2, len(grid)), torch.empty(2, len(grid), dtype=torch.long)
-    f = torch.zeros(_BATCH, _COARSE_BOX, _COARSE_BOX, _COARSE_BOX // 2 + 1, dtype=torch.complex64)
-    for start in range(0, len(grid), _BATCH):
-        batch = grid[start : start + _BATCH]
-        values = pair.moving.at(points.float() @ batch)
-        for hand in conjugates:
-            # score(t) = sum Re[conj(ref) F exp(-2πi k·t/D)]: a real transform of the product's conjugate, half of
-            # which irfftn adds by itself except on the plane kx = 0, where the points list it.
-            product = (values.conj() if hand else values) * reference
-            f[: len(batch), points[:, 2], points[:, 1], points[:, 0]] = product.conj() * listed
-            correlation = torch.fft.irfftn(f[: len(batch)], s=(_COARSE_BOX,) * 3, norm="forward") / 2
-            best = correlation.masked_fill_(outside, -torch.inf).flatten(1).max(1)
-            scores[int(hand), start : start + len(batch)] = best.values
-            shift_indices[int(hand), start : start + len(batch)] = best.indices
-    found: list[_Candidates] = []
-    for hand in conjugates:
-        score, shift_index = scores[int(hand)], shift_indices[int(hand)]
+    candidates: list[_Candidates] = []
+    for hand, (score, shift) in enumerate(zip(scores, found, strict=True)):
+        score, shift = (of.reshape(-1, _TURNS // 4, 4).swapaxes(1, 2).flatten() for of in (score, shift))
         keep = _well_apart(grid.numpy(), score.numpy(), per_hand)
-        shifts = torch.stack(torch.unravel_index(shift_index[keep], (_COARSE_BOX,) * 3), -1).flip(-1)
-        shifts = (shifts + _COARSE_BOX // 2) % _COARSE_BOX - _COARSE_BOX // 2
         rotations = grid[keep] @ half_turn if hand else grid[keep]
-        mirrored = torch.full((len(keep),), hand)
-        found.append((rotations, shifts * (pair.box / _COARSE_BOX), mirrored, score[keep]))
-    rotations, shifts, mirrored, best_scores = (torch.cat(column) for column in zip(*found, strict=True))
-    return rotations, shifts, mirrored, best_scores
+        mirrored = torch.full((len(keep),), bool(hand))
+        candidates.append((rotations, shifts[shift[keep]] * (pair.box / _COARSE_BOX), mirrored, score[keep]))
+    rotations, moved, mirrored, best_scores = (torch.cat(column) for column in zip(*candidates, strict=True))
+    return rotations, moved, mirrored, best_scores
+
+
+def _reference_at_shifts(pair: _Pair, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the real and the imaginary parts of a map's values up to `radius` are multiplied by for its coarse scores.
+
+    Returns shifts (2S, 3) in pixels of the coarse box, the second S those of the first with the other sign; and for
+    either part a matrix (P, 4 * 2 * S): for each quarter turn of the map the even and the odd part of its score at the
+    first S shifts.
+    """
+    chosen = pair.within(radius)
+    points, weight = pair.points[chosen], pair.weight[chosen]
+    reference = pair.reference[chosen] / radius / weight
+    # At all frequencies of the ball, those of the other half as conjugates, to be looked up by a turned frequency.
+    ball = torch.zeros((2 * radius + 1,) * 3, dtype=reference.dtype)
+    ball[tuple((radius - points).T)] = reference.conj()
+    ball[tuple((radius + points).T)] = reference
+    reach = int(_LARGEST_SHIFT * _COARSE_BOX)
+    near = torch.arange(-reach, reach + 1)
+    cube = torch.cartesian_prod(near, near, near)
+    shifts = cube[len(cube) // 2 :]
+    angles = 2 * torch.pi * torch.arange(_COARSE_BOX) / _COARSE_BOX
+    quarter_turn = torch.tensor([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    with_real, with_imaginary = [], []
+    for _ in range(4):
+        turned = ball[tuple((radius + points).T)] * weight
+        phases = angles[(points @ shifts.T) % _COARSE_BOX]
+        cosines, sines = phases.cos(), phases.sin()
+        with_real += [turned.real[:, None] * cosines, turned.imag[:, None] * sines]
+        with_imaginary += [turned.imag[:, None] * cosines, turned.real[:, None] * sines]
+        points = points @ quarter_turn
+    return torch.cat([shifts, -shifts]), torch.cat(with_real, 1), torch.cat(with_imaginary, 1)
 
 
 def _well_apart(rotations: np.ndarray, scores: np.ndarray, count: int) -> list[int]:

@@ -58,13 +58,16 @@ class HalfTransform:
 
     def at(self, k: torch.Tensor) -> torch.Tensor:
         """F at frequencies k (..., 3), (x, y, z) in cycles per box; complex (...). Differentiable in k."""
-        below = k[..., 0] < 0
-        points = torch.where(below[..., None], -k, k) * PADDING
+        side = torch.where(k[..., 0] < 0, -1.0, 1.0)
         lowest = torch.tensor([0, -self._reach, -self._reach], device=k.device)
         extent = torch.tensor(self._samples.shape[:0:-1], device=k.device) - 1
-        grid = (2 * (points - lowest) / extent - 1).reshape(1, 1, 1, -1, 3)
+        grid = (k * (2 * PADDING * side[..., None]) - 2 * lowest) / extent - 1
         values = torch.nn.functional.grid_sample(
-            self._samples[None], grid, mode="bilinear", padding_mode="zeros", align_corners=True
+            self._samples[None],
+            grid.reshape(1, 1, 1, -1, 3),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=True,
         )
-        real, imaginary = values.reshape(2, *below.shape)
-        return torch.complex(real, torch.where(below, -imaginary, imaginary))
+        real, imaginary = values.reshape(2, *side.shape)
+        return torch.complex(real, imaginary * side)
