@@ -15,13 +15,16 @@ import errno
 import io
 import json
 import os
-import shutil
+import random
+import subprocess
 import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+KINDS = ("ENOSPC", "EIO")
+"""A disk that is full, and one that fails."""
 _OS = ("mkdir", "rename", "replace", "fsync", "open")
 _real: dict[str, Callable[..., Any]] = {name: getattr(os, name) for name in _OS}
 _real_open = io.open
@@ -49,68 +52,103 @@ class EveryWrite(Disk):
 
     report : folder for what became of the children: <n>.err what it said, <n>.json its exit status and what it left.
     watched : the folder that is written to, which is put back as it was when a child has ended.
+    seed : for one write that is drawn of all. Of it ENOSPC/ in the report is a copy of what was watched, when the child
+        had ended; EIO/, EIO.err and EIO.json are the same of one at a write of its own whose disk failed.
     """
 
-    def __init__(self, error: int, report: Path, watched: Path) -> None:
-        super().__init__(error, 0)
-        self.report, self.watched = report, watched
+    def __init__(self, report: Path, watched: Path, seed: str) -> None:
+        super().__init__(errno.ENOSPC, 0)
+        self.report, self.watched, self.kept = report, watched, _Kept(watched, report / "kept")
+        self.draw = random.Random(seed)
 
     def write(self, path: object) -> None:
         if self.first:
             return super().write(path)
         self.count += 1
-        out = _real_open(self.report / f"{self.count}.err", "wb")
+        # So each has the same chance to be the last that was drawn, however many there are.
+        drawn = [kind for kind in KINDS if self.draw.random() * self.count < 1]
+        self._try(path, str(self.count), errno.ENOSPC, "ENOSPC" if "ENOSPC" in drawn else None)
+        if "EIO" in drawn:
+            self._try(path, "EIO", errno.EIO, "EIO")
+        return None
+
+    def _try(self, path: object, name: str, error: int, copy: str | None) -> None:
+        out = _real_open(self.report / f"{name}.err", "wb")
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        number, disk = self.count, _State(self.watched, self.report / "kept")
+        self.kept.keep()
         child = os.fork()
         if child == 0:
-            for stream in (1, 2):
-                os.dup2(out.fileno(), stream)
-            self.first = self.count
+            for number in (1, 2):
+                os.dup2(out.fileno(), number)
+            self.error, self.first = error, self.count
             raise self.failure(path)
         out.close()
         _, status = os.waitpid(child, 0)
-        left = [str(found.relative_to(self.watched)) for found in self.watched.rglob(".partial-*")]
-        ended = {"status": os.waitstatus_to_exitcode(status), "left": left, "at": str(path)}
-        with _real_open(self.report / f"{number}.json", "w") as file:
+        if copy:
+            command = ["cp", "--archive", "--no-target-directory", self.watched, self.report / copy]
+            subprocess.run(["rm", "-rf", self.report / copy], check=True)
+            subprocess.run(command, check=True)
+        ended = {
+            "status": os.waitstatus_to_exitcode(status),
+            "left": self.kept.put_back(),
+            "at": f"{self.count}: {path}",
+        }
+        with _real_open(self.report / f"{name}.json", "w") as file:
             file.write(json.dumps(ended))
-        disk.put_back()
-        return None
 
 
-class _State:
-    """What is in a folder now; files stay the same ones, also for who has them open."""
+class _Kept:
+    """What is in a folder, to be put back; files stay the same ones, also for who has them open.
 
-    def __init__(self, folder: Path, kept: Path) -> None:
-        self.folder, self.kept = folder, kept
+    Every file has a second name in `place`, where it stays, also when its own name goes.
+    """
+
+    def __init__(self, folder: Path, place: Path) -> None:
+        self.folder, self.place = str(folder), str(place)
+        self.names: dict[int, str] = {}  # by the file's number on the disk
+        _real["mkdir"](place)
+
+    def keep(self) -> None:
         # A child has its parent's files open, and moves on in them for both.
-        self.places = {file: os.lseek(file, 0, os.SEEK_CUR) for file in _opened()}
-        self.folders = [path for path in folder.rglob("*") if path.is_dir()]
-        self.files = {path: kept / str(number) for number, path in enumerate(_files(folder))}
-        shutil.rmtree(kept, ignore_errors=True)
-        _real["mkdir"](kept)
-        for path, link in self.files.items():
-            os.link(path, link)
+        self.moved_to = {file: os.lseek(file, 0, os.SEEK_CUR) for file in _opened()}
+        self.folders, self.files = _found(self.folder)
+        for path, number in self.files.items():
+            if number not in self.names:
+                self.names[number] = f"{self.place}/{len(self.names)}"
+                os.link(path, self.names[number])
 
-    def put_back(self) -> None:
+    def put_back(self) -> list[str]:
+        """All as it was; the partial files and folders that lay there."""
+        folders, files = _found(self.folder)
         for path in self.folders:
-            if not path.is_dir():
+            if path not in folders:
                 _real["mkdir"](path)
-        for path in _files(self.folder):
-            if path not in self.files:
-                path.unlink()
-        for path, link in self.files.items():
-            if not path.is_file() or not path.samefile(link):
-                path.unlink(missing_ok=True)
-                os.link(link, path)
-        shutil.rmtree(self.kept)
-        for file, place in self.places.items():
+        for path, number in files.items():
+            if self.files.get(path) != number:
+                Path(path).unlink()
+        for path, number in self.files.items():
+            if files.get(path) != number:
+                os.link(self.names[number], path)
+        for file, place in self.moved_to.items():
             os.lseek(file, place, os.SEEK_SET)
+        return [path for path in (*folders, *files) if Path(path).name.startswith(".partial-")]
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def _found(folder: str) -> tuple[list[str], dict[str, int]]:
+    """Folders in a folder, those that hold others first, and files, each with its number on the disk."""
+    folders: list[str] = []
+    files: dict[str, int] = {}
+    left = [folder]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                    left.append(entry.path)
+                elif entry.is_file():
+                    files[entry.path] = entry.inode()
+    return folders, files
 
 
 def _opened() -> list[int]:
@@ -141,13 +179,12 @@ def _disk_of_this_process() -> Disk:
 
 
 def put_in(fault: str) -> None:
-    """`ENOSPC:7` is full from the 7th write on; `ENOSPC:each:REPORT:WATCHED` tries every write; "" does nothing."""
+    """`each:REPORT:WATCHED:SEED` tries every write; "" does nothing."""
     global _disk
     if not fault:
         return
-    kind, number, *folders = fault.split(":")
-    error = getattr(errno, kind)
-    _disk = EveryWrite(error, *map(Path, folders)) if number == "each" else Disk(error, int(number))
+    _, report, watched, seed = fault.split(":")
+    _disk = EveryWrite(Path(report), Path(watched), seed)
     for module in (builtins, io, _io):
         module.open = _open  # type: ignore[attr-defined]
     for name in ("mkdir", "rename", "replace", "fsync"):

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gemmi
@@ -55,8 +56,9 @@ from hydra_bench.report.figures.index import read_index
 from hydra_bench.report.results import read_run as read_metrics
 from hydra_bench.report.results import settings
 from hydra_bench.report.tables.tables import write_tables
+from hydra_bench.sharing.archive import unpacked, write_zip
 from hydra_bench.sharing.board_page import write_page
-from hydra_bench.sharing.identity import identity_of
+from hydra_bench.sharing.identity import identity_of, read_sample, write_sample
 
 ROOT = Path(__file__).parents[2]
 N = 6
@@ -144,10 +146,13 @@ def _of_contracts(folder: Path, case: Case) -> list[Reader]:
     field = Field(4, 8, 1, 1, 1.0, torch.ones(box // 2 + 1))
     content = {"shape": [4, 8, 1], "latent_dims": [1], "box_px": box, "pixel_size_A": pixel_size_A}
     torch.save(content | {"weights": nn.ModuleList([field]).state_dict()}, run / "fields.pt")
+    sample = folder / "sample.mrcs"
+    write_sample(folder, sample)
     star, evaluation = stack / "particles.star", stack / "evaluation_particles.txt"
     return [
         Reader("stack", star, lambda: read_stack(star)),
         Reader("images of a stack", stack / "particles.mrcs", lambda: _all_images(read_stack(star))),
+        Reader("sample of an archive", sample, lambda: read_sample(sample)),
         Reader("evaluation list", evaluation, lambda: read_evaluation_list(evaluation, n)),
         Reader("truth", truth / "truth.star", lambda: read_truth(truth)),
         Reader("provenance", truth / "provenance.json", lambda: judged_by(truth)),
@@ -234,12 +239,20 @@ def _of_reports(folder: Path) -> list[Reader]:
     write_json(index, [entry | {"interactive": False}])
     row = folder / "board" / "rows" / "a.json"
     write_json(row, ROW)
+    packed = folder / "run.zip"
+    write_checksums(folder / "board")
+    write_zip(folder / "board", packed)
     bench = folder / "bench" / "bench.json"
     machine = describe_machine(torch.device("cpu"), 1)
     write_json(bench, {**Measured.open(bench.parent, machine, quick=True).identity(), "cases": {"a": MEASURED}})
     account = folder / attempts.NAME
     attempts.add(folder, attempts.Start("node", "1", "", "2026-01-01"))
     attempts.add(folder, attempts.End(1.0, 2.0, 3.0, 0))
+
+    def _unpacked(packed: Path) -> None:
+        with TemporaryDirectory(dir=folder) as place:
+            unpacked(packed, Path(place) / "content")
+
     return [
         Reader("metrics", of_k3, lambda: write_tables([of_k3], folder / "made")),
         Reader("history", history, lambda: convergence(run)),
@@ -247,6 +260,7 @@ def _of_reports(folder: Path) -> list[Reader]:
         Reader("provenance in a report", provenance, lambda: settings([run])),
         Reader("index of figures", index, lambda: read_index(folder)),
         Reader("row of a board", row, lambda: write_page(folder / "board")),
+        Reader("archive", packed, lambda: _unpacked(packed)),
         Reader("measurements", bench, lambda: Measured.open(bench.parent, machine, quick=True).page()),
         Reader("account of attempts", account, lambda: attempts.read(folder)),
     ]

@@ -14,11 +14,13 @@ import tempfile
 import traceback
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 from warm_commands import LIBRARIES, accept, receive, take_over
 
 import faults
 import hydra_bench
+from hydra_bench.sharing import archive
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -62,6 +64,7 @@ def command(content: bytes) -> int:
     from hydra_bench.cli.main import main
 
     tempfile.tempdir = None  # as the environment says
+    archive.CLONE = Path(environment.get("CLONE", archive.CLONE))
     faults.put_in(environment.get("FAULT", ""))
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

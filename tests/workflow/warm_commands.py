@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -80,6 +81,7 @@ def warm_commands(folder: Path) -> Iterator[Path]:
 def accept(address: str) -> socket.socket:
     """Listen for ever, and fork a process for each who asks: returns in that one alone, with the connection."""
     gc.freeze()  # the collector of a child leaves them alone, or it would write to each page that it shares
+    _forget_ends()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{address}.new")
@@ -92,6 +94,17 @@ def accept(address: str) -> socket.socket:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 return client
             client.close()
+
+
+def _forget_ends() -> None:
+    """At the end of a command libraries do not take themselves apart, which takes longer than most commands.
+
+    What a command itself leaves to its end, temporary folders maybe, is done.
+    """
+    atexit._clear()
+    for made in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        made.atexit = False
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
 
 
 def receive(client: socket.socket) -> tuple[bytes, list[int]]:
@@ -142,7 +155,6 @@ def console_script() -> int | None:
 if __name__ == "__main__":
     serve(sys.argv[1])
     code = console_script()
-    # Taking the libraries apart at the end would take longer than most commands.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

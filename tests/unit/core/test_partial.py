@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hydra_bench.core.files import atomic
+from hydra_bench.core.files import atomic, partial_folder, write_text
 from hydra_bench.core.partial import clear_dead, partial_path
 
 
@@ -32,3 +32,14 @@ def test_long_names_are_cut_at_their_beginning(tmp_path: Path) -> None:
         assert temporary.suffix == ".svg"
         temporary.write_text("content")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_to_work_in_goes_in_the_end_and_is_known_for_whose_it_is(tmp_path: Path) -> None:
+    with partial_folder(tmp_path / "in" / "run") as first:
+        (first / "volumes").mkdir()
+        assert first.name.startswith(partial_path(tmp_path / "in" / "run").name)
+        write_text(tmp_path / "in" / "run", "content")
+    with partial_folder(tmp_path / "in" / "made") as second:
+        (second / "stack").mkdir()
+        second.rename(tmp_path / "in" / "made")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "made", "run", "stack"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra_cases import Case
 
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.checksums import NAME as CHECKSUMS
@@ -16,7 +17,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256
 from hydra_bench.sharing.archive import archive, unpacked, write_zip
 from hydra_bench.sharing.board import Submission, add, file_name, read_rows
-from hydra_bench.sharing.identity import TOLERANCE, check_same_images
+from hydra_bench.sharing.identity import TOLERANCE, check_same_images, read_sample, write_sample
 
 
 @pytest.fixture
@@ -96,6 +97,13 @@ def test_samples_of_one_dataset_may_differ_in_their_last_digits_and_not_in_their
             check_same_images(ours, theirs, "run.zip")
     with pytest.raises(InputError, match=r"its sample is \(4, 8, 8\)"):
         check_same_images(ours, ours[:4], "run.zip")
+
+
+def test_a_sample_of_more_images_than_one_has_is_not_read(case: Case, tmp_path: Path) -> None:
+    write_sample(case.folder.parent, tmp_path / "sample.mrcs")
+    assert read_sample(tmp_path / "sample.mrcs").shape == (16, 32, 32)
+    with pytest.raises(InputError, match=r"60 images; 1\.\.16 are expected in a sample"):
+        read_sample(case.folder / "particles.mrcs")
 
 
 def test_the_file_of_a_row_takes_no_odd_names(tmp_path: Path) -> None:

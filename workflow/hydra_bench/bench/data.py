@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from hydra_bench.contracts.places import EVALUATION_NAME, PARTICLES_NAME
 from hydra_bench.contracts.stack import Stack, read_evaluation_list, read_stack
 from hydra_bench.contracts.truth import Truth, read_truth
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.files import partial_folder
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.datasets.simulated.simulate import simulate
 
@@ -67,9 +67,7 @@ class Bench:
                 configuration.check_contents(checked | {"structures_folder": str(self.structures)})
             except InputError as error:
                 raise InputError(f"{definition['name']}: {error}") from None
-            self.work.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(prefix=".partial-", dir=self.work) as partial:
-                made = Path(partial) / folder.name
+            with partial_folder(folder) as made:
                 simulate(definition, self.structures, made / "stack", made / "truth")
                 made.rename(folder)
         particles = read_stack(folder / "stack" / PARTICLES_NAME)

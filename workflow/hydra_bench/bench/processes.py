@@ -9,12 +9,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from hydra_bench.bench.data import Bench, Dataset
 from hydra_bench.bench.definitions import Case
 from hydra_bench.contracts.reconstruction import HISTORY_NAME
 from hydra_bench.core.errors import RunFailedError
+from hydra_bench.core.files import partial_folder
 from hydra_bench.core.json_values import JsonObject
 
 
@@ -22,8 +22,8 @@ def walls_of_epochs(bench: Bench, case: Case, dataset: Dataset, processes: int) 
     """Phase -> median wall seconds of its epochs, of one run in so many processes, on the CPU."""
     command = _hydra(case, dataset, 3 - processes)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    with TemporaryDirectory(prefix="run-", dir=bench.work) as folder:
-        out = Path(folder) / "run"
+    with partial_folder(bench.work / "run") as folder:
+        out = folder / "run"
         finished([sys.executable, *(launcher if processes > 1 else []), *command, "--out", str(out)])
         if not (out / HISTORY_NAME).is_file():
             raise RunFailedError(f"{processes} processes left no {HISTORY_NAME}")
@@ -34,9 +34,9 @@ def walls_of_epochs(bench: Bench, case: Case, dataset: Dataset, processes: int) 
 def wall_of_runs(bench: Bench, case: Case, dataset: Dataset, at_once: int) -> float:
     """Wall seconds until so many runs, begun at once, of two threads each, have all ended, on the CPU."""
     command = [sys.executable, *_hydra(case, dataset, 2), "--out"]
-    with TemporaryDirectory(prefix="run-", dir=bench.work) as folder, ThreadPoolExecutor(at_once) as runs:
+    with partial_folder(bench.work / "run") as folder, ThreadPoolExecutor(at_once) as runs:
         began = time.monotonic()
-        list(runs.map(finished, [[*command, str(Path(folder) / f"run_{number}")] for number in range(at_once)]))
+        list(runs.map(finished, [[*command, str(folder / f"run_{number}")] for number in range(at_once)]))
         return time.monotonic() - began
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from sklearn.metrics import adjusted_rand_score
@@ -17,6 +16,7 @@ from hydra_bench.contracts.metrics_file import FSC_AUC, read_metrics_file
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.contracts.truth import Truth
 from hydra_bench.core.errors import RunFailedError
+from hydra_bench.core.files import partial_folder
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.bounds.backprojection import run_backprojection
 from hydra_bench.methods.bounds.task import BoundTask
@@ -185,8 +185,8 @@ def score_of_training(dataset: Dataset, trained: Trained, work: Path) -> Scored:
         write_reconstruction(run, dataset.stack.pixel_size_A, dataset.evaluation, out)
         return Outcome(run.history.images_seen)
 
-    with TemporaryDirectory(prefix="run-", dir=work) as folder:
-        out = Path(folder) / "run"
+    with partial_folder(work / "run") as folder:
+        out = folder / "run"
         _recorded("hydra", out, run.seed, write)
         return scored(dataset, out)
 

@@ -43,6 +43,23 @@ def atomic(path: Path | str, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def partial_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, under a temporary name; what is left of it goes in the end.
+
+    Raises MachineError if it cannot be made.
+    """
+    folder = partial_path(path.with_name(f"{path.name}.d"))  # `atomic` may meanwhile write `path` itself
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_dead(path.parent)
+        folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[None]:
     """While a file or folder is written: what the system says against it becomes a MachineError that names it."""
     try:

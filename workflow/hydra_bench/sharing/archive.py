@@ -8,14 +8,13 @@ the SHA-256 of every file.
 import datetime
 import platform
 import shutil
+import struct
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
-import mrcfile
-import numpy as np
 from rocrate.model.contextentity import ContextEntity
 from rocrate.model.person import Person
 from rocrate.rocrate import ROCrate
@@ -27,12 +26,12 @@ from hydra_bench.core.checksums import NAME as CHECKSUMS
 from hydra_bench.core.checksums import check_checksums, write_checksums
 from hydra_bench.core.clone import CLONE
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import atomic, write_json, writing
+from hydra_bench.core.files import atomic, partial_folder, write_json, writing
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.partial import PREFIX
 from hydra_bench.core.records import read_record
 from hydra_bench.core.yaml_files import read_yaml
-from hydra_bench.sharing.identity import identity_of, sample_of
+from hydra_bench.sharing.identity import identity_of, write_sample
 
 WORKFLOW_FILES = (
     "Snakefile",
@@ -46,7 +45,7 @@ WORKFLOW_FILES = (
 )
 ENVIRONMENT = "environment.json"
 RESULTS, IDENTITY, SAMPLE = "results", "identity.json", "sample.mrcs"
-_LEFT_OUT = (IMAGES_NAME, "checkpoints", "__pycache__", ".snakemake_timestamp")
+_LEFT_OUT = (IMAGES_NAME, "checkpoints", "__pycache__", ".snakemake_timestamp", f"{PREFIX}*")
 _MEANINGS = {
     "configuration.json": "The configuration of the run, checked, with all defaults",
     "metrics": "Scores of every run",
@@ -88,10 +87,7 @@ def archive(results: Results, out: Path, author: Author | None = None, with_imag
         raise InputError(f"{results.metrics}: no metrics; a finished run is expected")
     if folder.resolve() in out.resolve().parents:
         raise InputError(f"{out}: lies in {folder}, which is archived; another place is expected")
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    with writing(out), TemporaryDirectory(prefix=PREFIX, dir=out.resolve().parent) as work:
-        content = Path(work) / "content"
+    with writing(out), partial_folder(out.resolve()) as content:
         _lay_out(results, content, with_images)
         crate = _crate(content, read_record(results.configuration, _Named), author)
         # The library writes what describes the folder, and the folder is its own: nothing is copied.
@@ -116,9 +112,7 @@ def _lay_out(results: Results, content: Path, with_images: bool) -> None:
     for dataset in sorted(results.datasets.glob("*/stack")):
         name = dataset.parent.name
         write_json(datasets / name / IDENTITY, asdict(identity_of(dataset.parent, name)))
-        with mrcfile.new(datasets / name / SAMPLE, overwrite=True) as file:
-            file.set_data(sample_of(dataset.parent).astype(np.float32))
-            file.set_image_stack()
+        write_sample(dataset.parent, datasets / name / SAMPLE)
     write_json(content / ENVIRONMENT, environment())
     write_checksums(content)
 
@@ -222,7 +216,8 @@ def unpacked(archive_path: Path, folder: Path) -> Path:
             if size > 0.9 * free:
                 raise InputError(f"{archive_path}: {size / 1e9:.1f} GB when unpacked; {free / 1e9:.1f} GB are free")
             file.extractall(folder)
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+    # What the library raises where bytes are damaged: of its own, and of what unpacks them.
+    except (OSError, EOFError, ValueError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{archive_path}: cannot be unpacked ({error})") from None
     if not (folder / CHECKSUMS).is_file():
         raise InputError(f"{archive_path}: holds no {CHECKSUMS}; an archive of `hydra-bench archive` is expected")

@@ -9,9 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import mrcfile
 import numpy as np
 
 from hydra_bench.contracts.measures import Measure
@@ -19,7 +17,7 @@ from hydra_bench.contracts.metrics_file import MEASURES, MetricsFile
 from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, Results, is_name
 from hydra_bench.contracts.reconstruction import OK, read_run
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import read_json, write_json
+from hydra_bench.core.files import partial_folder, read_json, write_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.records import checked, read_record
 from hydra_bench.metrics.evaluate import EvaluationSettings, RunFiles, evaluate
@@ -28,7 +26,7 @@ from hydra_bench.report.results import read_run as read_evaluated
 from hydra_bench.report.tables.rows import aggregate
 from hydra_bench.report.tables.uncertainty import interval
 from hydra_bench.sharing.archive import IDENTITY, SAMPLE, unpacked
-from hydra_bench.sharing.identity import DatasetIdentity, check_same_images, identity_of, sample_of
+from hydra_bench.sharing.identity import DatasetIdentity, check_same_images, identity_of, read_sample, sample_of
 
 BOARD_VERSION = 1
 ROWS = "rows"
@@ -121,12 +119,11 @@ def add(board: Path, submission: Submission) -> list[Path]:
     """Score what is handed in, write its rows, and return their files. Raises InputError, and then writes none."""
     if not submission.by.strip():
         raise InputError("--by: is empty; the name of who hands it in is expected")
-    board.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".partial-", dir=board) as work:
+    with partial_folder(board / "scored") as work:
         if submission.source.is_dir():
-            rows = [_row_of_reconstruction(submission, Path(work))]
+            rows = [_row_of_reconstruction(submission, work)]
         else:
-            rows = list(_rows_of_archive(submission, Path(work)))
+            rows = list(_rows_of_archive(submission, work))
     paths = [board / ROWS / file_name(row) for row in rows]
     for path, row in zip(paths, rows, strict=True):
         write_json(path, row)
@@ -184,8 +181,8 @@ def _rows_of_archive(submission: Submission, work: Path) -> Iterator[JsonObject]
         if ours is not None and theirs.digest != ours.digest:
             continue
         if ours is not None and submission.dataset is not None:
-            with mrcfile.open(place.with_name(SAMPLE), permissive=True) as file:
-                check_same_images(sample_of(submission.dataset), np.asarray(file.data), str(submission.source))
+            sample = read_sample(place.with_name(SAMPLE))
+            check_same_images(sample_of(submission.dataset), sample, str(submission.source))
         claims = [read_evaluated(path) for path in sorted((results.metrics / theirs.name).glob("*/*.json"))]
         for seeds in by_method(claims).values():
             good = [run for run in seeds if run.ok and _is_wanted(run, submission)]

@@ -16,8 +16,11 @@ from hydra_bench.contracts.places import PARTICLES_NAME
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import PROVENANCE_NAME, read_truth
 from hydra_bench.core.errors import InputError
-from hydra_bench.core.files import read_json
+from hydra_bench.core.files import atomic, read_json
+from hydra_bench.core.image_files import ImageFiles
 from hydra_bench.core.json_values import Json, JsonObject
+from hydra_bench.core.mrc import ImageStackWriter
+from hydra_bench.core.mrc_header import read_mrc_header
 from hydra_bench.core.types import FloatArray
 
 SAMPLE_IMAGES = 16
@@ -83,6 +86,25 @@ def sample_of(dataset: Path) -> FloatArray:
     """Evenly spaced images (n, D, D) of a dataset's stack, at most SAMPLE_IMAGES. Raises InputError."""
     stack = read_stack(dataset / "stack" / PARTICLES_NAME)
     return stack.read_images(np.unique(np.linspace(0, len(stack) - 1, SAMPLE_IMAGES).round().astype(np.int64)))
+
+
+def write_sample(dataset: Path, path: Path) -> None:
+    """Write a dataset's sample as an image stack. Raises InputError."""
+    images = sample_of(dataset)
+    stack = read_stack(dataset / "stack" / PARTICLES_NAME)
+    with (
+        atomic(path) as temporary,
+        ImageStackWriter(temporary, len(images), stack.box_px, stack.pixel_size_A) as writer,
+    ):
+        writer.write(np.arange(len(images)), images)
+
+
+def read_sample(path: Path) -> FloatArray:
+    """The images (n, D, D) of a sample that anybody wrote. Raises InputError."""
+    n = read_mrc_header(path).n_images
+    if not 1 <= n <= SAMPLE_IMAGES:
+        raise InputError(f"{path}: {n} images; 1..{SAMPLE_IMAGES} are expected in a sample")
+    return ImageFiles.open([path], np.zeros(n, np.int64), np.arange(n), str(path)).read(np.arange(n))
 
 
 def check_same_images(ours: FloatArray, theirs: FloatArray, where: str) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, sha256, write_json
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.partial import clear_dead, partial_path
 from hydra_bench.core.reading import unpacked_bytes
 from hydra_bench.datasets.simulated.entries import Folders, as_folders, entry_path, is_fetchable, is_file_name
 
@@ -144,7 +145,9 @@ def _from_mirror(entry: str, url: str, source: Source) -> Path:
 def _partial(target: Path) -> Iterator[Path]:
     """An empty file in the target's folder, which goes if it is there in the end; so does the folder if it is empty."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(target.name, f".partial-{os.getpid()}-", target.parent)
+    clear_dead(target.parent)
+    # Of one process, too, several threads may fetch an entry.
+    handle, name = tempfile.mkstemp(prefix=f"{partial_path(target).name}-", dir=target.parent)
     os.fchmod(handle, 0o644)
     os.close(handle)
     try:
