@@ -29,6 +29,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic, partial_folder, write_json, writing
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.partial import PREFIX
+from hydra_bench.core.reading import regular_file
 from hydra_bench.core.records import read_record
 from hydra_bench.core.yaml_files import read_yaml
 from hydra_bench.sharing.identity import identity_of, write_sample
@@ -201,7 +202,7 @@ def unpacked(archive_path: Path, folder: Path) -> Path:
     or more than there is room for, or a file is not what its checksum says.
     """
     try:
-        with zipfile.ZipFile(archive_path) as file:
+        with zipfile.ZipFile(regular_file(archive_path)) as file:
             entries = file.infolist()
             for entry in entries:
                 place = PurePosixPath(entry.filename)
