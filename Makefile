@@ -46,7 +46,7 @@ test-faults: .venv/installed-dev
 
 # On a real SLURM, which is installed and started here; without root it is skipped and says so.
 test-slurm: slurm-installed
-	$(RUN) pytest tests/slurm -m 'not demo'
+	$(RUN) $(PYTEST) tests/slurm -m 'not demo'
 
 # The same for the whole demo, which must have the same tables there as on this machine.
 test-slurm-demo: slurm-installed

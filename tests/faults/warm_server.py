@@ -28,7 +28,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def load() -> None:
     """The libraries, and every module of the package."""
-    for name in LIBRARIES:
+    for name in LIBRARIES["hydra-bench"]:
         import_module(name)
     for module in pkgutil.walk_packages(hydra_bench.__path__, "hydra_bench."):
         if not module.name.endswith("__main__"):

@@ -2,12 +2,12 @@
 
 import csv
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from clone import Clone
 from net_runs import ROOT, configuration
+from warm_commands import warm_commands
 
 from hydra_bench.methods.programs.programs import find_executable
 
@@ -28,10 +28,11 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The state of each method's row."""
-    clone = Clone.make(tmp_path_factory.mktemp("clone"), Path(sys.executable).parent)
-    shutil.copy(OVERLAY, clone.folder / "mine.yaml")
-    environments = ["--config", f"environments_folder={ENVIRONMENTS}"]
-    clone.run("--cores", "2", "--configfile", "config/baselines-demo.yaml", "mine.yaml", *environments)
+    with warm_commands(tmp_path_factory.mktemp("warm")) as commands:
+        clone = Clone.make(tmp_path_factory.mktemp("clone"), commands)
+        shutil.copy(OVERLAY, clone.folder / "mine.yaml")
+        environments = ["--config", f"environments_folder={ENVIRONMENTS}"]
+        clone.run("--cores", "2", "--configfile", "config/baselines-demo.yaml", "mine.yaml", *environments)
     page = (clone.folder / "results" / "report" / "index.html").read_text()
     assert "baselines_demo" in page
     rows = csv.DictReader((clone.folder / "results" / "tables" / "table1.csv").read_text().splitlines())

@@ -49,12 +49,13 @@ def _state(configuration: Path, method: str) -> Path:
 
 @dataclass(frozen=True)
 class Folder:
-    """What a clone has, at `path`; the configuration is the test's own."""
+    """What a clone has, at `path`; the configuration is the test's own. hydra-bench is the one in `commands`."""
 
     path: Path
+    commands: Path = Path(sys.executable).parent
 
     @classmethod
-    def make(cls, path: Path) -> Folder:
+    def make(cls, path: Path, commands: Path = Path(sys.executable).parent) -> Folder:
         path.mkdir()
         for name in ("Snakefile", "pyproject.toml"):
             shutil.copy(ROOT / name, path)
@@ -63,12 +64,7 @@ class Folder:
             shutil.copytree(ROOT / name, path / name, ignore=ignored)
         shutil.copy(ROOT / "slurm", path, follow_symlinks=False)
         (path / "config").mkdir()
-        return cls(path)
-
-    def copy(self, path: Path) -> Folder:
-        """A second folder in which the same is finished."""
-        shutil.copytree(self.path, path, symlinks=True)
-        return Folder(path)
+        return cls(path, commands)
 
     def configure(self, content: dict[str, Any]) -> None:
         (self.path / "config" / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -83,7 +79,7 @@ class Folder:
     @contextmanager
     def running(self, *arguments: str, log: str = "snakemake.log") -> Iterator[subprocess.Popen[str]]:
         """Snakemake, with these arguments; if it still runs at the end of the block, it is ended."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        path = os.pathsep.join([str(self.commands), str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = os.environ | {"PATH": path, "XDG_CACHE_HOME": str(self.path / ".snakemake" / "cache")}
         with open(self.path / log, "a") as file:
             process = subprocess.Popen(

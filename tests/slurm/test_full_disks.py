@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from folder import Folder, configuration
+from warm_commands import warm_commands
 
 PARAMETERS = {"classes": 2, "latent_dim": 1, "l_schedule": [4], "decode_epochs": 4}
 RULES = {
@@ -58,8 +59,16 @@ class SmallDisk:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(slurm_folders: Path) -> Folder:
-    folder = Folder.make(slurm_folders / "with_room")
+def warm(slurm_folders: Path) -> Iterator[Path]:
+    """The folder of a `hydra-bench` that starts at once."""
+    (slurm_folders / "warm").mkdir()
+    with warm_commands(slurm_folders / "warm") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(slurm_folders: Path, warm: Path) -> Folder:
+    folder = Folder.make(slurm_folders / "with_room", warm)
     folder.configure(configuration(mixture=PARAMETERS))
     with folder.running("--cores", "1") as process:
         assert process.wait(1200) == 0, folder.said()
@@ -67,8 +76,8 @@ def undisturbed(slurm_folders: Path) -> Folder:
 
 
 @pytest.fixture(scope="module")
-def disks(slurm_folders: Path) -> Iterator[tuple[Folder, dict[str, SmallDisk]]]:
-    folder = Folder.make(slurm_folders / "full")
+def disks(slurm_folders: Path, warm: Path) -> Iterator[tuple[Folder, dict[str, SmallDisk]]]:
+    folder = Folder.make(slurm_folders / "full", warm)
     folder.configure(configuration(mixture=PARAMETERS))
     made = {name: SmallDisk(folder.path / "results" / name) for name in RULES}
     try:

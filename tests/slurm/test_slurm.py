@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,12 @@ def until(done: Callable[[], Any], what: str, seconds: float = LONGEST_S) -> Non
     while not done():
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.5)
+
+
+def tell(capsys: pytest.CaptureFixture[str], said: str) -> None:
+    """On the terminal, whose standard output is not that of a test where several run."""
+    with capsys.disabled():
+        print(f"\n{said}", file=sys.__stderr__)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +195,7 @@ def test_a_disturbed_training_ends_as_if_it_had_not_been(
     folder, disturber, _ = disturbed
     assert folder.metrics(method) == local.metrics("unbroken")
     run, needed, cost = folder.epochs(method), local.epochs_needed("unbroken"), folder.run(method)["cost"]
-    with capsys.disabled():
-        print(f"\n{method}: {run} epochs run, {needed} needed, {cost['attempts']} attempts")
+    tell(capsys, f"{method}: {run} epochs run, {needed} needed, {cost['attempts']} attempts")
     if method in ("full_disk", "flipped_bit"):
         # What the checkpoint that was kept did not hold, and no other epoch, is trained after it.
         held = disturber.disk.epochs_held if method == "full_disk" else disturber.epochs_held
@@ -215,8 +221,7 @@ def test_what_always_fails_is_a_failed_row_after_the_set_retries(
 ) -> None:
     folder, _, status = disturbed
     made = folder.attempts("always_fails")
-    with capsys.disabled():
-        print(f"\nalways_fails: {len(made)} attempts, {RETRIES} retries set")
+    tell(capsys, f"always_fails: {len(made)} attempts, {RETRIES} retries set")
     assert len(made) == RETRIES + 1
     assert len({attempt.start.slurm_job for attempt in made}) == RETRIES + 1
     assert status != 0
@@ -277,8 +282,7 @@ def test_a_killed_snakemake_and_a_node_that_was_away_cost_no_epoch(
 ) -> None:
     assert killed.metrics("orphaned") == local.metrics("unbroken")
     run, needed, cost = killed.epochs("orphaned"), local.epochs_needed("unbroken"), killed.run("orphaned")["cost"]
-    with capsys.disabled():
-        print(f"\nkilled Snakemake, slurmd away: {run} epochs run, {needed} needed, {cost['attempts']} attempts")
+    tell(capsys, f"killed Snakemake, slurmd away: {run} epochs run, {needed} needed, {cost['attempts']} attempts")
     assert run == needed
     assert cost["attempts"] == 2
     assert "ending SLURM jobs that an earlier run left behind" in killed.said()

@@ -10,13 +10,13 @@ from warm_commands import warm_commands
 
 
 @pytest.fixture(scope="session")
-def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Clone]:
-    return lambda commands: Clone.make(tmp_path_factory.mktemp("clone"), commands)
+def make_clone(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Callable[[Path], Clone]:
+    return lambda commands: Clone.make(tmp_path_factory.mktemp("clone"), commands, warm)
 
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a `hydra-bench` that starts at once."""
+    """The folder of a `hydra-bench` and a `snakemake` that start at once."""
     with warm_commands(tmp_path_factory.mktemp("warm")) as folder:
         yield folder
 

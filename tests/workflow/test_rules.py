@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clone import Clone
+from clone import INSTALLED, Clone
 
 from hydra_bench.report.paper.catalogue import SUPPLEMENT, paper_figures
 
@@ -271,7 +271,7 @@ def test_reading_the_workflow_takes_no_more_than_snakemake_brings(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for module in ("numpy", "hydra_bench"):  # the test refuses what it says it does
         assert subprocess.run([sys.executable, "-c", f"import {module}"], check=False, capture_output=True).returncode
-    make_clone(STAND_IN).run(*arguments)
+    make_clone(INSTALLED).run(*arguments)
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
@@ -337,7 +337,7 @@ def test_a_gpu_that_cannot_be_used_ends_a_run_before_its_first_job(
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    clone = make_clone(Path(sys.executable).parent)
+    clone = make_clone(INSTALLED)
     clone.configure(CONFIG)
     done = clone.snakemake("--profile", "profiles/gpu")
     assert done.returncode == 2

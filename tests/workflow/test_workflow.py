@@ -16,7 +16,7 @@ from typing import Any
 import handing_in
 import numpy as np
 import pytest
-from clone import Clone
+from clone import INSTALLED, Clone
 from independent_scores import deviations
 from net_runs import arguments, configuration
 from packaging.utils import canonicalize_name
@@ -33,7 +33,6 @@ from hydra_bench.sharing.board import Submission, add
 from hydra_bench.sharing.identity import identity_of
 
 SMALL, N = arguments("config"), 120
-COMMANDS = Path(sys.executable).parent
 NOT_REACHED = {"requests", "rocrate", "urllib3"}
 """What hydra-bench needs only where it fetches, and where it makes an archive: in no job."""
 COLUMNS = "dataset,method,n_seeds,ari_mean,ari_sd,fsc_auc_mean,fsc_auc_sd,wall_s,peak_rss_mb,state"
@@ -142,7 +141,7 @@ def test_snakemakes_own_report_is_made(finished: Clone, tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_bytes_on_one_core_and_from_the_installed_command(
     finished: Clone, make_clone: Callable[[Path], Clone]
 ) -> None:
-    again = make_clone(COMMANDS)
+    again = make_clone(INSTALLED)
     again.add_net()
     again.run(*SMALL, "--cores", "1", "results/metrics/demo/hydra_k3/0.json", "results/metrics/demo/oracle/0.json")
     made = digests(again.folder)
@@ -158,7 +157,7 @@ def test_the_method_of_the_docs_runs_by_its_folder_alone(
     files = dict(re.findall(r"^`([^`\n]+)`, [^\n]+:\n\n```\w+\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
     folder = "workflow/methods/chance"
     assert set(files) == {f"{folder}/{n}" for n in ("card.yaml", "params.schema.yaml", "adapter.py")} | {"mine.yaml"}
-    clone = Clone(Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True)), COMMANDS)
+    clone = Clone(Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True)), INSTALLED)
     for name, text in files.items():
         (clone.folder / name).parent.mkdir(exist_ok=True)
         (clone.folder / name).write_text(text)
@@ -173,8 +172,7 @@ def test_the_method_of_the_docs_runs_by_its_folder_alone(
 
 def run_in(clone: Clone, command: str) -> str:
     """A command of the documents, run in a clone; what it prints."""
-    path = os.pathsep.join([str(clone.commands), str(COMMANDS), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path}
+    environment = os.environ | {"PATH": clone.path}
     done = subprocess.run(
         ["bash", "-euc", command], cwd=clone.folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -1,8 +1,8 @@
-"""`hydra-bench` for Snakemake, in processes that have their libraries loaded already.
+"""`hydra-bench` and `snakemake`, in processes that have their libraries loaded already.
 
-A job of the net computes for a second and would load PyTorch, scikit-learn and Matplotlib for four. Here a server loads
-them once, and forks a process for each command, which then imports the package and runs it as the console script does.
-Everything else is as a user has it.
+A job of the net computes for a second and would load PyTorch, scikit-learn and Matplotlib for four; of a dry run two
+thirds of the time are imports. Here a server for either program loads them once, and forks a process for each command,
+which runs as the console script does; the package itself is imported there. Everything else is as a user has it.
 """
 
 from __future__ import annotations
@@ -21,33 +21,44 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 
 RECORDER = Path(__file__).parents[1] / "material" / "recorder"
 sys.path.append(str(RECORDER))
 from imports_recorder import record  # noqa: E402
 
-LIBRARIES = (
-    "astropy_healpix",
-    "gemmi",
-    "itables",
-    "jinja2",
-    "jsonschema",
-    "matplotlib.pyplot",
-    "mrcfile",
-    "pandas",
-    "plotly.graph_objects",
-    "scipy.optimize",
-    "scipy.sparse",
-    "scipy.spatial.transform",
-    "skimage.measure",
-    "sklearn.cluster",
-    "sklearn.decomposition",
-    "sklearn.metrics",
-    "starfile",
-    "torch",
-    "torch._dynamo",
-)
+LIBRARIES = {
+    "hydra-bench": (
+        "astropy_healpix",
+        "gemmi",
+        "itables",
+        "jinja2",
+        "jsonschema",
+        "matplotlib.pyplot",
+        "mrcfile",
+        "pandas",
+        "plotly.graph_objects",
+        "scipy.optimize",
+        "scipy.sparse",
+        "scipy.spatial.transform",
+        "skimage.measure",
+        "sklearn.cluster",
+        "sklearn.decomposition",
+        "sklearn.metrics",
+        "starfile",
+        "torch",
+        "torch._dynamo",
+    ),
+    "snakemake": (
+        "jsonschema",
+        "snakemake.cli",
+        "snakemake.profiles",
+        "snakemake.report.html_reporter",
+        "snakemake.storage",
+    ),
+}
+"""What is loaded beforehand, by program."""
 CLIENT = """#!{python} -ISs
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -62,20 +73,24 @@ os._exit(code[0] if code else 1)
 
 @contextmanager
 def warm_commands(folder: Path) -> Iterator[Path]:
-    """A folder for PATH whose `hydra-bench` asks a server; the server ends with the block."""
-    address = folder / "socket"
-    server = subprocess.Popen([sys.executable, __file__, str(address)])
+    """A folder for PATH whose commands ask servers, which end with the block."""
+    servers = {}
     try:
-        command = folder / "hydra-bench"
-        command.write_text(CLIENT.format(python=sys.executable, address=str(address)))
-        command.chmod(0o755)
-        while not address.exists():
-            assert server.poll() is None
-            time.sleep(0.05)
+        for program in LIBRARIES:
+            address = folder / f"{program}.socket"
+            servers[address] = subprocess.Popen([sys.executable, __file__, str(address), program])
+            command = folder / program
+            command.write_text(CLIENT.format(python=sys.executable, address=str(address)))
+            command.chmod(0o755)
+        for address, server in servers.items():
+            while not address.exists():
+                assert server.poll() is None
+                time.sleep(0.05)
         yield folder
     finally:
-        server.terminate()
-        server.wait()
+        for server in servers.values():
+            server.terminate()
+            server.wait()
 
 
 def accept(address: str) -> socket.socket:
@@ -120,12 +135,12 @@ def take_over(files: list[int]) -> None:
         os.close(file)
 
 
-def serve(address: str) -> None:
+def serve(address: str, program: str) -> None:
     """Fork a process for each command that is asked for; returns in that one alone, its command in sys.argv.
 
     Its parent, a child of this process, stays to say how it ended.
     """
-    for name in LIBRARIES:
+    for name in LIBRARIES[program]:
         import_module(name)
     client = accept(address)
     content, files = receive(client)
@@ -144,18 +159,28 @@ def serve(address: str) -> None:
     record()
 
 
-def console_script() -> int | None:
-    """What the installed `hydra-bench` calls, as pyproject.toml says."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    module, _, function = project["scripts"]["hydra-bench"].partition(":")
-    result: int | None = getattr(import_module(module), function)()
-    return result
+def console_script(program: str) -> int:
+    """What the installed program of this name calls; of the package, as pyproject.toml says. The exit status."""
+    if program == "hydra-bench":
+        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+        called = project["scripts"][program]
+    else:
+        (script,) = entry_points(group="console_scripts", name=program)
+        called = script.value
+    module, _, function = called.partition(":")
+    try:
+        code = getattr(import_module(module), function)()
+    except SystemExit as ended:
+        code = ended.code
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    return int(code or 0) if not isinstance(code, str) else 1
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
-    code = console_script()
+    serve(*sys.argv[1:])
+    code = console_script(Path(sys.argv[0]).name)
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code or 0)
+    os._exit(code)
