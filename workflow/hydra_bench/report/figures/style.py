@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
 
@@ -24,6 +26,7 @@ EXTRA_COLOUR = "#999999"
 MOST_SPECIES = 12
 """That figures show a panel each of; the page shows all."""
 
+_DPI = 160
 # Any, since to mypy these keys are a literal of all the names that matplotlib knows.
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "hydra-bench",
@@ -38,8 +41,8 @@ _SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "text.parse_math": False,  # labels are plain text, of which a $ may be a part
     "legend.fontsize": 8.5,
-    "figure.dpi": 160,
-    "savefig.dpi": 160,
+    "figure.dpi": _DPI,
+    "savefig.dpi": _DPI,
 }
 
 
@@ -96,10 +99,15 @@ def part_letter(part: FigureBase, letter: str) -> None:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write stem.svg and stem.png without a date or a program's name."""
-    # Pictures of fixed aspect change the room that labels have, so the layout is found in two passes.
-    figure.draw_without_rendering()
-    for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
-        with atomic(stem.with_name(stem.name + suffix)) as temporary:
-            figure.savefig(temporary, metadata=metadata)
-        # The layout that the first writing found holds for the second.
-        figure.set_layout_engine("none")
+    # Pictures of fixed aspect change the room that labels have, so the layout is found in two passes: here, and as the
+    # first file is drawn. It holds for the second. Figure.savefig would draw each file twice.
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+    with atomic(stem.with_name(f"{stem.name}.svg")) as temporary:
+        svg = FigureCanvasSVG(figure)
+        svg.print_svg(temporary, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+    figure.set_layout_engine("none")
+    figure.dpi = _DPI  # an SVG's is left there
+    with atomic(stem.with_name(f"{stem.name}.png")) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
