@@ -157,7 +157,8 @@ def test_the_method_of_the_docs_runs_by_its_folder_alone(
     files = dict(re.findall(r"^`([^`\n]+)`, [^\n]+:\n\n```\w+\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
     folder = "workflow/methods/chance"
     assert set(files) == {f"{folder}/{n}" for n in ("card.yaml", "params.schema.yaml", "adapter.py")} | {"mine.yaml"}
-    clone = Clone(Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True)), INSTALLED)
+    copied = Path(shutil.copytree(finished.folder, tmp_path / "clone", symlinks=True))
+    clone = Clone(copied, finished.commands, finished.then)
     for name, text in files.items():
         (clone.folder / name).parent.mkdir(exist_ok=True)
         (clone.folder / name).write_text(text)

@@ -156,6 +156,8 @@ def serve(address: str, program: str) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    # As a Python that starts does.
+    sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     record()
 
 
