@@ -8,12 +8,12 @@ RIGHT, WRONG = "faults right", "faults wrong"
 
 LEAST: dict[str, int] = {
     "kills": 60,
-    "full disks at a write": 700,
-    "the same call with room again": 30,
-    "configurations": 400,
-    "damaged files": 700,
-    "fetches": 80,
-    "inputs that were once wrong": 40,
+    "full disks at a write": 1500,
+    "the same call with room again": 50,
+    "configurations": 600,
+    "damaged files": 2000,
+    "fetches": 100,
+    "inputs that were once wrong": 95,
 }
 """How many of a group must be tried."""
 

@@ -249,6 +249,8 @@ OPTIONS: list[tuple[list[str], str]] = [
     (of_hydra("--voltage", "nan"), "voltage"),
     (of_hydra("--amplitude-contrast", "2"), "amplitude"),
     (of_hydra("--checkpoint-minutes", "nan"), "--checkpoint-minutes: "),
+    (of_hydra("--checkpoint", "stack"), "--checkpoint: stack: is a folder"),
+    (of_hydra("--checkpoint", "stack/particles.star/c"), "particles.star is a file"),
     (of_hydra("--latent-dim", "1e9"), "--latent-dim: "),
     (of_hydra("--set", "width=1000000000"), "width: "),
     (of_hydra("--set", "=1"), ""),

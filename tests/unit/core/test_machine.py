@@ -2,9 +2,11 @@
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
+import torch
 
 from hydra_bench.core import machine
 from hydra_bench.core.errors import InputError, MachineError, RunFailedError
@@ -23,11 +25,23 @@ def chained(error: Exception, outer: Exception) -> Exception:
         return caught
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.EFBIG])
 def test_disks_are_the_machines_however_deep_it_lies(number: int) -> None:
     said = chained(OSError(number, os.strerror(number), "a.mrc"), RunFailedError("unusable output"))
     found = machine_error(chained(said, InputError("b")))
     assert str(found) == f"a.mrc: {os.strerror(number)}"
+
+
+def test_the_largest_file_that_a_shell_allows_is_no_result(tmp_path: Path) -> None:
+    """As of `ulimit -f`, or a job's; what PyTorch says of it names neither file nor reason."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10 << 10, before[1]))
+    try:
+        with open(tmp_path / "state.pt", "wb") as file, pytest.raises(RuntimeError) as raised:
+            torch.save(torch.zeros(10_000), file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in str(machine_error(raised.value, tmp_path))
 
 
 def test_what_a_program_or_a_user_did_is_not(tmp_path: Path) -> None:

@@ -294,6 +294,10 @@ def open_checkpoint(args: Namespace, start_from: "TrainingInput", computed_with:
     from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 
     path: Path = args.checkpoint or args.out.with_name(args.out.name + ".checkpoint")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not there.is_dir():
+        found = f"{there} is a file" if not there.is_dir() else "is a folder"
+        raise InputError(f"--checkpoint: {path}: {found}; the name of a file is expected")
     checkpointer = Checkpointer(path, start_from.identity(), computed_with, 60 * args.checkpoint_minutes)
     if checkpointer.exists() and not args.resume:
         raise InputError(f"{path}: the checkpoint of an unfinished run; go on with --resume, or delete it")

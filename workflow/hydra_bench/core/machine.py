@@ -22,7 +22,8 @@ MACHINE, MEMORY = CAUSES = ("machine", "memory")
 """Why an attempt ended that is no result: an error of the machine, or more memory than its job may take."""
 
 _ERRNOS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.EREMOTEIO,
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.EREMOTEIO, errno.ETIMEDOUT,
+    errno.EFBIG, errno.EMFILE, errno.ENFILE,  # limits of a shell or a system on files, and no method's
 }  # fmt: skip
 _ROOM = 1 << 20
 _MARKS = "HYDRA_BENCH_MARKS"
