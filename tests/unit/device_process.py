@@ -20,7 +20,7 @@ from hydra_bench.contracts.reconstruction import GivenPoses
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.contracts.truth import read_truth
 from hydra_bench.core.threads import set_threads
-from hydra_bench.methods.hydra.fit import batched_steps, chunks
+from hydra_bench.methods.hydra.fit import batched_steps, chunks, first_maps
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
 from hydra_bench.methods.hydra.fit.train import train
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput
@@ -28,6 +28,7 @@ from hydra_bench.methods.hydra.output.reconstruction import write_reconstruction
 
 LOOPS = {
     "search": (chunks, "find_poses_and_classes"),
+    "maps": (first_maps, "improve"),
     "learn": (chunks, "learn"),
     "step": (batched_steps, "batched_step"),
 }

@@ -19,7 +19,7 @@ SMALL_PRESETS: dict[str, dict[str, Any]] = {
              "fine_width": 16, "fine_minibatch": 10},
     "many": {"classes": 6, "full_search_epochs": 1, "prior_strength": 0.0},
     "field": {"particle_radius": 0.75, "background": "plane", "window": 0.85, "noise": "shells", "contrast_sd": 0.1,
-              "sharpness": None},
+              "sharpness": None, "map_schedule": (4, 5, 5)},
     "paper": {"steps_per_search": 1, "spare_fields": 0, "latent_steps": "gradient", "variational": False,
               "latent_epoch": 0, "frequencies_per_step": 0, "search_conformations": 1},
 }  # fmt: skip
@@ -64,4 +64,5 @@ def test_a_run_on_a_device(found: dict[str, Any], kind: str) -> None:
     worst = of_kind["worst"]
     assert worst["step"] == {}
     assert sum(worst["search"].values()) <= 5, worst["search"]
+    assert sum(worst["maps"].values()) <= 5, worst["maps"]
     assert sum(worst["learn"].values()) <= 1, worst["learn"]

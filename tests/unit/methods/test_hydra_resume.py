@@ -72,7 +72,7 @@ def test_resumed_after_any_chunk_it_is_the_unbroken_run(
         ({"conformations": "encoder", "gating": "encoder"}, False),
         ({"classes": 3, "latent_dim": (2, 2, 0), "variational": False, "sigma": 2.0}, False),
         ({"poses": "refine"}, True),
-        (PRESETS["field"], False),
+        ({**PRESETS["field"], "map_schedule": (4, 5), "l_schedule": (5, 5)}, False),
     ],
     ids=["encoder", "different classes", "given poses", "troubles"],
 )

@@ -64,7 +64,7 @@ def test_learning_lowers_the_loss(case: Case) -> None:
         ({"search_images": 150, "l_schedule": (3, 6)}, (1, 1)),
         ({"memory_gb": 1e-9}, (1, 1)),
         ({"classes": 2, "decode_epochs": 0}, (1, 1)),
-        (PRESETS["field"] | {"negligible": 0.0}, (1, 1)),
+        (PRESETS["field"] | {"negligible": 0.0, "map_schedule": (4, 5), "l_schedule": (4, 5)}, (1, 1)),
         ({"invert": True, "normalise": "image", "window": 0.9, "downsample_px": 25}, (1, 1)),
     ],
 )

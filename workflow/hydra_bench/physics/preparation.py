@@ -18,6 +18,13 @@ def soft_window(box_px: int, inner: float, edge: float) -> torch.Tensor:
     return 0.5 * (1 + torch.cos(torch.pi * position))
 
 
+def soft_ball(box_px: int, radius: float) -> torch.Tensor:
+    """1 within 0.9 of a radius in boxes, falling as a raised cosine to 0 at the radius: (D, D, D)."""
+    axis = (torch.arange(box_px) - box_px // 2) / box_px
+    distance = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
+    return 0.5 * (1 + torch.cos(torch.pi * (10 * distance / radius - 9).clamp(0, 1)))
+
+
 _NO_NOISE = 1e-3
 _EDGE, _RING = 0.1, 0.1
 """Widths in half boxes: of the edge that a window may have, and of the ring inside it that noise is measured on."""

@@ -80,6 +80,9 @@ class Settings:
     """K, the number of neural fields. K=1 is DRGN-AI; classes then come from k-means on the latents."""
     latent_dim: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 2
     """Dimension of the conformational latent, one for all classes or a list of one a class; 0 is rigid."""
+    map_schedule: tuple[Resolution, ...] = ()
+    """Resolution of each pass of expectation maximisation over all poses of the base grid, which comes before the
+    search and makes the maps that fields start from; none, and fields start from images at random poses, if empty."""
     l_schedule: Annotated[tuple[Resolution, ...], Field(min_length=1)] = (5, 6, 6, 7, 7, 8, 8, 9, 9, 10)
     """Resolution of each pass of the pose search over the stack, a radius in Fourier space in cycles per box."""
     decode_epochs: Passes = 10

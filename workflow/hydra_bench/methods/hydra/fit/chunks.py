@@ -6,7 +6,7 @@ import torch
 from hydra_bench.core.on_device import on_device
 from hydra_bench.core.types import BoolArray
 from hydra_bench.methods.hydra.data.images import ImageBatch
-from hydra_bench.methods.hydra.fit import pose_search
+from hydra_bench.methods.hydra.fit import first_maps, pose_search
 from hydra_bench.methods.hydra.fit.conformations import nearest, representatives
 from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import balancing, posteriors, softening_of
@@ -32,6 +32,27 @@ def pretrain_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     loss = learn(run, epoch, chunk)
     tables.posteriors[members] = 1.0 / tables.classes
     return loss
+
+
+def maps_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
+    """A step of expectation maximisation; the first one makes the maps that it goes on from."""
+    l = epoch.l
+    if run.maps is None:
+        run.maps = first_maps.begin(run, l, max(e.l for e in run.schedule if e.phase == "maps"), chunk)
+    return first_maps.improve(run, run.maps, maps_of(run, run.maps, l), base_grid(run, l, chunk), chunk)
+
+
+def maps_of(run: Run, maps: first_maps.FirstMaps, l: int) -> torch.Tensor:
+    """The maps (K, D, D, D) so far, as Hartley transforms, of what the images' power says that there is to see."""
+    return maps.hartleys(l, run.model.fields[0].envelope, run.settings.particle_radius / 2)
+
+
+def base_grid(run: Run, l: int, chunk: Chunk) -> pose_search.BaseGrid:
+    """The base grid at a resolution, turned at random, so that its gaps move."""
+    s = run.settings
+    turn = on_device(torch.from_numpy(random_rotations(1, chunk.rng)[0]).float(), run.device)
+    shifts = pose_search.shift_grid(s.shift_extent * run.frequencies.box_px, s.shift_points, run.device)
+    return pose_search.BaseGrid(run.base @ turn, shifts, run.frequencies.count(l))
 
 
 def search_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
@@ -81,23 +102,20 @@ def near_plan(run: Run, epoch: Epoch) -> pose_search.SearchPlan:
 
 
 def search_plan(run: Run, epoch: Epoch, chunk: Chunk) -> pose_search.SearchPlan:
-    """The grids of one search; the base grid is turned at random, so that its gaps move."""
+    """The grids of one search."""
     s, l = run.settings, epoch.l
-    turn = on_device(torch.from_numpy(random_rotations(1, chunk.rng)[0]).float(), run.device)
-    extent = s.shift_extent * run.frequencies.box_px
-    shifts = pose_search.shift_grid(extent, s.shift_points, run.device)
     l_coarse, levels = min(l, s.l_coarse), len(s.keep)
     rising = [round(l_coarse + (l - l_coarse) * level / levels) for level in range(1, levels + 1)]
     resolutions = rising if s.march_in_search else [l] * levels
     return pose_search.SearchPlan(
         angle=np.radians(grid_spacing_deg(s.base_order)),
-        shift_step=2 * extent / max(1, s.shift_points - 1),
+        shift_step=2 * s.shift_extent * run.frequencies.box_px / max(1, s.shift_points - 1),
         keep=s.keep,
         frequencies=tuple(run.frequencies.count(r) for r in resolutions),
         batch=run.search_batch,
         coarse_batch=run.coarse_batch,
         contrast=run.contrast,
-        base=pose_search.BaseGrid(run.base @ turn, shifts, run.frequencies.count(l_coarse)),
+        base=base_grid(run, l_coarse, chunk),
     )
 
 

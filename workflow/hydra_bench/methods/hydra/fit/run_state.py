@@ -14,6 +14,7 @@ from hydra_bench.core.on_device import on_device
 from hydra_bench.core.types import BoolArray, IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource
 from hydra_bench.methods.hydra.fit.batched_steps import Recorder
+from hydra_bench.methods.hydra.fit.first_maps import FirstMaps
 from hydra_bench.methods.hydra.fit.likelihood import Contrast
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.sizes import Sizes
@@ -75,7 +76,8 @@ class Progress:
 class Run:
     """A run between two chunks.
 
-    softening : T of the likelihood. base : the search's base rotations (Q, 3, 3), those below 180° in the plane.
+    maps : those that come before fields, while there are any. softening : T of the likelihood.
+    base : the search's base rotations (Q, 3, 3), those below 180° in the plane.
     search_batch, coarse_batch, learn_batch : particles at a time in the search, on its base grid, and in one gradient
     step's forward and backward pass. recorder : of gradient steps on a GPU.
     """
@@ -88,6 +90,7 @@ class Run:
     frequencies: Frequencies
     source: ImageSource
     model: Model
+    maps: FirstMaps | None = None
     softening: float = 1.0
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
@@ -183,6 +186,7 @@ class Run:
             "tables": model.tables.state_dict(),
             "encoder": None if model.encoder is None else model.encoder.state_dict(),
             "optimisers": model.optimiser_states(),
+            "maps": None if self.maps is None else self.maps.state(),
             "softening": self.softening,
             "sizes": self.sizes.plain(),
             "contrast_precision": self.contrast.precision,
@@ -203,6 +207,8 @@ class Run:
         if model.encoder is not None:
             model.encoder.load_state_dict(state["encoder"])
         model.restore_optimisers(state["optimisers"])
+        if state["maps"] is not None:
+            self.maps = FirstMaps(**{name: part.to(self.device) for name, part in state["maps"].items()})
         self.softening = state["softening"]
         self.sizes = Sizes(**state["sizes"])
         self.contrast = Contrast.of_precision(state["contrast_precision"])

@@ -15,14 +15,15 @@ from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, largest_l
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
-from hydra_bench.methods.hydra.fit.chunks import pretrain_chunk, search_chunk, start_decoding
+from hydra_bench.methods.hydra.fit.chunks import maps_chunk, maps_of, pretrain_chunk, search_chunk, start_decoding
 from hydra_bench.methods.hydra.fit.conformations import scale_latents
+from hydra_bench.methods.hydra.fit.first_maps import teach
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
 from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import most_needed
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Progress, Run
-from hydra_bench.methods.hydra.fit.training_input import Epoch, TrainingInput
+from hydra_bench.methods.hydra.fit.training_input import IMAGES_A_MAP, Epoch, TrainingInput, images_of
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 
@@ -76,7 +77,7 @@ def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -
     frequencies = Frequencies.of_box(box).to(device)
     schedule = start_from.schedule()
     # Only the search comes back to the same images often enough, at few enough frequencies, to keep them.
-    n_low = max(frequencies.count(epoch.l) for epoch in schedule if epoch.phase in ("pretrain", "search"))
+    n_low = max(frequencies.count(epoch.l) for epoch in schedule if epoch.phase in ("pretrain", "maps", "search"))
     source = ImageSource(stack, frequencies, settings, n_low, device, seed)
     n_encoder = frequencies.count(min(settings.l_encoder, largest_l(box)))
     model = Model.create(settings, len(stack), n_encoder, source.signal_envelope(), device)
@@ -114,9 +115,10 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
 def epoch_chunks(run: Run, epoch: Epoch) -> list[IntArray]:
     """The particles of an epoch in random order, in parts."""
     order = np.random.default_rng([run.seed, 2, run.progress.epoch]).permutation(len(run.source))
-    if epoch.phase == "pretrain":
-        order = order[: run.settings.pretrain_images]
+    order = order[: images_of(epoch, run.settings, len(order))]
     chunk = run.sizes.refine_chunk if epoch.phase == "refine" else run.sizes.chunk
+    if epoch.phase == "maps":
+        chunk = IMAGES_A_MAP * run.model.tables.classes
     return np.array_split(order, max(1, round(len(order) / chunk)))
 
 
@@ -125,6 +127,8 @@ def work_on(run: Run, epoch: Epoch, particles: IntArray) -> torch.Tensor:
     chunk = Chunk.of(run, particles)
     if epoch.phase == "pretrain":
         return pretrain_chunk(run, epoch, chunk)
+    if epoch.phase == "maps":
+        return maps_chunk(run, epoch, chunk)
     if epoch.phase in ("search", "refine"):
         return search_chunk(run, epoch, chunk)
     return learn(run, epoch, chunk)
@@ -133,6 +137,9 @@ def work_on(run: Run, epoch: Epoch, particles: IntArray) -> torch.Tensor:
 def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     """Bring the tables together and write the history's row."""
     tables = run.model.tables
+    if run.maps is not None and run.schedule[run.progress.epoch + 1].phase != "maps":
+        teach(run, epoch.l, maps_of(run, run.maps, epoch.l))
+        run.maps, run.softening = None, 1.0
     if epoch.phase == "decode" and run.settings.gating == "table":
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
     run.gather()
@@ -143,7 +150,7 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     if run.model.latents_on and run.settings.newton:
         scale_latents(run.model)
     run.progress = Progress(epoch=run.progress.epoch + 1)
-    if epoch.phase == "pretrain":
+    if epoch.phase in ("pretrain", "maps"):
         return
     p = tables.posteriors
     row = {

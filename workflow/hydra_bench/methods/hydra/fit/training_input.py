@@ -13,6 +13,10 @@ from hydra_bench.core.json_values import JsonObject
 from hydra_bench.methods.hydra.data.images import largest_l
 from hydra_bench.methods.hydra.settings import Settings
 
+IMAGES_A_MAP = 25
+"""Images of a step of expectation maximisation, for each class."""
+STEPS_OF_MAPS = 20
+"""At most, in a pass: what maps learn follows from their number, and not from the stack's size."""
 _MACHINE_ONLY = ("memory_gb", "cache_mb")
 """Settings that change what a run costs and not what it gives."""
 
@@ -80,11 +84,12 @@ def check_sizes(settings: Settings, n_particles: int, box_px: int) -> None:
 class Epoch:
     """A pass over the particles.
 
-    phase : in "grow" larger fields learn at the poses found. number : within the phase. l : resolution.
+    phase : in "maps" there are maps instead of fields, in "grow" larger fields learn at the poses found.
+    number : within the phase. l : resolution.
     sweeps : of gradient steps over every chunk. age : epochs of search and refinement before this one.
     """
 
-    phase: Literal["pretrain", "search", "grow", "refine", "decode"]
+    phase: Literal["pretrain", "maps", "search", "grow", "refine", "decode"]
     number: int
     l: int
     sweeps: int
@@ -92,11 +97,11 @@ class Epoch:
 
     def after(self, passes: int) -> bool:
         """Whether so many passes of the search were made, or all of it."""
-        return self.number >= passes if self.phase == "search" else self.phase != "pretrain"
+        return self.number >= passes if self.phase == "search" else self.phase not in ("pretrain", "maps")
 
 
 def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoch]:
-    """Pre-training on some of the particles, search, growth, refinement, and auto-decoding at l_max.
+    """Pre-training on some of the particles or first maps, search, growth, refinement, and auto-decoding at l_max.
 
     Raises InputError for a resolution beyond l_max, unless Settings.l_to_nyquist.
     """
@@ -104,7 +109,10 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     coarse = resolutions(s, "l_schedule", stretched(s.l_schedule, s.search_images, n_particles), l_max)
     fine = resolutions(s, "refine_schedule", s.refine_schedule, l_max)
     age = len(coarse)
-    pretrain = [Epoch("pretrain", 0, coarse[0], 1)]
+    pretrain = [Epoch("pretrain", 0, coarse[0], 1)] if s.pretrain_images else []
+    if s.map_schedule and s.poses == "search":
+        of_maps = resolutions(s, "map_schedule", s.map_schedule, l_max)
+        pretrain = [Epoch("maps", number, l, 1) for number, l in enumerate(of_maps)]
     sweeps = s.steps_per_search if isinstance(s.steps_per_search, tuple) else (s.steps_per_search,)
     # The last one given holds from there on.
     of_pass = [sweeps[min(number, len(sweeps) - 1)] for number in range(len(coarse))]
@@ -112,7 +120,7 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     refine = [Epoch("refine", number, l, s.refine_sweeps, age + number) for number, l in enumerate(fine)]
     grow = [Epoch("grow", number, fine[0], 1) for number in range(s.grow_epochs if fine else 0)]
     decode = [Epoch("decode", number, l_max, 1) for number in range(s.decode_epochs)]
-    return (pretrain if s.pretrain_images else []) + search + grow + refine + decode
+    return pretrain + search + grow + refine + decode
 
 
 def stretched(schedule: tuple[int, ...], images: int | None, n_particles: int) -> tuple[int, ...]:
@@ -132,5 +140,15 @@ def resolutions(settings: Settings, name: str, schedule: tuple[int, ...], l_max:
 
 def images_to_see(schedule: list[Epoch], settings: Settings, n_particles: int) -> int:
     """The images that a run works on, repeats counted."""
-    first = min(settings.pretrain_images, n_particles)
-    return sum(first if epoch.phase == "pretrain" else n_particles for epoch in schedule)
+    return sum(images_of(epoch, settings, n_particles) for epoch in schedule)
+
+
+def images_of(epoch: Epoch, settings: Settings, n_particles: int) -> int:
+    """The images of one epoch: all of the stack, but while there are no fields, or none that were taught."""
+    match epoch.phase:
+        case "pretrain":
+            return min(settings.pretrain_images, n_particles)
+        case "maps":
+            return min(STEPS_OF_MAPS * IMAGES_A_MAP * settings.fields_at_start, n_particles)
+        case _:
+            return n_particles

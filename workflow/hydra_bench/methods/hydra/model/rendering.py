@@ -23,7 +23,7 @@ def render_hartleys(field: Field, l: int, latents: Sequence[torch.Tensor | None]
     """
     box = 2 * l + 2
     device = field.envelope.device
-    inside, points = (_kept_ball if l <= _KEPT_L else _ball)(l, device)
+    inside, points = ball(l, device)
     for start in range(0, len(latents), _LATENTS):
         some = latents[start : start + _LATENTS]
         grids = torch.zeros(len(some), box**3, device=device)
@@ -35,8 +35,12 @@ def render_hartleys(field: Field, l: int, latents: Sequence[torch.Tensor | None]
         yield from grids.reshape(-1, box, box, box)
 
 
-def _ball(l: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def ball(l: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Voxels (m,) of a flat grid of box 2l+2 with |k| <= l, and these k (m, 3) as (x, y, z)."""
+    return (_kept_ball if l <= _KEPT_L else _ball)(l, device)
+
+
+def _ball(l: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     box = 2 * l + 2
     k = torch.arange(box, dtype=torch.float32) - box // 2
     inside = (frequency_radius(box, 3) <= l).flatten().nonzero()[:, 0]

@@ -1,0 +1,156 @@
+"""Maps by expectation maximisation: what images add to them, how likely these are, and what fields learn of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hydra_cases import CPU, Case, load_batch, run, tiny
+from sklearn.metrics import adjusted_rand_score
+
+from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch
+from hydra_bench.methods.hydra.fit import chunks, first_maps
+from hydra_bench.methods.hydra.fit.first_maps import FirstMaps, expect, insert, teach, zeros_of_slices
+from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.pose_search import BaseGrid, Candidates, Parts, SearchPlan, pose_errors, shift_grid
+from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.train import start
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput, images_of, make_schedule
+from hydra_bench.methods.hydra.model.rendering import slicing_grid
+from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley
+from hydra_bench.physics.rotations import half_hopf_grid, random_rotations
+
+L = 5
+MAPS = {"map_schedule": (4, 5), "pretrain_images": 0}
+
+
+def hartley_of(case: Case, k: int, l: int = L) -> torch.Tensor:
+    """A true map as `FirstMaps.hartleys` would give it: (2l+2,)*3."""
+    box = case.stack.box_px
+    return centre_crop(hartley(case.volume(k), 3) / box * (frequency_radius(box, 3) <= l), 2 * l + 2, 3)
+
+
+def images_at(case: Case, n: int) -> ImageBatch:
+    return load_batch(case.stack, Frequencies.of_box(case.stack.box_px, L), np.arange(n))
+
+
+def seen_at(images: Parts, squares: torch.Tensor, rotations: torch.Tensor) -> FirstMaps:
+    """Maps (K=1) from images (B, h) at rotations that are known."""
+    maps = FirstMaps.none(1, L, CPU)
+    seen = torch.zeros_like(maps.sums)
+    insert(seen[0], images.plane @ rotations, torch.stack([images.even, images.odd, squares]))
+    maps.add(seen, torch.zeros(0, 1))
+    return maps
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))
+
+
+def test_slices_at_known_poses_give_the_map_and_its_scale(case: Case) -> None:
+    truth = hartley_of(case, 0)
+    plane = Frequencies.of_box(case.stack.box_px, L).plane[::2]
+    rotations = torch.from_numpy(random_rotations(400, np.random.default_rng(1))).float()
+    slices = Parts.of_slices(slicing_grid(truth), rotations, plane)
+    transfer = 0.5 + 0.5 * torch.rand(400, 1)
+    images = Parts(2 * transfer * transfer * slices.even, 2 * transfer * transfer * slices.odd, plane)
+    maps = seen_at(images, transfer.square().expand(-1, len(plane)), rotations)
+    found = maps.hartleys(L, torch.full((L + 1,), 1e3), 0.5)[0]
+    assert correlation(found, truth) > 0.98
+    assert float((found * truth).sum() / truth.square().sum()) == pytest.approx(1, abs=0.06)
+
+
+def test_without_images_there_is_nothing_and_few_are_held_back_by_the_prior(case: Case) -> None:
+    signal = torch.full((L + 1,), 2.0)
+    assert float(FirstMaps.none(2, L, CPU).hartleys(L, signal, 0.5).abs().max()) == 0
+    batch = images_at(case, 4)
+    rotations = torch.from_numpy(case.truth.rotations[:4]).float()
+    images = Parts.of_images(batch, len(batch.plane))
+    strong, weak = (
+        seen_at(images, batch.ctf[:, ::2].square(), rotations).hartleys(L, size * signal, 0.5).square().sum()
+        for size in (1.0, 0.01)
+    )
+    assert float(weak) < 0.01 * float(strong)
+
+
+def test_nothing_lies_beyond_the_resolution_or_the_radius(case: Case) -> None:
+    batch = images_at(case, 30)
+    images = Parts.of_images(batch, len(batch.plane))
+    maps = seen_at(images, batch.ctf[:, ::2].square(), torch.from_numpy(case.truth.rotations[:30]).float())
+    found = maps.hartleys(4, torch.full((L + 1,), 1.0), 0.3)[0]
+    assert float(found[frequency_radius(2 * L + 2, 3) > 4].abs().max()) == 0
+    assert float(found.abs().max()) > 0
+
+
+def test_evidence_is_the_mean_likelihood_over_all_poses(case: Case) -> None:
+    """Against every pose of the grid, one at a time; and posteriors are what images add to the maps by."""
+    batch = images_at(case, 5)
+    grids = [slicing_grid(hartley_of(case, k)) for k in range(2)]
+    base = BaseGrid(torch.from_numpy(half_hopf_grid(0)).float(), shift_grid(1.0, 3, CPU), len(batch.plane))
+    slices = [Parts.of_slices(grid, base.rotations, batch.plane[::2]) for grid in grids]
+    found = [zeros_of_slices(part) for part in slices]
+    errors = expect(batch, slices, base, torch.zeros(2), found)
+
+    plan = SearchPlan(0.1, 1.0, (1,), (len(batch.plane),), 100)
+    by_hand = []
+    for grid in grids:
+        at_poses = [
+            pose_errors(batch, grid, Candidates.at(rotation.expand(5, 3, 3), shift.expand(5, 2)), plan).errors[:, 0]
+            for rotation in base.all_rotations()
+            for shift in base.shifts
+        ]
+        by_hand.append(-(torch.logsumexp(-torch.stack(at_poses), 0) - np.log(len(at_poses))))
+    torch.testing.assert_close(errors, torch.stack(by_hand, 1), rtol=1e-4, atol=1e-3)
+    # Each image adds its CTF² once in all, but for classes that are out of the question.
+    added = sum(float(part[2].sum()) for part in found)
+    assert added == pytest.approx(float(batch.ctf[:, ::2].square().sum()), rel=0.02)
+
+
+def test_a_step_forgets_what_came_before(case: Case) -> None:
+    maps, step = FirstMaps.none(2, 4, CPU), torch.ones(2, 3, 20, 20, 20)
+    for _ in range(60):
+        maps.add(step, torch.zeros(7, 2))
+    assert float(maps.sums.mean()) == pytest.approx(5, abs=1e-3)
+    assert len(maps.errors) == 35
+
+
+def started(case: Case, **changes: object) -> Run:
+    return start(TrainingInput(case.stack, tiny(**{**MAPS, **changes}), 5), CPU, Parallel())
+
+
+def test_fields_learn_the_maps(case: Case) -> None:
+    found = started(case, spare_fields=0)
+    maps = torch.stack([hartley_of(case, k) for k in range(2)])
+    teach(found, L, maps)
+    for field, target in zip(found.model.fields, maps, strict=True):
+        inside, points = first_maps.ball(L, CPU)
+        with torch.no_grad():
+            assert correlation(field(points[None])[0], target.flatten()[inside]) > 0.9
+
+
+def test_the_schedule_has_maps_in_place_of_random_poses() -> None:
+    settings = tiny(map_schedule=(4, 5, 5), pretrain_images=20)
+    phases = [(epoch.phase, epoch.l) for epoch in make_schedule(settings, 60, 10)]
+    assert phases[:4] == [("maps", 4), ("maps", 5), ("maps", 5), ("search", 4)]
+    first = make_schedule(settings, 60, 10)[0]
+    assert images_of(first, settings, 60) == 60
+    assert images_of(first, settings, 10**6) == 20 * 25 * 3
+    given = make_schedule(replace(settings, poses="fixed"), 60, 10)
+    assert given[0].phase == "pretrain"
+
+
+def test_a_run_goes_from_maps_to_fields(case: Case) -> None:
+    found = run(case.stack, tiny(**{**MAPS, "map_schedule": (4,) * 12, "spare_fields": 0}))
+    assert found.maps is None
+    assert [row["phase"] for row in found.history.rows] == ["search", "search", "decode"]
+    assert found.history.images_seen == 15 * 60
+    assert adjusted_rand_score(case.truth.classes, found.model.tables.hard_classes()) > 0.8
+
+
+def test_maps_of_one_class_need_no_shares(case: Case) -> None:
+    found = started(case, classes=1)
+    chunk = chunks.Chunk.of(found, np.arange(60))
+    for epoch in found.schedule[:2]:
+        assert torch.isfinite(chunks.maps_chunk(found, epoch, chunk))
+    assert found.maps is not None
+    assert found.maps.state()["sums"].isfinite().all()

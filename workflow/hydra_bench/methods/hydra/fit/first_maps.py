@@ -1,0 +1,227 @@
+"""Maps at low resolution by expectation maximisation, which fields start from where no single image tells its pose.
+
+Every rotation and shift of the base grid counts by its posterior, so that an image that leaves its pose open pulls at
+none; the best pose alone, taken early, freezes what is wrong. Steps are small and memory is short: maps made from a
+whole pass over the stack stay round, as they all begin. Classes have equal shares meanwhile, or the first that is no
+longer round takes the images of the others.
+
+Source: Scheres, J. Mol. Biol. 415, 406 (2012), for expectation maximisation over poses with a prior by shell; Punjani
+et al., Nat. Methods 14, 290 (2017), for small steps from nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from hydra_bench.core.on_device import on_device
+from hydra_bench.methods.hydra.data.images import ImageBatch
+from hydra_bench.methods.hydra.fit.likelihood import balancing
+from hydra_bench.methods.hydra.fit.pose_search import BaseGrid, Parts
+from hydra_bench.methods.hydra.model.precision import product
+from hydra_bench.methods.hydra.model.rendering import ball, slicing_grid
+from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley, ifft_centred
+from hydra_bench.physics.preparation import soft_ball
+from hydra_bench.physics.projection import PADDING
+from hydra_bench.physics.rotations import random_rotations
+
+if TYPE_CHECKING:
+    from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
+
+_REMEMBERED = 5
+"""Steps that maps are made from: sums of earlier ones fade as (1 - 1/5)^n."""
+_NEGLIGIBLE = 1e-2
+"""Posterior of a class below which an image adds nothing to its map."""
+_EVIDENCE = 45.0
+"""What the mean evidence of an image, in nats, is softened to where it is more: the base grid's steps are too wide for
+likelihoods so sharp, and the first poses that come near would be frozen."""
+_LESSONS = 300
+"""Gradient steps in which fields learn the maps."""
+_LESSON_RATE = 4e-3
+
+
+@dataclass
+class FirstMaps:
+    """Running sums from which the maps of K classes follow, up to a resolution l_max.
+
+    sums (K, 3, P, P, P) : even and odd parts of CTF x image, and of CTF², inserted into a transform of box
+    P = PADDING (2 l_max + 2). errors (M, K) : -log of the evidence of the images of the last steps, poses summed over.
+    """
+
+    sums: torch.Tensor
+    errors: torch.Tensor
+
+    @classmethod
+    def none(cls, classes: int, l_max: int, device: torch.device) -> FirstMaps:
+        padded = PADDING * (2 * l_max + 2)
+        sums = torch.zeros(classes, 3, padded, padded, padded, device=device)
+        return cls(sums, torch.zeros(0, classes, device=device))
+
+    @property
+    def l_max(self) -> int:
+        return self.sums.shape[-1] // (2 * PADDING) - 1
+
+    def add(self, seen: torch.Tensor, errors: torch.Tensor) -> None:
+        """A step's sums, and the errors of its images; those of earlier steps fade."""
+        self.sums = (1 - 1 / _REMEMBERED) * self.sums + seen
+        self.errors = torch.cat([self.errors, errors])[-_REMEMBERED * max(1, len(errors)) :]
+
+    def hartleys(self, l: int, signal: torch.Tensor, radius: float) -> torch.Tensor:
+        """The likeliest maps as Hartley transforms (K, D, D, D), D = 2 l_max + 2, zero beyond l and `radius` boxes.
+
+        signal (l + 1, or longer) : standard deviation of their prior on each shell.
+        """
+        padded = self.sums.shape[-1]
+        box = padded // PADDING
+        mirrored = self.sums.flip(2, 3, 4).roll((1, 1, 1), (2, 3, 4))
+        even, odd, squares = (self.sums + mirrored * self.sums.new_tensor([1, -1, 1])[:, None, None, None]).unbind(1)
+        shell, weight = _shape(padded, box, radius, self.sums.device)
+        # An inserted coefficient is one of PADDING³ voxels for each that is independent, and stands for k and -k.
+        prior = 2 / PADDING**3 / signal[shell.clamp(max=len(signal) - 1)].square()
+        whole = torch.complex(even, -odd) / (2 * squares + prior) * (shell <= l)
+        volumes = [centre_crop(ifft_centred(transform, 3).real, box, 3) * weight for transform in whole]
+        inside = (frequency_radius(box, 3) <= l).to(weight.device)
+        return torch.stack([hartley(volume, 3) * inside for volume in volumes])
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """For a checkpoint."""
+        return {"sums": self.sums, "errors": self.errors}
+
+
+@lru_cache(maxsize=2)
+def _shape(padded: int, box: int, radius: float, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The shell (P, P, P) of each voxel of the padded transform, and what a map (D, D, D) is multiplied by.
+
+    That is a soft ball, over what inserting into the nearest voxel does to a map: sinc(x/P) along each axis.
+    """
+    shell = (frequency_radius(padded, 3) / PADDING).round().long()
+    line = torch.sinc((torch.arange(box) - box // 2) / padded)
+    insertion = line[:, None, None] * line[:, None] * line
+    return on_device(shell, device), on_device(soft_ball(box, radius) / insertion, device)
+
+
+def begin(run: Run, l: int, l_max: int, chunk: Chunk) -> FirstMaps:
+    """Maps of images at random poses, each image in a class drawn at random: round, and no two alike."""
+    tables, n = run.model.tables, run.frequencies.count(l)
+    maps = FirstMaps.none(tables.classes, l_max, run.device)
+    rotations = random_rotations(len(chunk.particles), chunk.rng)[chunk.mine]
+    classes = chunk.rng.integers(tables.classes, size=len(chunk.particles))[chunk.mine]
+    batch = run.source.load(chunk.own, slice(None, n))
+    images = Parts.of_images(batch, n)
+    values = torch.stack([images.even, images.odd, batch.ctf[:, :n:2].square()])
+    seen = torch.zeros_like(maps.sums)
+    for k in range(tables.classes):
+        rows = on_device(torch.from_numpy(np.flatnonzero(classes == k)), run.device)
+        turned = on_device(torch.from_numpy(rotations).float(), run.device)[rows]
+        insert(seen[k], images.plane @ turned, values[:, rows])
+    maps.add(run.parallel.sum(seen), batch.hartley.new_zeros(0, tables.classes))
+    return maps
+
+
+@torch.no_grad()
+def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chunk: Chunk) -> torch.Tensor:
+    """One step: the evidence of a chunk's images, and what they add to the maps; the summed error, on the device.
+
+    grids : the maps, as `FirstMaps.hartleys` gives them.
+    """
+    n, tables = base.frequencies, run.model.tables
+    batch = run.source.load(chunk.own, slice(None, n))
+    plane = batch.plane[:n:2]
+    slices = [Parts.of_slices(slicing_grid(grid), base.rotations, plane) for grid in grids]
+    found = [zeros_of_slices(part) for part in slices]
+    weights = balancing(-maps.errors, run.parallel) if len(maps.errors) else batch.hartley.new_zeros(tables.classes)
+    errors = batch.hartley.new_zeros(len(batch), tables.classes)
+    size = images_at_once(run, len(base.shifts) * 2 * len(base.rotations) * tables.classes)
+    for rows in torch.arange(len(batch), device=run.device).split(size):
+        errors[rows] = expect(batch.take(rows), slices, base, weights, found, run.softening)
+    tables.errors[chunk.members] = errors
+    tables.posteriors[chunk.members] = torch.softmax(weights - errors, 1)
+    seen = torch.zeros_like(maps.sums)
+    points = plane @ base.rotations
+    for sums, values in zip(seen, found, strict=True):
+        insert(sums, points, values)
+    maps.add(run.parallel.sum(seen), errors)
+    best = errors.amin(1).sum().double()
+    total, count = run.parallel.sum(torch.stack([best, best.new_full((), len(errors))])).tolist()
+    run.softening = max(1.0, run.softening * -total / count / _EVIDENCE)
+    return best
+
+
+def zeros_of_slices(slices: Parts) -> torch.Tensor:
+    """(3, Q, h): of even and odd parts, and of CTF²."""
+    return slices.even.new_zeros(3, *slices.even.shape)
+
+
+def images_at_once(run: Run, poses: int) -> int:
+    """Images whose posteriors over all poses, and two copies, fit in the memory of a batch's work."""
+    return max(1, min(run.coarse_batch, run.memory_bytes() // (12 * poses)))
+
+
+def expect(
+    batch: ImageBatch,
+    slices: list[Parts],
+    base: BaseGrid,
+    weights: torch.Tensor,
+    found: list[torch.Tensor],
+    softening: float = 1.0,
+) -> torch.Tensor:
+    """-log of the evidence of B images in every class, (B, K): likelihoods averaged over the poses of the base grid.
+
+    slices : of each class, at the base rotations. weights (K,) : log of the classes' shares. found : of each class
+    (3, Q, h), to which is added, by the posterior of each pose, what an image has at it: see FirstMaps.sums.
+    softening : what all logarithms are divided by.
+    """
+    B, T, Q, n = len(batch), len(base.shifts), len(base.rotations), base.frequencies
+    moved = Parts.of_images(batch, n).moved_back(base.shifts[None], batch.box_px)
+    flat_even, flat_odd, squares = moved.even.flatten(0, 1), moved.odd.flatten(0, 1), batch.ctf[:, :n:2].square()
+    likelihoods, evidence = [], []
+    for part in slices:
+        even = product(flat_even, part.even.T).view(B, T, Q)
+        odd = product(flat_odd, part.odd.T).view(B, T, Q)
+        even -= product(squares, part.power().T)[:, None]
+        # The second half of the rotations are the first upside down.
+        logs = torch.stack([even + odd, even - odd], 2).div_(softening)
+        largest = logs.amax((1, 2, 3), keepdim=True)
+        likelihoods.append(logs.sub_(largest).exp_())
+        evidence.append(largest.flatten() + logs.mean((1, 2, 3)).log())
+    logs = torch.stack(evidence, 1)
+    posteriors = torch.softmax(logs + weights, 1)
+    belongs = (posteriors > _NEGLIGIBLE).cpu()
+    for k, sums in enumerate(found):
+        rows = on_device(belongs[:, k].nonzero()[:, 0], logs.device)
+        here = likelihoods[k][rows]
+        here *= (posteriors[rows, k] / here.sum((1, 2, 3)))[:, None, None, None]
+        upright, turned = here.unbind(2)
+        both = upright + turned
+        sums[0] += product(both.flatten(0, 1).T, moved.even[rows].flatten(0, 1))
+        sums[1] += product((upright - turned).flatten(0, 1).T, moved.odd[rows].flatten(0, 1))
+        sums[2] += product(both.sum(1).T, squares[rows])
+    return -logs
+
+
+def insert(sums: torch.Tensor, points: torch.Tensor, values: torch.Tensor) -> None:
+    """Add values (3, ...) at frequencies (..., 3) to the nearest voxels of sums (3, P, P, P)."""
+    padded = sums.shape[-1]
+    x, y, z = ((PADDING * points).round().long() + padded // 2).reshape(-1, 3).unbind(1)
+    sums.flatten(1).index_add_(1, (z * padded + y) * padded + x, values.flatten(1))
+
+
+def teach(run: Run, l: int, grids: torch.Tensor) -> None:
+    """Fields learn the maps: gradient steps on their values at all frequencies up to l, in units of the envelope."""
+    model = run.model
+    inside, points = ball(grids.shape[-1] // 2 - 1, run.device)
+    near = points.norm(dim=1) <= l
+    points, targets = points[near], grids.flatten(1)[:, inside[near]]
+    unit = targets.square().mean().sqrt().clamp(min=1e-9)
+    everyone = torch.ones(len(targets), dtype=torch.bool, device=run.device)
+    model.set_learning_rate(_LESSON_RATE)
+    for _ in range(_LESSONS):
+        model.zero_gradients()
+        for field, target in zip(model.fields, targets, strict=True):
+            ((field(points[None])[0] - target) / unit).square().mean().backward()
+        model.field_optimiser.step(model.stack.gradients()[0], everyone)
+    model.zero_gradients()
