@@ -26,7 +26,7 @@ demo: .venv/installed
 	@echo "Report: results/report/index.html"
 
 # Everything from structures to page in a minute, on so few images that nothing is learned. Results in .test/results.
-tiny:
+tiny: .venv/installed
 	rm -rf .test/results
 	$(MAKE) .test/results/report/index.html
 

@@ -123,7 +123,7 @@ class Disturber:
     def _flip_a_bit(self) -> None:
         """In the checkpoint of an attempt that has ended, before the next one takes it up."""
         made, checkpoint = self.folder.attempts("flipped_bit"), self.folder.state("flipped_bit") / "hydra.pt"
-        if ("flipped_bit", 1) in self.done and not self.epochs_held and len(made) == 1 and made[0].end is not None:
+        if ("flipped_bit", 1) in self.done and self.epochs_held is None and len(made) == 1 and made[0].end is not None:
             content = bytearray(checkpoint.read_bytes())
             content[len(content) // 2] ^= 8
             self.epochs_held = epochs_in(checkpoint.with_name("hydra.pt.previous"))

@@ -84,7 +84,8 @@ def run_to_the_maps(start_from: TrainingInput, folder: Path) -> dict[str, Any]:
         write_reconstruction(found, 3.3, np.arange(0, 60, 20), folder / "out")
         waits.end()
     written = (folder / "out" / "particles.star").is_file()
-    return {"written": written, "worst": waits.worst(), "steps": len(waits.found["step"])}
+    calls = {loop: len(waits.found[loop]) for loop in ("step", "maps")}
+    return {"written": written, "worst": waits.worst(), "calls": calls}
 
 
 def main(case: Path, folder: Path, kinds: dict[str, Any]) -> None:

@@ -12,13 +12,17 @@ from torch import distributed
 
 from hydra_bench.contracts.stack import read_stack
 from hydra_bench.core.threads import set_threads
+from hydra_bench.methods.hydra.fit import chunks
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
 from hydra_bench.methods.hydra.fit.likelihood import balancing, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
-from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
+from hydra_bench.methods.hydra.fit.train import start as start_run
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 
 RIGID: dict[str, Any] = {"latent_dim": 0, "prior_epoch": 99, "l_schedule": (4, 5, 5), "decode_epochs": 2}
 """Nothing in it depends on what other processes' particles are like between two epochs."""
+MAPS: dict[str, Any] = {**RIGID, "map_schedule": (4, 4, 5)}
 LATENT: dict[str, Any] = {"classes": 3, "latent_dim": (2, 1, 0), "variational": True}
 
 
@@ -27,7 +31,7 @@ def start(rank: int, folder: Path, star: Path) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     parallel = Parallel(rank, 2)
     try:
-        found = {"parts": parts(parallel), **runs(parallel, folder, star)}
+        found = {"parts": parts(parallel), "sums": sums_of_maps(parallel, star), **runs(parallel, folder, star)}
         torch.save(found, folder / f"found_{rank}.pt")
     finally:
         parallel.leave()
@@ -62,6 +66,18 @@ def parts(parallel: Parallel) -> dict[str, Any]:
     }
 
 
+def sums_of_maps(parallel: Parallel, star: Path) -> torch.Tensor:
+    """What first maps are made from after three steps; the images of the first are all one process's."""
+    at_start = start_run(TrainingInput(read_stack(star), tiny(**MAPS), 5), torch.device("cpu"), parallel)
+    for epoch, particles in zip(
+        at_start.schedule[:3], (np.arange(0, 60, 2), np.arange(60), np.arange(60)), strict=True
+    ):
+        chunks.maps_chunk(at_start, epoch, Chunk.of(at_start, particles))
+        at_start.progress.epoch += 1
+    assert at_start.maps is not None
+    return at_start.maps.sums
+
+
 def runs(parallel: Parallel, folder: Path, star: Path) -> dict[str, Any]:
     """A rigid run, the same stopped within an epoch and resumed, and one whose processes' particles differ."""
     stack, found = read_stack(star), {}
@@ -81,6 +97,7 @@ def runs(parallel: Parallel, folder: Path, star: Path) -> dict[str, Any]:
         run(stack, tiny(**RIGID), parallel=parallel, checkpointer=Checkpointer(folder / "state"))
     )
     distributed.barrier()
+    found["maps"] = summary(run(stack, tiny(**MAPS), parallel=parallel))
     found["latent"] = summary(run(stack, tiny(**LATENT), parallel=parallel))
     return found
 

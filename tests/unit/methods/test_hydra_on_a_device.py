@@ -60,9 +60,10 @@ def test_a_run_on_a_device(found: dict[str, Any], kind: str) -> None:
     of_kind = found[kind]
     assert "failed" not in of_kind, of_kind["failed"]
     assert of_kind["written"]
-    assert of_kind["steps"] > 0
+    assert of_kind["calls"]["step"] > 0
     worst = of_kind["worst"]
     assert worst["step"] == {}
     assert sum(worst["search"].values()) <= 5, worst["search"]
     assert sum(worst["maps"].values()) <= 5, worst["maps"]
+    assert (of_kind["calls"]["maps"] > 0) == (kind == "field")
     assert sum(worst["learn"].values()) <= 1, worst["learn"]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from hydra_cases import Case, assert_same_state, environment, hydra, run, tiny
-from hydra_process import RIGID, start
+from hydra_process import RIGID, start, sums_of_maps
 from sklearn.metrics import adjusted_rand_score
 from torch import distributed
 
@@ -68,7 +68,7 @@ def test_sums_flags_and_softening_are_of_all_processes(found: list[dict[str, Any
 
 
 def test_two_processes_end_with_one_state(found: list[dict[str, Any]]) -> None:
-    for name in ("rigid", "resumed", "latent"):
+    for name in ("rigid", "resumed", "maps", "latent"):
         first, second = ({**process[name], "loss": 0} for process in found)
         assert_same_state(first, second, name)
 
@@ -77,6 +77,13 @@ def test_two_processes_learn_what_one_does(case: Case, found: list[dict[str, Any
     alone, together = run(case.stack, tiny(**RIGID)), found[0]["rigid"]
     np.testing.assert_allclose(together["loss"], [row["loss"] for row in alone.history.rows], rtol=TOLERANCE)
     assert adjusted_rand_score(together["posteriors"].argmax(1), alone.model.tables.hard_classes()) > 0.8
+
+
+def test_first_maps_are_those_of_all_processes(case: Case, found: list[dict[str, Any]]) -> None:
+    """Also where one of them has no image in a step: it neither waits without an end nor changes anything."""
+    first, second = (process["sums"] for process in found)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, sums_of_maps(Parallel(), case.stack.path), rtol=1e-3, atol=1e-4)
 
 
 def test_two_processes_stop_and_resume(found: list[dict[str, Any]]) -> None:

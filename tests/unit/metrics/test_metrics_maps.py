@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from hydra_bench.maps.alignment import Alignment, align_map, apply
+from hydra_bench.maps.alignment import Alignment, _adam_step, align_map, apply
 from hydra_bench.maps.fsc import compare, resolution, shell_frequencies
 from hydra_bench.maps.masks import soft_mask, spherical_mask
 from hydra_bench.metrics.pose import aligned_poses, pose_errors
@@ -190,3 +190,20 @@ def test_a_noise_map_is_aligned_to_what_it_can_be() -> None:
     found = align_map(noise(24, 1), reference)
     assert np.isfinite(found.matrix).all()
     assert 0 < found.correlation < 0.4
+
+
+def test_steps_of_the_ascent_are_those_of_pytorch() -> None:
+    """Whose own Adam loads a compiler, which takes longer than an alignment."""
+    target = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (torch.zeros(5, 6, requires_grad=True) for _ in range(2))
+    mean, square = torch.zeros(5, 6), torch.zeros(5, 6)
+    adam = torch.optim.Adam([theirs], lr=0.1, betas=(0.8, 0.95))
+    for step in range(30):
+        for state in (ours, theirs):
+            state.grad = None
+            (state - target).square().sum().backward()
+        adam.param_groups[0]["lr"] = 0.1 * (1 - step / 30)
+        adam.step()
+        with torch.no_grad():
+            _adam_step(ours, mean, square, step + 1, 0.1 * (1 - step / 30))
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)

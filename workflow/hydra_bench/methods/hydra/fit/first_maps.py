@@ -61,14 +61,11 @@ class FirstMaps:
         sums = torch.zeros(classes, 3, padded, padded, padded, device=device)
         return cls(sums, torch.zeros(0, classes, device=device))
 
-    @property
-    def l_max(self) -> int:
-        return self.sums.shape[-1] // (2 * PADDING) - 1
-
     def add(self, seen: torch.Tensor, errors: torch.Tensor) -> None:
-        """A step's sums, and the errors of its images; those of earlier steps fade."""
+        """A step's sums, and the errors of its images, if this process has any of them; those of earlier steps fade."""
         self.sums = (1 - 1 / _REMEMBERED) * self.sums + seen
-        self.errors = torch.cat([self.errors, errors])[-_REMEMBERED * max(1, len(errors)) :]
+        if len(errors):
+            self.errors = torch.cat([self.errors, errors])[-_REMEMBERED * len(errors) :]
 
     def hartleys(self, l: int, signal: torch.Tensor, radius: float) -> torch.Tensor:
         """The likeliest maps as Hartley transforms (K, D, D, D), D = 2 l_max + 2, zero beyond l and `radius` boxes.
@@ -113,11 +110,11 @@ def begin(run: Run, l: int, l_max: int, chunk: Chunk) -> FirstMaps:
     batch = run.source.load(chunk.own, slice(None, n))
     images = Parts.of_images(batch, n)
     values = torch.stack([images.even, images.odd, batch.ctf[:, :n:2].square()])
+    points = images.plane @ on_device(torch.from_numpy(rotations).float(), run.device)
     seen = torch.zeros_like(maps.sums)
     for k in range(tables.classes):
         rows = on_device(torch.from_numpy(np.flatnonzero(classes == k)), run.device)
-        turned = on_device(torch.from_numpy(rotations).float(), run.device)[rows]
-        insert(seen[k], images.plane @ turned, values[:, rows])
+        insert(seen[k], points[rows], values[:, rows])
     maps.add(run.parallel.sum(seen), batch.hartley.new_zeros(0, tables.classes))
     return maps
 
@@ -133,10 +130,11 @@ def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chun
     plane = batch.plane[:n:2]
     slices = [Parts.of_slices(slicing_grid(grid), base.rotations, plane) for grid in grids]
     found = [zeros_of_slices(part) for part in slices]
-    weights = balancing(-maps.errors, run.parallel) if len(maps.errors) else batch.hartley.new_zeros(tables.classes)
+    weights = batch.hartley.new_zeros(tables.classes)
+    if run.parallel.any(len(maps.errors) > 0):  # every process takes part, also one that had no image yet
+        weights = balancing(-maps.errors, run.parallel)
     errors = batch.hartley.new_zeros(len(batch), tables.classes)
-    size = images_at_once(run, len(base.shifts) * 2 * len(base.rotations) * tables.classes)
-    for rows in torch.arange(len(batch), device=run.device).split(size):
+    for rows in torch.arange(len(batch), device=run.device).split(run.maps_batch):
         errors[rows] = expect(batch.take(rows), slices, base, weights, found, run.softening)
     tables.errors[chunk.members] = errors
     tables.posteriors[chunk.members] = torch.softmax(weights - errors, 1)
@@ -154,11 +152,6 @@ def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chun
 def zeros_of_slices(slices: Parts) -> torch.Tensor:
     """(3, Q, h): of even and odd parts, and of CTF²."""
     return slices.even.new_zeros(3, *slices.even.shape)
-
-
-def images_at_once(run: Run, poses: int) -> int:
-    """Images whose posteriors over all poses, and two copies, fit in the memory of a batch's work."""
-    return max(1, min(run.coarse_batch, run.memory_bytes() // (12 * poses)))
 
 
 def expect(
@@ -211,7 +204,7 @@ def insert(sums: torch.Tensor, points: torch.Tensor, values: torch.Tensor) -> No
 
 
 def teach(run: Run, l: int, grids: torch.Tensor) -> None:
-    """Fields learn the maps: gradient steps on their values at all frequencies up to l, in units of the envelope."""
+    """Fields learn the maps: gradient steps on their values at all frequencies up to l."""
     model = run.model
     inside, points = ball(grids.shape[-1] // 2 - 1, run.device)
     near = points.norm(dim=1) <= l

@@ -94,7 +94,7 @@ def balancing(logits: torch.Tensor, parallel: Parallel) -> torch.Tensor:
     logits (B, K) are those of this process's particles; shares are over the particles of every process. This is the
     entropic optimal transport of particles to classes of equal size, by Sinkhorn's iteration (Cuturi, NeurIPS 2013).
     """
-    weights = torch.zeros_like(logits[0])
+    weights = logits.new_zeros(logits.shape[1])  # also of no particle
     n = parallel.sum(logits.new_full((), len(logits)))
     for _ in range(_ROUNDS):
         held = parallel.sum(torch.softmax(logits + weights, 1).sum(0))

@@ -78,8 +78,8 @@ class Run:
 
     maps : those that come before fields, while there are any. softening : T of the likelihood.
     base : the search's base rotations (Q, 3, 3), those below 180° in the plane.
-    search_batch, coarse_batch, learn_batch : particles at a time in the search, on its base grid, and in one gradient
-    step's forward and backward pass. recorder : of gradient steps on a GPU.
+    search_batch, coarse_batch, maps_batch, learn_batch : particles at a time in the search, on its base grid, in a step
+    of first maps, and in one gradient step's forward and backward pass. recorder : of gradient steps on a GPU.
     """
 
     settings: Settings
@@ -98,6 +98,7 @@ class Run:
     started: float = field(default_factory=time.monotonic)
     search_batch: int = 1
     coarse_batch: int = 1
+    maps_batch: int = 1
     learn_batch: int = 1
 
     def __post_init__(self) -> None:
@@ -117,7 +118,8 @@ class Run:
         """Choose how many particles are worked on at a time in this epoch, so that memory is bounded; at least one.
 
         Counted are the arrays that grow with B particles, all float32: in the base grid's search four times B x T x Q
-        overlaps and the moved images; in a subdivision's about six arrays of B x kept x 7 rotations x n, and two
+        overlaps and the moved images; in first maps the posteriors of all poses and classes, and two copies; in a
+        subdivision's about six arrays of B x kept x 7 rotations x n, and two
         products of 9 shifts; in a gradient step one activation a layer and its gradient, B x n x width, of a class at a
         time but kept for all. On a CPU fewer are searched at a time, so that the overlaps stay in its cache.
         """
@@ -126,14 +128,17 @@ class Run:
         n_coarse = self.frequencies.count(min(epoch.l, s.l_coarse))
         n_learn = min(n, stage.frequencies_per_step or n)
         coarse = 4 * (n_shifts * (4 * n_rotations + 2 * n_coarse) + 6 * n_rotations)
+        maps = 4 * 3 * n_shifts * 2 * n_rotations * s.fields_at_start
         fine = 4 * max(s.keep) * 7 * (6 * n + 2 * 9)
         layers = 2 * stage.features + (2 * stage.depth + 3) * stage.width + 16
         step = 4 * n_learn * layers * 2 * s.fields_at_start
         budget = self.memory_bytes()
         self.search_batch, self.learn_batch = max(1, budget // fine), max(1, budget // step)
         self.coarse_batch = max(1, budget // coarse)
+        self.maps_batch = max(1, budget // maps)
         if self.device.type == "cpu":
             self.coarse_batch = min(self.coarse_batch, _CPU_COARSE_BATCH)
+            self.maps_batch = min(self.maps_batch, _CPU_COARSE_BATCH)
 
     def memory_bytes(self) -> int:
         """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""
