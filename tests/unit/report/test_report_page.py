@@ -20,7 +20,7 @@ from hydra_bench.contracts.reconstruction import EMPTY_TEXT
 from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.figures.latents import latent_plot
 from hydra_bench.report.page import details
-from hydra_bench.report.page.interactive import method_data
+from hydra_bench.report.page.interactive import Views
 from hydra_bench.report.page.page import write_page
 from hydra_bench.report.page.terms import TERMS
 from hydra_bench.report.results import read_all, read_run
@@ -247,7 +247,7 @@ def test_one_latent_alone_is_spread_out_and_said_to_be(tmp_path: Path) -> None:
     points = np.array(content["latents"]["projection"]) * [1, 0]
     path = write_run(tmp_path, content | {"latents": {"dimension": 1, "projection": points.tolist()}})
     (run,) = read_all([path])
-    found = method_data(run, [run])["latents"]
+    found = Views([run]).of_method(run)["latents"]
     assert found["axes"] == ["latent 1 (a.u.)", "(spread at random)"]
     y = np.frombuffer(base64.b64decode(found["y"]), "<f4")
     assert len(set(y)) == len(points)

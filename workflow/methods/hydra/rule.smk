@@ -12,6 +12,8 @@ rule hydra:
         RUN.benchmark("reconstruct")
     wildcard_constraints:
         method=methods_of("hydra"),
+    # The longest jobs first: the short ones fill the cores beside them.
+    priority: 1
     conda:
         "../../../envs/hydra-bench.yaml"
     threads: settings["threads"]

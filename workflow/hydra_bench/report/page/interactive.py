@@ -1,5 +1,6 @@
 """What the page's charts and 3-D views draw, as plain data: one entry a dataset, one a method."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,74 +17,88 @@ from hydra_bench.report.results import EvaluatedRun, dataset_places, true_coordi
 MOST_POINTS = 3000
 
 
-def dataset_data(runs: list[EvaluatedRun]) -> JsonObject:
-    """What all methods of a dataset share: species, their maps, thumbnails. `runs` ended well; at least one."""
-    first = runs[0]
-    detail = _detail(runs)
-    volumes = true_maps(first)
-    chosen = shown_particles(first)
-    coordinate = true_coordinate(first)
-    return {
-        "judge": first.judge,
-        "shares": list(detail.shares),
-        "species": [
-            {"name": name, "colour": to_hex(species_colour(k)), "levels": _true_levels(volumes[k], detail)}
-            for k, name in enumerate(first.class_names)
-        ],
-        "particles": encoded(chosen.astype("<u4")),
-        "thumbnails": sprite(dataset_places(first).images, chosen, first.pixel_size_A),
-        "coordinate": None if coordinate is None else encoded(coordinate[chosen].astype("<f4")),
-    }
+@dataclass(frozen=True)
+class _Showing:
+    """How the maps of a species are shown: the volumes in Å³ that surfaces enclose, the view's rotation (3, 3)."""
+
+    volumes_A3: list[float]
+    view: list[list[float]]
 
 
-def method_data(run: EvaluatedRun, runs: list[EvaluatedRun]) -> JsonObject:
-    """What the views of one run draw; `runs` are all that share the page's dataset, which set the detail of meshes."""
-    detail = _detail(runs)
-    return {
-        "seed": run.seed,
-        "noun": run.noun,
-        "confusion": _confusion(run) if run.sorted_by_itself else None,
-        "fsc": _fsc(run),
-        "latents": _latents(run),
-        "maps": [_map(run, j, detail) for j in run.labels_with_map()],
-    }
+class Views:
+    """What a dataset's charts and 3-D views draw. `runs` ended well, at least one; they set the detail of meshes."""
+
+    def __init__(self, runs: list[EvaluatedRun]) -> None:
+        self.runs = runs
+        self._detail = Detail.for_maps(len(runs[0].class_names) + sum(len(run.labels_with_map()) for run in runs))
+        self._showings: dict[Path, _Showing] = {}
+
+    def of_dataset(self) -> JsonObject:
+        """What all methods share: species, their maps, thumbnails."""
+        first = self.runs[0]
+        chosen = shown_particles(first)
+        coordinate = true_coordinate(first)
+        return {
+            "judge": first.judge,
+            "shares": list(self._detail.shares),
+            "species": [
+                {"name": name, "colour": to_hex(species_colour(k)), "levels": self._true_levels(path)}
+                for k, (name, path) in enumerate(zip(first.class_names, true_maps(first), strict=True))
+            ],
+            "particles": encoded(chosen.astype("<u4")),
+            "thumbnails": sprite(dataset_places(first).images, chosen, first.pixel_size_A),
+            "coordinate": None if coordinate is None else encoded(coordinate[chosen].astype("<f4")),
+        }
+
+    def of_method(self, run: EvaluatedRun) -> JsonObject:
+        """What the views of one of the runs draw."""
+        return {
+            "seed": run.seed,
+            "noun": run.noun,
+            "confusion": _confusion(run) if run.sorted_by_itself else None,
+            "fsc": _fsc(run),
+            "latents": _latents(run),
+            "maps": [self._map(run, j) for j in run.labels_with_map()],
+        }
+
+    def _true_levels(self, path: Path | None) -> list[JsonObject] | None:
+        if path is None:
+            return None
+        volume, pixel = read_map(path)
+        return surfaces(volume, pixel, self._showing(path).volumes_A3, self._detail)
+
+    def _map(self, run: EvaluatedRun, label: int) -> JsonObject:
+        """One map of a method: at the volumes of its species' true map, or of its own where there is none."""
+        path = run.shown_map(label)
+        species = run.clustering.species_of(label)
+        assert path is not None, "only labels with a map are drawn"
+        truth = None if species is None else true_maps(run)[species]
+        showing = self._showing(truth or path)
+        volume, pixel = read_map(path)
+        return {
+            "label": label,
+            "name": run.label_name(label),
+            "size": run.clustering.label_sizes[label - 1],
+            "species": species,
+            "empty": label in run.clustering.empty_labels,
+            "aligned": path == run.aligned_map(label),
+            "view": showing.view,
+            "levels": surfaces(volume, pixel, showing.volumes_A3, self._detail),
+        }
+
+    def _showing(self, path: Path) -> _Showing:
+        """By a true map all methods' maps of a species are shown: it is measured once."""
+        if path not in self._showings:
+            volume, pixel = read_map(path)
+            volumes = enclosed_volumes(volume, pixel, self._detail)
+            self._showings[path] = _Showing(volumes, broad_view(volume).round(4).tolist())
+        return self._showings[path]
 
 
 def shown_particles(run: EvaluatedRun) -> np.ndarray:
     """Numbers (0-based) of the particles that latent plots show: all, or MOST_POINTS evenly through the stack."""
     count = len(run.labels)
     return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(np.int64))
-
-
-def _detail(runs: list[EvaluatedRun]) -> Detail:
-    return Detail.for_maps(len(runs[0].class_names) + sum(len(run.labels_with_map()) for run in runs))
-
-
-def _true_levels(path: Path | None, detail: Detail) -> list[JsonObject] | None:
-    if path is None:
-        return None
-    volume, pixel = read_map(path)
-    return surfaces(volume, pixel, enclosed_volumes(volume, pixel, detail), detail)
-
-
-def _map(run: EvaluatedRun, label: int, detail: Detail) -> JsonObject:
-    """One map of a method: at the volumes of its species' true map, or of its own where there is none."""
-    path = run.shown_map(label)
-    species = run.clustering.species_of(label)
-    assert path is not None, "only labels with a map are drawn"
-    volume, pixel = read_map(path)
-    truth = None if species is None else true_maps(run)[species]
-    measured, measured_pixel = (volume, pixel) if truth is None else read_map(truth)
-    return {
-        "label": label,
-        "name": run.label_name(label),
-        "size": run.clustering.label_sizes[label - 1],
-        "species": species,
-        "empty": label in run.clustering.empty_labels,
-        "aligned": path == run.aligned_map(label),
-        "view": broad_view(measured).round(4).tolist(),
-        "levels": surfaces(volume, pixel, enclosed_volumes(measured, measured_pixel, detail), detail),
-    }
 
 
 def _confusion(run: EvaluatedRun) -> JsonObject:

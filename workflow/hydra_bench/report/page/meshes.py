@@ -48,6 +48,7 @@ def surfaces(volume: np.ndarray, pixel_size_A: float, volumes_A3: list[float], d
     like the triangles' vertex numbers, little-endian in base64.
     """
     fine, pixel = _sampled(volume, pixel_size_A, detail)
+    smooth = gaussian_filter(fine, _SMOOTHING_VOXELS)
     mean, sd = float(volume.mean()), float(volume.std())
     result = []
     for volume_A3 in volumes_A3:
@@ -56,7 +57,7 @@ def surfaces(volume: np.ndarray, pixel_size_A: float, volumes_A3: list[float], d
             {
                 "volume_nm3": round(volume_A3 / 1000, 1),
                 "level_sd": round((level - mean) / sd, 2) if sd > 0 else None,
-                "mesh": _mesh(fine, level, detail.triangles),
+                "mesh": _mesh(smooth, level, detail.triangles),
             }
         )
     return result
@@ -74,7 +75,6 @@ def _sampled(volume: np.ndarray, pixel_size_A: float, detail: Detail) -> tuple[n
 
 def _mesh(volume: np.ndarray, level: float, triangles: int) -> JsonObject | None:
     # A surface that leaves the box is closed at its faces by the border of low values.
-    volume = gaussian_filter(volume, _SMOOTHING_VOXELS)
     low = float(min(volume.min(), level - abs(level)))
     if not low < level < float(volume.max()):
         return None

@@ -17,7 +17,7 @@ from hydra_bench.report.figures.index import read_index
 from hydra_bench.report.figures.method_lines import MARKERS, Line, method_lines
 from hydra_bench.report.page import embedding
 from hydra_bench.report.page.details import classes, departures, facts, log_tail, plain, remarks, told
-from hydra_bench.report.page.interactive import dataset_data, method_data
+from hydra_bench.report.page.interactive import Views
 from hydra_bench.report.page.terms import TERMS
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, first_seeds, read_all, settings
 from hydra_bench.report.tables.cost import COLUMNS, cost_table
@@ -137,6 +137,7 @@ def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
             if entry["dataset"] == name and not entry["interactive"]
         ]
         good = first_seeds(group)
+        views = Views(good) if good else None
         own = {method: rows[name, method] for method in by_method(group)}
         result.append(
             Dataset(
@@ -145,8 +146,8 @@ def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
                 footer=footer(group),
                 settings=settings(group),
                 figures=[*_gallery(group[0]), *(figure for figure in shown if figure.method is None)],
-                methods=_methods(f"dataset-{n + 1}", group, own, good, shown),
-                data=embedding.packed_json(dataset_data(good)) if good else None,
+                methods=_methods(f"dataset-{n + 1}", group, own, views, shown),
+                data=None if views is None else embedding.packed_json(views.of_dataset()),
                 costs={
                     "measures": {f"{measure.column}_mean": measure.label for measure in _QUALITIES},
                     "rows": [_cost(row, lines[row.method]) for row in own.values() if row.n_seeds],
@@ -175,11 +176,15 @@ def _gallery(run: EvaluatedRun) -> list[Figure]:
 
 
 def _methods(
-    anchor: str, group: list[EvaluatedRun], rows: dict[str, Row], good: list[EvaluatedRun], figures: list[Figure]
+    anchor: str,
+    group: list[EvaluatedRun],
+    rows: dict[str, Row],
+    views: Views | None,
+    figures: list[Figure],
 ) -> list[Method]:
     result = []
     for m, (method, seeds) in enumerate(by_method(group).items()):
-        shown = next((run for run in good if run.method == method), None)
+        shown = next((run for run in views.runs if run.method == method), None) if views else None
         result.append(
             Method(
                 f"{anchor}-method-{m + 1}",
@@ -187,7 +192,7 @@ def _methods(
                 seeds,
                 [figure for figure in figures if figure.method == method],
                 shown,
-                None if shown is None else embedding.packed_json(method_data(shown, good)),
+                None if shown is None or views is None else embedding.packed_json(views.of_method(shown)),
             )
         )
     return result
