@@ -113,7 +113,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
                 **more,
             )
 
@@ -164,10 +164,10 @@ class Cluster:
         return True
 
 
-def _end_with_parent() -> None:
-    """In a child: end by SIGTERM when the process that started it does, however that ends."""
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """In a child: end by a signal when the process that started it does, however that ends."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def said(*command: str) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, why_not
+from folder import end_what_runs_in
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(slurm_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A SLURM, which ends before what its jobs may have left in the folders."""
     reason = why_not()
     if reason:
         print(f"tests/slurm: skipped: {reason}", file=sys.__stderr__)
@@ -21,5 +23,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def slurm_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("folders")
+def slurm_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tests' folders are; what still works in one of them at the end is ended, and said."""
+    folder = tmp_path_factory.mktemp("folders")
+    yield folder
+    for command in end_what_runs_in(folder):
+        print(f"tests/slurm: ended at last: {command}", file=sys.__stderr__)

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cluster import end_with_parent
 
 from hydra_bench.config import configuration as config
 from hydra_bench.config.identity import state_folder
@@ -83,7 +84,14 @@ class Folder:
         environment = os.environ | {"PATH": path, "XDG_CACHE_HOME": str(self.path / ".snakemake" / "cache")}
         with open(self.path / log, "a") as file:
             process = subprocess.Popen(
-                ["snakemake", *arguments], cwd=self.path, env=environment, stdout=file, stderr=file, text=True
+                ["snakemake", *arguments],
+                cwd=self.path,
+                env=environment,
+                stdout=file,
+                stderr=file,
+                text=True,
+                # By SIGTERM it would wait for jobs of a SLURM that has ended, too.
+                preexec_fn=partial(end_with_parent, signal.SIGKILL),
             )
         try:
             yield process
@@ -136,17 +144,38 @@ class Folder:
 
     def signal_training(self, method: str, number: signal.Signals) -> bool:
         """Send a signal to the training process of this folder; whether there is one."""
+        out = f"results/reconstructions/{DATASET}/{method}/0"
         found = False
-        for process in Path("/proc").iterdir():
-            if not process.name.isdigit():
-                continue
-            try:
-                arguments = (process / "cmdline").read_bytes().decode().split("\0")
-                here = (process / "cwd").resolve() == self.path.resolve()
-            except OSError:
-                continue
-            out = f"results/reconstructions/{DATASET}/{method}/0"
-            if here and len(arguments) > 2 and arguments[2] == "hydra" and out in arguments:
-                os.kill(int(process.name), number)
+        for process, arguments in running_in(self.path):
+            if len(arguments) > 2 and arguments[2] == "hydra" and out in arguments:
+                os.kill(process, number)
                 found = True
         return found
+
+
+def running_in(folder: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and command line of each process that works in a folder or in one of its folders."""
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            arguments = (process / "cmdline").read_bytes().decode().split("\0")
+            here = (process / "cwd").resolve().is_relative_to(folder.resolve())
+        except OSError:
+            continue
+        if here:
+            yield int(process.name), arguments
+
+
+def end_what_runs_in(folder: Path) -> list[str]:
+    """Kill the processes that work in a folder; their command lines.
+
+    Snakemake answers SIGTERM by waiting for its jobs. Where SLURM ends a job's shell first, its Snakemake has no parent
+    any more, by which SLURM would find it, and waits on.
+    """
+    ended = []
+    for process, arguments in running_in(folder):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+            ended.append(" ".join(arguments).strip())
+    return ended

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import torch
 from cluster import Cluster, said
-from folder import PARAMETERS, Folder, configuration
+from folder import PARAMETERS, Folder, configuration, end_what_runs_in
 
 RETRIES = 3
 LONGEST_S = 2400
@@ -299,3 +299,23 @@ def test_two_processes_of_torchrun_in_one_allocation_find_what_one_does(killed: 
         killed.metrics("two_processes")["clustering"]["ari"] - killed.metrics("one_process")["clustering"]["ari"]
     )
     assert differ < 0.1
+
+
+def test_what_ignores_sigterm_in_a_folder_of_the_tests_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a" / "results").mkdir(parents=True)
+    (tmp_path / "ab").mkdir()
+    stubborn = ["sh", "-c", "trap '' TERM; touch ready; exec sleep 60"]
+    folders = (tmp_path / "a" / "results", tmp_path / "ab")
+    left, beside = (subprocess.Popen(stubborn, cwd=folder) for folder in folders)
+    try:
+        for process, folder in zip((left, beside), folders, strict=True):
+            until((folder / "ready").is_file, "a process that ignores SIGTERM", 10)
+            process.terminate()
+        (ended,) = end_what_runs_in(tmp_path / "a")
+        assert ended.endswith("sleep 60")
+        assert left.wait(5) == -signal.SIGKILL
+        assert beside.poll() is None
+    finally:
+        for process in (left, beside):
+            process.kill()
+            process.wait()
