@@ -212,8 +212,8 @@ def test_an_outsiders_files_get_a_row_by_the_five_commands_of_the_docs(finished:
 
 
 def test_an_archive_is_scored_again_from_its_files(finished: Clone, tmp_path: Path) -> None:
-    for command in handing_in.WHOLE:
-        run_in(finished, command)
+    said = [run_in(finished, f"{command} 2>&1") for command in handing_in.WHOLE]
+    assert re.search(r"^hydra-bench: run\.zip: too_many, seed 0, on demo: failed \(.+\); no row of it$", said[1], re.M)
     rows = board_rows(finished)
     assert {"hydra_k3", "hydra_k1", "hydra_k5"} <= set(rows)
     assert not {"oracle", "shuffled", "too_many"} & set(rows)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import sha256
 from hydra_bench.sharing.archive import archive, unpacked, write_zip
 from hydra_bench.sharing.board import Submission, add, file_name, read_rows
-from hydra_bench.sharing.identity import TOLERANCE, check_same_images, read_sample, write_sample
+from hydra_bench.sharing.identity import TOLERANCE, DatasetIdentity, check_same_images, read_sample, write_sample
 
 
 @pytest.fixture
@@ -76,7 +78,23 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"notes\.zip: cannot be unpacked"):
         unpacked(path, tmp_path / "out")
     with pytest.raises(InputError, match=r"holds no run\.json; a reconstruction"):
-        add(tmp_path / "board", Submission(tmp_path, "A. Person", tmp_path))
+        add(tmp_path / "board", Submission(tmp_path, "A. Person"))
+    with pytest.raises(InputError, match=r"--dataset: demo holds no stack/particles\.star; the folder of a dataset"):
+        add(tmp_path / "board", Submission(tmp_path, "A. Person", Path("demo")))
+    assert not list((tmp_path / "board").iterdir())
+
+
+def test_an_archive_of_another_dataset_is_said_to_be_one(
+    packed: Callable[..., Path], case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = DatasetIdentity("other", "0" * 64, {}, 60, 32, 6.6)
+    path = packed({"results/datasets/other/identity.json": json.dumps(asdict(theirs))})
+    said = r"run\.zip: holds nothing on --dataset, \w+ \([0-9a-f]{12}\); it has other \(000000000000\)"
+    with pytest.raises(InputError, match=said):
+        add(tmp_path / "board", Submission(path, "A. Person", case.folder.parent))
+    assert "its dataset other (000000000000) is another than --dataset" in capsys.readouterr().err
+    with pytest.raises(InputError, match="holds no drgnai that ended well; it has none"):
+        add(tmp_path / "board", Submission(path, "A. Person", method="drgnai"))
     assert not list((tmp_path / "board").iterdir())
 
 

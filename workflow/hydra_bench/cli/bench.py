@@ -15,8 +15,9 @@ HELP = "measure how fast hydra is"
 
 def add_options(parser: ArgumentParser) -> None:
     option = parser.add_argument
-    option("--work", type=Path, required=True, metavar="DIR", help="folder for data, simulated once")
-    option("--out", type=Path, required=True, metavar="DIR", help="folder for bench.json and bench.md")
+    work, out = Path("build/bench"), Path("results/bench")
+    option("--work", type=Path, default=work, metavar="DIR", help=f"folder for data, simulated once (default {work})")
+    option("--out", type=Path, default=out, metavar="DIR", help=f"folder for bench.json and bench.md (default {out})")
     option("--cases", default="", metavar="A,B", help="cases or groups to run (default all that are in no group)")
     option("--repeats", type=int, default=3, help="measurements where no seed varies (default 3)")
     option("--seeds", metavar="0,1", help="seeds of cases that train (default each case's own)")

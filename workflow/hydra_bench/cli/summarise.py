@@ -1,17 +1,22 @@
 """`hydra-bench summarise`: the report of what is finished."""
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
-from hydra_bench.cli.options import add_paths
+from hydra_bench.contracts.places import Results
 
 HELP = "tables, figures and page of what is finished; the rest are failed rows"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    add_paths(parser, configuration="the configuration as it was run", results="folder of the results")
+    option = parser.add_argument
+    option(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="folder of the results (default results)"
+    )
+    option("--configuration", type=Path, metavar="FILE", help="as it was run (default that in the results)")
 
 
 def run(args: Namespace) -> None:
     from hydra_bench.report.summarise import summarise
 
-    summarise(args.configuration, args.results)
+    summarise(args.configuration or Results(args.results).configuration, args.results)

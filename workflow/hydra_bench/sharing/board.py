@@ -16,6 +16,7 @@ from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import MEASURES, MetricsFile
 from hydra_bench.contracts.places import PARTICLES_NAME, RUN_NAME, Results, is_name
 from hydra_bench.contracts.reconstruction import OK, read_run
+from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import partial_folder, read_json, write_json
 from hydra_bench.core.json_values import JsonObject
@@ -119,6 +120,11 @@ def add(board: Path, submission: Submission) -> list[Path]:
     """Score what is handed in, write its rows, and return their files. Raises InputError, and then writes none."""
     if not submission.by.strip():
         raise InputError("--by: is empty; the name of who hands it in is expected")
+    if submission.dataset is not None and not (submission.dataset / "stack" / PARTICLES_NAME).is_file():
+        raise InputError(
+            f"--dataset: {submission.dataset} holds no stack/{PARTICLES_NAME}; the folder of a dataset is expected, "
+            "such as results/datasets/demo"
+        )
     with partial_folder(board / "scored") as work:
         if submission.source.is_dir():
             rows = [_row_of_reconstruction(submission, work)]
@@ -154,7 +160,9 @@ def _row_of_reconstruction(submission: Submission, work: Path) -> JsonObject:
     folder = submission.source
     if not (folder / RUN_NAME).is_file():
         parts = f"{PARTICLES_NAME}, volumes/, samples/, {RUN_NAME}"
-        raise InputError(f"{folder}: holds no {RUN_NAME}; a reconstruction ({parts}) is expected")
+        raise InputError(
+            f"{folder}: holds no {RUN_NAME}; a reconstruction ({parts}) is expected, or an archive of a results folder"
+        )
     if submission.dataset is None:
         raise InputError(
             "--dataset: is missing; a reconstruction is scored with the stack and the truth in that folder"
@@ -170,22 +178,29 @@ def _row_of_reconstruction(submission: Submission, work: Path) -> JsonObject:
 
 
 def _rows_of_archive(submission: Submission, work: Path) -> Iterator[JsonObject]:
-    """A row for each method of an archive, of each of its datasets or of that which is at hand."""
-    results = Results(unpacked(submission.source, work / "archive"))
+    """A row for each method of an archive, of each of its datasets or of that which is at hand.
+
+    What gets no row is said.
+    """
+    results, source = Results(unpacked(submission.source, work / "archive")), submission.source
     ours = None if submission.dataset is None else identity_of(submission.dataset)
+    datasets, methods = [], []
     found = False
     for place in sorted(results.datasets.glob(f"*/{IDENTITY}")):
         theirs = read_record(place, DatasetIdentity)
         if not is_name(theirs.name):
-            raise InputError(f"{submission.source}: {theirs.name[:100]!r} is no name of a dataset")
+            raise InputError(f"{source}: {theirs.name[:100]!r} is no name of a dataset")
+        datasets.append(_in_words(theirs))
         if ours is not None and theirs.digest != ours.digest:
+            say(f"{source}: its dataset {_in_words(theirs)} is another than --dataset, {_in_words(ours)}; no row of it")
             continue
         if ours is not None and submission.dataset is not None:
             sample = read_sample(place.with_name(SAMPLE))
-            check_same_images(sample_of(submission.dataset), sample, str(submission.source))
+            check_same_images(sample_of(submission.dataset), sample, str(source))
         claims = [read_evaluated(path) for path in sorted((results.metrics / theirs.name).glob("*/*.json"))]
-        for seeds in by_method(claims).values():
-            good = [run for run in seeds if run.ok and _is_wanted(run, submission)]
+        for method, seeds in by_method(claims).items():
+            methods.append(method)
+            good = [run for run in seeds if _is_wanted(run, submission) and _ended_well(run, source)]
             if not good:
                 continue
             found = True
@@ -194,9 +209,23 @@ def _rows_of_archive(submission: Submission, work: Path) -> Iterator[JsonObject]
             else:
                 scored = [_scored(submission.dataset, run.places.reconstruction, run.metrics, work) for run in good]
                 yield _row(submission, ours or theirs, scored, good, "archive")
+    if ours is not None and not methods:
+        there = ", ".join(datasets) or "none"
+        raise InputError(f"{source}: holds nothing on --dataset, {_in_words(ours)}; it has {there}")
     if not found:
-        of_dataset = "" if ours is None else f" on the dataset {ours.name} ({ours.digest[:12]})"
-        raise InputError(f"{submission.source}: holds no {submission.method or 'method'} that ended well{of_dataset}")
+        wanted, there = submission.method or "method but bounds", ", ".join(dict.fromkeys(methods)) or "none"
+        raise InputError(f"{source}: holds no {wanted} that ended well; it has {there}")
+
+
+def _in_words(dataset: DatasetIdentity) -> str:
+    return f"{dataset.name} ({dataset.digest[:12]})"
+
+
+def _ended_well(run: EvaluatedRun, source: Path) -> bool:
+    """Whether a run has scores; one that has not is said."""
+    if not run.ok:
+        say(f"{source}: {run.method}, seed {run.seed}, on {run.dataset}: {run.state} ({run.reason}); no row of it")
+    return run.ok
 
 
 def _is_wanted(run: EvaluatedRun, submission: Submission) -> bool:
