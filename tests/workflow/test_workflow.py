@@ -200,7 +200,7 @@ def test_an_outsiders_files_get_a_row_by_the_five_commands_of_the_docs(finished:
     assert row["re_derived"]
     assert (row["by"], row["method"]["program"], row["handed_in_as"]) == (
         "A. Person",
-        "relion_refine_mpi",
+        "relion_refine",
         "reconstruction",
     )
     oracle = metrics(finished.folder, "oracle")
