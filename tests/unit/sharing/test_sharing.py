@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -96,6 +97,12 @@ def test_an_archive_of_another_dataset_is_said_to_be_one(
     with pytest.raises(InputError, match="holds no drgnai that ended well; it has none"):
         add(tmp_path / "board", Submission(path, "A. Person", method="drgnai"))
     assert not list((tmp_path / "board").iterdir())
+
+
+def test_what_is_wrong_in_an_archive_is_named_by_its_place_there(packed: Callable[..., Path], tmp_path: Path) -> None:
+    path = packed({"results/datasets/other/identity.json": "{}"})
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: results/datasets/other/identity\.json: "):
+        add(tmp_path / "board", Submission(path, "A. Person"))
 
 
 def test_results_that_are_not_finished_are_not_archived(tmp_path: Path) -> None:

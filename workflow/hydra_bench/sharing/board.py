@@ -129,7 +129,12 @@ def add(board: Path, submission: Submission) -> list[Path]:
         if submission.source.is_dir():
             rows = [_row_of_reconstruction(submission, work)]
         else:
-            rows = list(_rows_of_archive(submission, work))
+            try:
+                rows = list(_rows_of_archive(submission, work / "archive"))
+            except InputError as error:
+                # Who handed it in knows the archive, and not where it was unpacked.
+                said = str(error).replace(f"{work / 'archive'}/", f"{submission.source}: ")
+                raise InputError(said) from None
     paths = [board / ROWS / file_name(row) for row in rows]
     for path, row in zip(paths, rows, strict=True):
         write_json(path, row)
@@ -177,12 +182,12 @@ def _row_of_reconstruction(submission: Submission, work: Path) -> JsonObject:
     return _row(submission, identity, [scored], None, "reconstruction")
 
 
-def _rows_of_archive(submission: Submission, work: Path) -> Iterator[JsonObject]:
+def _rows_of_archive(submission: Submission, folder: Path) -> Iterator[JsonObject]:
     """A row for each method of an archive, of each of its datasets or of that which is at hand.
 
-    What gets no row is said.
+    It is unpacked into `folder`, beside which scores are computed. What gets no row is said.
     """
-    results, source = Results(unpacked(submission.source, work / "archive")), submission.source
+    results, source, work = Results(unpacked(submission.source, folder)), submission.source, folder.parent
     ours = None if submission.dataset is None else identity_of(submission.dataset)
     datasets, methods = [], []
     found = False
