@@ -265,6 +265,15 @@ def test_other_names_are_not_fetched_but_looked_for(server: Server, tmp_path: Pa
         assert said in refused(lambda entry=entry: find_entry([tmp_path, source.cache], entry))
 
 
+@pytest.mark.parametrize(
+    ("file", "asked"),
+    [("4v5d_70S.cif.gz", "4v5d_70S"), ("1abc.cif", "1ABC"), ("1ABC.pdb", "1abc"), ("Mine.pdb.gz", "Mine")],
+)
+def test_what_is_listed_as_there_is_found(tmp_path: Path, file: str, asked: str) -> None:
+    (tmp_path / file).write_text("")
+    assert find_entry(tmp_path, asked) == tmp_path / file
+
+
 def test_a_configuration_fetches_what_it_needs(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -39,7 +39,10 @@ def entry_path(folders: Folders, entry: str) -> Path | None:
     """The file of an entry; None if there is none. A path is taken as it is, from the working directory."""
     if is_file_name(entry):
         return Path(entry) if Path(entry).is_file() else None
-    candidates = [folder / f"{entry.lower()}{suffix}" for folder in as_folders(folders) for suffix in SUFFIXES]
+    spellings = dict.fromkeys((entry, entry.lower(), entry.upper()))  # ids are written either way
+    candidates = (
+        folder / f"{spelling}{suffix}" for folder in as_folders(folders) for spelling in spellings for suffix in SUFFIXES
+    )
     return next((path for path in candidates if path.is_file()), None)
 
 
