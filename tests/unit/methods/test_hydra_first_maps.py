@@ -1,5 +1,6 @@
 """Maps by expectation maximisation: what images add to them, how likely these are, and what fields learn of them."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -104,6 +105,27 @@ def test_evidence_is_the_mean_likelihood_over_all_poses(case: Case) -> None:
     # Each image adds its CTF² once in all, but for classes that are out of the question.
     added = sum(float(part[2].sum()) for part in found)
     assert added == pytest.approx(float(batch.ctf[:, ::2].square().sum()), rel=0.02)
+
+
+def test_each_image_is_softened_by_its_own_evidence(case: Case) -> None:
+    """All of its classes alike: who has more at the best pose than is allowed is divided by that; others are not."""
+    batch = images_at(case, 5)
+    grids = [slicing_grid(hartley_of(case, k)) for k in range(2)]
+    base = BaseGrid(torch.from_numpy(half_hopf_grid(0)).float(), shift_grid(1.0, 3, CPU), len(batch.plane))
+    slices = [Parts.of_slices(grid, base.rotations, batch.plane[::2]) for grid in grids]
+
+    def evidence(batch: ImageBatch, most: float) -> torch.Tensor:
+        return -expect(batch, slices, base, torch.zeros(2), [zeros_of_slices(part) for part in slices], most)
+
+    whole = evidence(batch, math.inf)
+    between = float(whole.amax(1).sort().values[2])
+    softened = evidence(batch, between)
+    few = whole.amax(1) < between - 10
+    torch.testing.assert_close(softened[few], whole[few])
+    assert few.any() and not few.all()
+    assert float(softened.amax()) < between < float(whole.amax())
+    # A constant evidence for all poses, divided, is what the mean likelihood comes to when softened without end.
+    assert float(evidence(batch, 1e-3).abs().max()) < 1e-2
 
 
 def test_a_step_forgets_what_came_before(case: Case) -> None:

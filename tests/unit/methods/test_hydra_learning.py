@@ -18,7 +18,7 @@ from hydra_bench.methods.hydra.fit.gradient_steps import (
     minibatch_loss,
     negligible,
 )
-from hydra_bench.methods.hydra.fit.likelihood import balancing, mixture_loss, posteriors, softening_of
+from hydra_bench.methods.hydra.fit.likelihood import balancing, fading, mixture_loss, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.networks import Field
@@ -307,3 +307,9 @@ def test_bytes_exchanged_in_a_step(case: Case, batched: bool, monkeypatch: pytes
     else:
         learning_step(model, batch, None, particles, step)
     assert sent == [4 * (model.stack.weights.numel() + 3)]
+
+
+def test_the_pull_to_equal_shares_fades() -> None:
+    assert [fading(number, 4) for number in range(6)] == [1, 1, 1, 0.5, 0, 0]
+    assert [fading(number, 1) for number in range(2)] == [1, 0]
+    assert fading(0, 0) == 0

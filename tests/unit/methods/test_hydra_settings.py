@@ -128,9 +128,3 @@ def test_null_leaves_a_setting_to_the_preset() -> None:
     chosen = yaml.safe_load("{preset: paper, depth: null, width: 8}")
     left = {name: value for name, value in filled_parameters("hydra", chosen).items() if value is not None}
     assert (Settings.from_parameters(left).depth, Settings.from_parameters(left).width) == (3, 8)
-
-
-def test_the_pull_to_equal_shares_fades() -> None:
-    assert [Settings(balance_epochs=4).balance(age) for age in range(6)] == [1, 1, 1, 0.5, 0, 0]
-    assert [Settings(balance_epochs=1).balance(age) for age in range(2)] == [1, 0]
-    assert Settings().balance(0) == 0

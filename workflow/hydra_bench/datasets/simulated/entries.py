@@ -41,7 +41,10 @@ def entry_path(folders: Folders, entry: str) -> Path | None:
         return Path(entry) if Path(entry).is_file() else None
     spellings = dict.fromkeys((entry, entry.lower(), entry.upper()))  # ids are written either way
     candidates = (
-        folder / f"{spelling}{suffix}" for folder in as_folders(folders) for spelling in spellings for suffix in SUFFIXES
+        folder / f"{spelling}{suffix}"
+        for folder in as_folders(folders)
+        for spelling in spellings
+        for suffix in SUFFIXES
     )
     return next((path for path in candidates if path.is_file()), None)
 

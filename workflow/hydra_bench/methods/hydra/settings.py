@@ -272,10 +272,6 @@ class Settings:
         """Whether latents are inferred by Newton steps, and not learned by gradient."""
         return self.conformations == "table" and self.latent_steps == "newton"
 
-    def balance(self, age: int) -> float:
-        """How much classes are pulled to equal shares in a pass, from 1, whole, to 0, not at all."""
-        return min(1.0, max(0.0, 2 * (1 - age / self.balance_epochs))) if self.balance_epochs else 0.0
-
     @property
     def fields_at_start(self) -> int:
         """The number of fields that the search starts with.

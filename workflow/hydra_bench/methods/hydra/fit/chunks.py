@@ -9,7 +9,7 @@ from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit import first_maps, pose_search
 from hydra_bench.methods.hydra.fit.conformations import nearest, representatives
 from hydra_bench.methods.hydra.fit.learning import learn
-from hydra_bench.methods.hydra.fit.likelihood import balancing, posteriors, softening_of
+from hydra_bench.methods.hydra.fit.likelihood import balancing, fading, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.training_input import Epoch
 from hydra_bench.methods.hydra.model.rendering import render_hartleys, slicing_grid
@@ -39,7 +39,8 @@ def maps_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     l = epoch.l
     if run.maps is None:
         run.maps = first_maps.begin(run, l, max(e.l for e in run.schedule if e.phase == "maps"), chunk)
-    return first_maps.improve(run, run.maps, maps_of(run, run.maps, l), base_grid(run, l, chunk), chunk)
+    pull = fading(epoch.number + 1, len(run.settings.map_schedule))
+    return first_maps.improve(run, run.maps, maps_of(run, run.maps, l), base_grid(run, l, chunk), chunk, pull)
 
 
 def maps_of(run: Run, maps: first_maps.FirstMaps, l: int) -> torch.Tensor:
@@ -179,7 +180,7 @@ def update_posteriors(run: Run, members: torch.Tensor, active: torch.Tensor, epo
     log_prior = None
     if epoch.age >= s.prior_epoch:
         log_prior = s.prior_strength * tables.posteriors.mean(0).clamp(min=1e-6).log()
-    pull = s.balance(epoch.age)
+    pull = fading(epoch.age, s.balance_epochs)
     if pull:
         weights = pull * balancing(-errors / run.softening, run.parallel)
         log_prior = weights if log_prior is None else log_prior + weights

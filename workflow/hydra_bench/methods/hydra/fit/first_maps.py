@@ -2,8 +2,8 @@
 
 Every rotation and shift of the base grid counts by its posterior, so that an image that leaves its pose open pulls at
 none; the best pose alone, taken early, freezes what is wrong. Steps are small and memory is short: maps made from a
-whole pass over the stack stay round, as they all begin. Classes have equal shares meanwhile, or the first that is no
-longer round takes the images of the others.
+whole pass over the stack stay round, as they all begin. Classes have equal shares at first, or the first that is no
+longer round takes the images of the others; then less and less, so that rare species come to maps of their own.
 
 Source: Scheres, J. Mol. Biol. 415, 406 (2012), for expectation maximisation over poses with a prior by shell; Punjani
 et al., Nat. Methods 14, 290 (2017), for small steps from nothing.
@@ -11,6 +11,7 @@ et al., Nat. Methods 14, 290 (2017), for small steps from nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -36,9 +37,10 @@ _REMEMBERED = 5
 """Steps that maps are made from: sums of earlier ones fade as (1 - 1/5)^n."""
 _NEGLIGIBLE = 1e-2
 """Posterior of a class below which an image adds nothing to its map."""
-_EVIDENCE = 45.0
-"""What the mean evidence of an image, in nats, is softened to where it is more: the base grid's steps are too wide for
-likelihoods so sharp, and the first poses that come near would be frozen."""
+_MOST_EVIDENCE = 45.0
+"""What an image's logarithms are softened to, in nats at its best pose, where that has more: the base grid's steps are
+too wide for likelihoods so sharp, and the first poses and classes that come near would be frozen. Each image has its own
+softening, since what the steps miss grows with its evidence: a large species needs it where a small one does not."""
 _LESSONS = 300
 """Gradient steps in which fields learn the maps."""
 _LESSON_RATE = 4e-3
@@ -120,10 +122,10 @@ def begin(run: Run, l: int, l_max: int, chunk: Chunk) -> FirstMaps:
 
 
 @torch.no_grad()
-def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chunk: Chunk) -> torch.Tensor:
+def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chunk: Chunk, pull: float) -> torch.Tensor:
     """One step: the evidence of a chunk's images, and what they add to the maps; the summed error, on the device.
 
-    grids : the maps, as `FirstMaps.hartleys` gives them.
+    grids : the maps, as `FirstMaps.hartleys` gives them. pull : to equal shares, from 1, whole, to 0, none.
     """
     n, tables = base.frequencies, run.model.tables
     batch = run.source.load(chunk.own, slice(None, n))
@@ -132,10 +134,10 @@ def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chun
     found = [zeros_of_slices(part) for part in slices]
     weights = batch.hartley.new_zeros(tables.classes)
     if run.parallel.any(len(maps.errors) > 0):  # every process takes part, also one that had no image yet
-        weights = balancing(-maps.errors, run.parallel)
+        weights = pull * balancing(-maps.errors, run.parallel)
     errors = batch.hartley.new_zeros(len(batch), tables.classes)
     for rows in torch.arange(len(batch), device=run.device).split(run.maps_batch):
-        errors[rows] = expect(batch.take(rows), slices, base, weights, found, run.softening)
+        errors[rows] = expect(batch.take(rows), slices, base, weights, found, _MOST_EVIDENCE)
     tables.errors[chunk.members] = errors
     tables.posteriors[chunk.members] = torch.softmax(weights - errors, 1)
     seen = torch.zeros_like(maps.sums)
@@ -143,10 +145,7 @@ def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chun
     for sums, values in zip(seen, found, strict=True):
         insert(sums, points, values)
     maps.add(run.parallel.sum(seen), errors)
-    best = errors.amin(1).sum().double()
-    total, count = run.parallel.sum(torch.stack([best, best.new_full((), len(errors))])).tolist()
-    run.softening = max(1.0, run.softening * -total / count / _EVIDENCE)
-    return best
+    return errors.amin(1).sum().double()
 
 
 def zeros_of_slices(slices: Parts) -> torch.Tensor:
@@ -160,32 +159,34 @@ def expect(
     base: BaseGrid,
     weights: torch.Tensor,
     found: list[torch.Tensor],
-    softening: float = 1.0,
+    most: float = math.inf,
 ) -> torch.Tensor:
     """-log of the evidence of B images in every class, (B, K): likelihoods averaged over the poses of the base grid.
 
     slices : of each class, at the base rotations. weights (K,) : log of the classes' shares. found : of each class
     (3, Q, h), to which is added, by the posterior of each pose, what an image has at it: see FirstMaps.sums.
-    softening : what all logarithms are divided by.
+    most : what an image has at its best pose in any class; all its logarithms are divided alike where it has more.
     """
     B, T, Q, n = len(batch), len(base.shifts), len(base.rotations), base.frequencies
     moved = Parts.of_images(batch, n).moved_back(base.shifts[None], batch.box_px)
     flat_even, flat_odd, squares = moved.even.flatten(0, 1), moved.odd.flatten(0, 1), batch.ctf[:, :n:2].square()
-    likelihoods, evidence = [], []
+    likelihoods = []
     for part in slices:
         even = product(flat_even, part.even.T).view(B, T, Q)
         odd = product(flat_odd, part.odd.T).view(B, T, Q)
         even -= product(squares, part.power().T)[:, None]
         # The second half of the rotations are the first upside down.
-        logs = torch.stack([even + odd, even - odd], 2).div_(softening)
-        largest = logs.amax((1, 2, 3), keepdim=True)
-        likelihoods.append(logs.sub_(largest).exp_())
-        evidence.append(largest.flatten() + logs.mean((1, 2, 3)).log())
-    logs = torch.stack(evidence, 1)
-    posteriors = torch.softmax(logs + weights, 1)
+        likelihoods.append(torch.stack([even + odd, even - odd], 2))
+    largest = torch.stack([logs.amax((1, 2, 3)) for logs in likelihoods], 1)
+    softening = (largest.amax(1) / most).clamp(min=1)
+    evidence = largest / softening[:, None]
+    for k, logs in enumerate(likelihoods):
+        logs.sub_(largest[:, k, None, None, None]).div_(softening[:, None, None, None]).exp_()
+        evidence[:, k] += logs.mean((1, 2, 3)).log()
+    posteriors = torch.softmax(evidence + weights, 1)
     belongs = (posteriors > _NEGLIGIBLE).cpu()
     for k, sums in enumerate(found):
-        rows = on_device(belongs[:, k].nonzero()[:, 0], logs.device)
+        rows = on_device(belongs[:, k].nonzero()[:, 0], evidence.device)
         here = likelihoods[k][rows]
         here *= (posteriors[rows, k] / here.sum((1, 2, 3)))[:, None, None, None]
         upright, turned = here.unbind(2)
@@ -193,7 +194,7 @@ def expect(
         sums[0] += product(both.flatten(0, 1).T, moved.even[rows].flatten(0, 1))
         sums[1] += product((upright - turned).flatten(0, 1).T, moved.odd[rows].flatten(0, 1))
         sums[2] += product(both.sum(1).T, squares[rows])
-    return -logs
+    return -evidence
 
 
 def insert(sums: torch.Tensor, points: torch.Tensor, values: torch.Tensor) -> None:

@@ -103,6 +103,11 @@ def balancing(logits: torch.Tensor, parallel: Parallel) -> torch.Tensor:
     return weights
 
 
+def fading(number: int, passes: int) -> float:
+    """How much classes are pulled to equal shares in a pass, from 1, whole, to 0 after `passes`; from half of them less."""
+    return min(1.0, max(0.0, 2 * (1 - number / passes))) if passes else 0.0
+
+
 def most_needed(errors: torch.Tensor, softening: float, n: int) -> list[int]:
     """The n classes to keep, rising, if the others must go: one at a time, that which the likelihood misses least.
 

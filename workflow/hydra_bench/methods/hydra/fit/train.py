@@ -139,7 +139,7 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     tables = run.model.tables
     if run.maps is not None and run.schedule[run.progress.epoch + 1].phase != "maps":
         teach(run, epoch.l, maps_of(run, run.maps, epoch.l))
-        run.maps, run.softening = None, 1.0
+        run.maps = None
     if epoch.phase == "decode" and run.settings.gating == "table":
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
     run.gather()
