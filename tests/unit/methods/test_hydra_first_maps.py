@@ -156,7 +156,7 @@ def test_the_schedule_has_maps_in_place_of_random_poses() -> None:
     assert phases[:4] == [("maps", 4), ("maps", 5), ("maps", 5), ("search", 4)]
     first = make_schedule(settings, 60, 10)[0]
     assert images_of(first, settings, 60) == 60
-    assert images_of(first, settings, 10**6) == 20 * 25 * 3
+    assert images_of(first, settings, 10**6) == 10 * 25 * 3
     given = make_schedule(replace(settings, poses="fixed"), 60, 10)
     assert given[0].phase == "pretrain"
 

@@ -15,7 +15,7 @@ from hydra_bench.methods.hydra.settings import Settings
 
 IMAGES_A_MAP = 25
 """Images of a step of expectation maximisation, for each class."""
-STEPS_OF_MAPS = 20
+STEPS_OF_MAPS = 10
 """At most, in a pass: what maps learn follows from their number, and not from the stack's size."""
 _MACHINE_ONLY = ("memory_gb", "cache_mb")
 """Settings that change what a run costs and not what it gives."""
