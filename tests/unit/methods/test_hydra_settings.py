@@ -108,7 +108,7 @@ def test_every_setting_and_preset_is_described(capsys: pytest.CaptureFixture[str
         main(["hydra", "--settings"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == listing() + "\n"
-    assert "\nspare_fields: 2; many 4; paper 0\n" in listing()
+    assert "\nspare_fields: 2; many 0; paper 0\n" in listing()
     assert "\nprior_strength: 2.0; many 0.0; paper 0.0\n" in listing()
     for preset, changes in PRESETS.items():
         assert Settings.from_parameters({"preset": preset}) == Settings(**changes)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hydra_cases import Case, run, tiny
 
-from hydra_bench.methods.hydra.fit.likelihood import most_needed
+from hydra_bench.methods.hydra.fit.likelihood import BY_CHANCE, most_needed
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.output.reconstruction import assignments, settle_latents
 from hydra_bench.methods.hydra.settings import PRESETS
@@ -146,6 +146,17 @@ def test_spare_fields_go_and_their_history_stays(case: Case) -> None:
     assert sum(first) == 60
     assert not any(name.startswith("spare") for row in rows[1:] for name in row)
     assert "size_3" not in rows[0]
+
+
+def test_halves_of_a_common_species_are_missed_less_than_a_rare_one() -> None:
+    # Fields 0 and 1 share a species of 500, and one of them is better by 0 to 4 nats; 17 of another are field 2's, by 15.
+    better = 4 * torch.rand(500, generator=torch.Generator().manual_seed(1))
+    first = torch.stack([torch.zeros(500), better, torch.full((500,), 30.0)], 1)
+    first[::2] = first[::2, [1, 0, 2]]
+    errors = torch.cat([first, torch.tensor([[15.0, 15.0, 0.0]] * 17)])
+    assert most_needed(errors, 1.0, 2) == [0, 1]
+    assert 2 in most_needed(errors, 1.0, 2, BY_CHANCE)
+    assert most_needed(errors, 1.0, 1, BY_CHANCE) != [2]
 
 
 def test_the_fields_that_are_missed_most_stay() -> None:

@@ -20,7 +20,7 @@ from hydra_bench.methods.hydra.fit.conformations import scale_latents
 from hydra_bench.methods.hydra.fit.first_maps import teach
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
 from hydra_bench.methods.hydra.fit.learning import learn
-from hydra_bench.methods.hydra.fit.likelihood import most_needed
+from hydra_bench.methods.hydra.fit.likelihood import BY_CHANCE, most_needed
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Progress, Run
 from hydra_bench.methods.hydra.fit.training_input import IMAGES_A_MAP, Epoch, TrainingInput, images_of
@@ -96,7 +96,8 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
     if run.progress.chunk == 0:
         run.progress.loss = 0.0
         if epoch.after(s.spare_epochs) and run.model.tables.classes > s.classes:
-            keep = most_needed(run.model.tables.errors, run.softening, s.classes)
+            by_chance = BY_CHANCE if s.sharpness is None and s.sigma is None else 0.0  # in nats, as errors then are
+            keep = most_needed(run.model.tables.errors, run.softening, s.classes, by_chance)
             run.model = run.model.of_classes(keep, s)
             run.history.keep_classes(keep)
         if epoch.phase == "grow" and epoch.number == 0:
