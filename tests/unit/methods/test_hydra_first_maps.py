@@ -122,7 +122,8 @@ def test_each_image_is_softened_by_its_own_evidence(case: Case) -> None:
     softened = evidence(batch, between)
     few = whole.amax(1) < between - 10
     torch.testing.assert_close(softened[few], whole[few])
-    assert few.any() and not few.all()
+    assert few.any()
+    assert not few.all()
     assert float(softened.amax()) < between < float(whole.amax())
     # A constant evidence for all poses, divided, is what the mean likelihood comes to when softened without end.
     assert float(evidence(batch, 1e-3).abs().max()) < 1e-2

@@ -149,7 +149,7 @@ def test_spare_fields_go_and_their_history_stays(case: Case) -> None:
 
 
 def test_halves_of_a_common_species_are_missed_less_than_a_rare_one() -> None:
-    # Fields 0 and 1 share a species of 500, and one of them is better by 0 to 4 nats; 17 of another are field 2's, by 15.
+    # Fields 0 and 1 share a species of 500, one of them better by 0 to 4 nats; 17 of another are field 2's, by 15.
     better = 4 * torch.rand(500, generator=torch.Generator().manual_seed(1))
     first = torch.stack([torch.zeros(500), better, torch.full((500,), 30.0)], 1)
     first[::2] = first[::2, [1, 0, 2]]
@@ -157,6 +157,8 @@ def test_halves_of_a_common_species_are_missed_less_than_a_rare_one() -> None:
     assert most_needed(errors, 1.0, 2) == [0, 1]
     assert 2 in most_needed(errors, 1.0, 2, BY_CHANCE)
     assert most_needed(errors, 1.0, 1, BY_CHANCE) != [2]
+    nobodys = torch.cat([errors, torch.full((len(errors), 1), 40.0)], 1)
+    assert most_needed(nobodys, 1.0, 3, BY_CHANCE) == [0, 1, 2]
 
 
 def test_the_fields_that_are_missed_most_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -104,32 +105,38 @@ def balancing(logits: torch.Tensor, parallel: Parallel) -> torch.Tensor:
 
 
 def fading(number: int, passes: int) -> float:
-    """How much classes are pulled to equal shares in a pass, from 1, whole, to 0 after `passes`; from half of them less."""
+    """How much classes are pulled to equal shares in a pass, from 1, whole, to 0 after `passes`; less from half on."""
     return min(1.0, max(0.0, 2 * (1 - number / passes))) if passes else 0.0
 
 
-BY_CHANCE = 10.0
-"""Nats that one of two fields of a species may have over the other at an image: of two searches one ends better, and each
-field knows the noise of its own images. Measured: 3 in the mean, more than 10 for one image in sixty."""
+BY_CHANCE = 6.0
+"""Nats that one of two fields of a species may have over the other at half of its images: of two searches one ends
+better, and each field knows the noise of its own images. Measured: 2 to 3, and 10 to 40 where species differ."""
 
 
-def most_needed(errors: torch.Tensor, softening: float, n: int, by_chance: float = 0.0) -> list[int]:
+def most_needed(errors: torch.Tensor, softening: float, n: int, by_chance: float = math.inf) -> list[int]:
     """The n classes to keep, rising, if the others must go: one at a time, that which the likelihood misses least.
 
     errors (N, K), infinite where a particle was not searched. A field that describes no species, or one that another
-    describes as well, is missed by nobody, however many particles it holds; a small species' own field is. What an
-    image would lose counts beyond `by_chance` only, or halves of a common species are missed more than a rare one.
+    describes as well, is missed by nobody, however many particles it holds; a small species' own field is. Halves of a
+    common species, which half of their particles miss by no more than `by_chance`, go before a rare one's own field.
     """
     finite = torch.where(errors.isfinite(), errors, errors.new_tensor(torch.nan))
     # Not searched is as bad as the worst that was.
     logits = -torch.nan_to_num(finite, nan=float(finite.nan_to_num(nan=-torch.inf).max())) / softening
     keep = list(range(errors.shape[1]))
     while len(keep) > n:
-        whole = torch.logsumexp(logits[:, keep], 1)
-        without = [torch.logsumexp(logits[:, [k for k in keep if k != gone]], 1) for gone in keep]
-        losses = torch.stack([(whole - rest - by_chance).clamp(min=0).sum() for rest in without])
-        keep.remove(keep[int(losses.argmin())])
+        missed = [missed_by(logits[:, keep], position, by_chance) for position in range(len(keep))]
+        del keep[missed.index(min(missed))]
     return keep
+
+
+def missed_by(logits: torch.Tensor, k: int, by_chance: float) -> tuple[bool, float]:
+    """How much class k of logits (N, K) is missed if it goes: by most of its particles more than by chance; in all."""
+    others = [other for other in range(logits.shape[1]) if other != k]
+    losses = torch.logsumexp(logits, 1) - torch.logsumexp(logits[:, others], 1)
+    own = losses[logits.argmax(1) == k]
+    return len(own) > 0 and float(own.median()) > by_chance, float(losses.sum())
 
 
 def mixture_loss(errors: torch.Tensor, scores: torch.Tensor, softening: float) -> torch.Tensor:

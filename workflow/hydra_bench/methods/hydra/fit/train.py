@@ -96,8 +96,8 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
     if run.progress.chunk == 0:
         run.progress.loss = 0.0
         if epoch.after(s.spare_epochs) and run.model.tables.classes > s.classes:
-            by_chance = BY_CHANCE if s.sharpness is None and s.sigma is None else 0.0  # in nats, as errors then are
-            keep = most_needed(run.model.tables.errors, run.softening, s.classes, by_chance)
+            in_nats = s.sharpness is None and s.sigma is None
+            keep = most_needed(run.model.tables.errors, run.softening, s.classes, BY_CHANCE if in_nats else math.inf)
             run.model = run.model.of_classes(keep, s)
             run.history.keep_classes(keep)
         if epoch.phase == "grow" and epoch.number == 0:
