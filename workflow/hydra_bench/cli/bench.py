@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from hydra_bench.cli.options import add_threads, numbers
+from hydra_bench.contracts.places import Results
 from hydra_bench.core.clone import in_clone
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.threads import set_threads
@@ -15,7 +16,7 @@ HELP = "measure how fast hydra is"
 
 def add_options(parser: ArgumentParser) -> None:
     option = parser.add_argument
-    work, out = Path("build/bench"), Path("results/bench")
+    work, out = Path("build/bench"), Results().bench
     option("--work", type=Path, default=work, metavar="DIR", help=f"folder for data, simulated once (default {work})")
     option("--out", type=Path, default=out, metavar="DIR", help=f"folder for bench.json and bench.md (default {out})")
     option("--cases", default="", metavar="A,B", help="cases or groups to run (default all that are in no group)")

@@ -63,7 +63,7 @@ class Results:
 
     configuration : the last run's, checked, as JSON. datasets : a folder for each. metrics : a file for each run.
     unfinished : what takes the place of metrics where a run gave none. tables (TablePlaces), figures, page : of all
-    datasets together.
+    datasets together. bench : what Hydra's speed was measured as, which no rule makes.
     """
 
     def __init__(self, folder: Path = Path("results")) -> None:
@@ -75,6 +75,7 @@ class Results:
         self.tables = TablePlaces(folder / "tables")
         self.figures = folder / "figures"
         self.page = folder / "report" / "index.html"
+        self.bench = folder / "bench"
 
     @classmethod
     def of_metrics(cls, metrics: Path) -> Results:

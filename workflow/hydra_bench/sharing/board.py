@@ -123,7 +123,7 @@ def add(board: Path, submission: Submission) -> list[Path]:
     if submission.dataset is not None and not (submission.dataset / "stack" / PARTICLES_NAME).is_file():
         raise InputError(
             f"--dataset: {submission.dataset} holds no stack/{PARTICLES_NAME}; the folder of a dataset is expected, "
-            "such as results/datasets/demo"
+            f"such as {Results().dataset('demo').stack.parent}"
         )
     with partial_folder(board / "scored") as work:
         if submission.source.is_dir():
