@@ -10,9 +10,8 @@ HELP = "tables, figures and page of what is finished; the rest are failed rows"
 
 def add_options(parser: ArgumentParser) -> None:
     option = parser.add_argument
-    option(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="folder of the results (default results)"
-    )
+    usual = Results().folder
+    option("--results", type=Path, default=usual, metavar="DIR", help=f"folder of the results (default {usual})")
     option("--configuration", type=Path, metavar="FILE", help="as it was run (default that in the results)")
 
 
