@@ -7,8 +7,8 @@ SPIN_COUNT = "1000"
 """Turns of a loop, some 10 µs, that a thread of a parallel region waits awake for the others before it sleeps.
 
 libgomp's own 300,000 are some 3 ms, for which a processor that another process could use is kept busy at every meeting
-of threads: two trainings at once took three times as long (docs/explanation/benchmarks.md). Hardly any wait of a run
-that is alone is longer than this, so that it loses nothing.
+of threads: two trainings at once took two and a half times as long as one after the other
+(docs/explanation/benchmarks.md).
 """
 
 _MOST = 4096
@@ -19,7 +19,7 @@ def keep_freed_memory(trim_bytes: int = 1 << 30) -> bool:
     """Have the C library reuse large blocks instead of returning each to the kernel; whether it could be asked.
 
     Training allocates and frees blocks of many MB all the time. Returned, their pages are zeroed by the kernel at
-    every first touch, which took a tenth of the CPU time; what is free beyond `trim_bytes` still goes back.
+    every first touch, which takes CPU time; what is free beyond `trim_bytes` still goes back.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -52,9 +52,9 @@ def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> 
     torch.set_num_threads(threads)
     if keep_memory:
         keep_freed_memory()
-    # As torch.use_deterministic_algorithms does, which in torch 2.13 first loads its compiler, in 1.7 s.
+    # As torch.use_deterministic_algorithms does, which in torch 2.13 first loads its compiler.
     torch.set_deterministic_debug_mode("error" if device == "cpu" else "default")
-    # 4 % of the time; nothing reads what it did not write. (torch makes this attribute as it is imported.)
+    # It would take time, and nothing reads what it did not write. (torch makes this attribute as it is imported.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # The first call of MKL's vector functions on new threads may differ from all later ones in the last digits
     # (seen with torch 2.13: sqrt, in about a third of the processes); this call's results are thrown away.

@@ -5,8 +5,8 @@ import torch
 from hydra_bench.physics.fourier import centre_crop, centre_pad, fft_centred, ifft_centred, slice_volume
 
 SIMULATION_PADDING = 2.5
-"""Oversampling of the transform that simulated images are cut from; interpolation errs as its inverse square.
-Memory grows with its cube: a simulation at 128 px took 2.7 GB with 3 and takes 1.8 GB with 2.5."""
+"""Oversampling of the transform that simulated images are cut from; interpolation errs as its inverse square, and
+memory grows with its cube."""
 
 PADDING = 2
 """Oversampling where maps are searched with or back-projected, and speed and memory count."""

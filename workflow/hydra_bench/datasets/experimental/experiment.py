@@ -30,7 +30,7 @@ from hydra_bench.particles.cryodrgn import read_numbers
 from hydra_bench.particles.particle_files import is_listed, read_labels, read_particles, read_poses
 
 _SECONDS_PER_IMAGE_128PX = 1.0e-3
-"""What taking one over costs, measured with two threads on 2 cores (docs/explanation/benchmarks.md)."""
+"""What taking one over costs, roughly, with two threads: for an estimate of the time alone."""
 
 UNLABELLED = "unlabelled"
 

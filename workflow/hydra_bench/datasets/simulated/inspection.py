@@ -16,8 +16,8 @@ from hydra_bench.datasets.simulated.species import Species, load_species
 from hydra_bench.datasets.simulated.structures import Atoms, SpeciesError
 from hydra_bench.particles.particle_files import read_ctf
 
-# Measured with two threads on 2 cores (docs/explanation/benchmarks.md): what an image costs at 128 px, and what atoms
-# cost.
+# For an estimate of the time alone: what an image costs at 128 px with two threads (docs/explanation/benchmarks.md),
+# and roughly what atoms and voxels cost.
 _SECONDS_TO_START, _SECONDS_PER_IMAGE_128PX = 4.0, 1.1e-3
 _SECONDS_PER_MILLION_ATOMS, _SECONDS_PER_MILLION_VOXELS, _SECONDS_PER_MILLION_PADDED = 8.0, 0.12, 0.02
 

@@ -53,7 +53,7 @@ class Simulated(Kind):
     def memory_bytes(self, dataset: Definition) -> float:
         """Mostly that of the padded transform that slices are cut from, four of it while it is made.
 
-        Measured: 1.96 GB at 128 px delivered, 4.4 GB at 256 px of which 128 are delivered.
+        Measured: 1.96 GB at 128 px delivered, 4.4 GB at 256 px of which 128 are (docs/explanation/benchmarks.md).
         """
         box: int = dataset["simulation"]["box_px"]
         return 0.85e9 + 4 * 8 * padded_voxels(box, dataset["simulation"]["delivered_box_px"]) + 24.0 * box**3

@@ -55,7 +55,7 @@ def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None)
 
 
 def infers_latents(settings: Settings, epoch: Epoch) -> bool:
-    """In auto-decoding every other epoch, the last one among them: a Newton step costs half of what a sweep does."""
+    """In auto-decoding every other epoch, the last one among them, since a Newton step adds much to a sweep's time."""
     return epoch.phase != "decode" or (settings.decode_epochs - epoch.number) % 2 == 1
 
 

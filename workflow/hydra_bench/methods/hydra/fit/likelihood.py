@@ -111,7 +111,8 @@ def fading(number: int, passes: int) -> float:
 
 BY_CHANCE = 6.0
 """Nats that one of two fields of a species may have over the other at half of its images: of two searches one ends
-better, and each field knows the noise of its own images. Measured: 2 to 3, and 10 to 40 where species differ."""
+better, and each field knows the noise of its own images. Measured: 2 to 3, and 10 to 40 where species differ
+(docs/explanation/benchmarks.md)."""
 
 
 def most_needed(errors: torch.Tensor, softening: float, n: int, by_chance: float = math.inf) -> list[int]:
