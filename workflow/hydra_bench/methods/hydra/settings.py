@@ -77,7 +77,7 @@ class Settings:
 
     # What is chosen most
     classes: Annotated[StrictInt, Field(ge=1, le=1000)] = 3
-    """K, the number of neural fields. K=1 is DRGN-AI; classes then come from k-means on the latents."""
+    """K, the number of neural fields. K=1 is one field, as in DRGN-AI, whose classes are k-means on the latents."""
     latent_dim: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 2
     """Dimension of the conformational latent, one for all classes or a list of one a class; 0 is rigid."""
     map_schedule: tuple[Resolution, ...] = ()
