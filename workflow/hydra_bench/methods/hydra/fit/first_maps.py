@@ -40,7 +40,8 @@ _NEGLIGIBLE = 1e-2
 _MOST_EVIDENCE = 45.0
 """What an image's logarithms are softened to, in nats at its best pose, where that has more: the base grid's steps are
 too wide for likelihoods so sharp, and the first poses and classes that come near would be frozen. Each image has its
-own softening, since what the steps miss grows with its evidence: large species need it, small ones do not."""
+own softening, since what the steps miss grows with its evidence: large species need it, small ones do not. The best of
+three values that were tried (docs/explanation/benchmarks.md, many species)."""
 _LESSONS = 300
 """Gradient steps in which fields learn the maps."""
 _LESSON_RATE = 4e-3
