@@ -1,8 +1,18 @@
-"""Which tests run in one process, where pytest-xdist runs several."""
+"""Which tests run in one process, where pytest-xdist runs several, and on how many threads."""
+
+import os
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from hydra_bench.core.threads import wait_asleep
+
+# Before any test imports torch. As many processes as processors run tests: a second thread of each would wait for the
+# first more than it works, and awake. What asks for threads by an option has them. Programs that are started inherit
+# it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+wait_asleep()
 
 
 class ByFile(LoadScopeScheduling):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.errors import InputError
+from hydra_bench.core.threads import set_threads
 from hydra_bench.report.paper.catalogue import SUPPLEMENT, paper_figures
 
 HELP = "draw a figure of the paper from the runs that there are"
@@ -27,6 +28,7 @@ def run(args: Namespace) -> None:
     from hydra_bench.report.paper.write import write_figure
     from hydra_bench.report.results import read_all
 
+    set_threads(1)
     folder = Results(args.results).metrics / args.dataset
     found = args.metrics or sorted(folder.glob("*/*.json"))
     if not found:

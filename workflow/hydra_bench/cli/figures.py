@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from hydra_bench.cli.options import add_metrics, add_paths
+from hydra_bench.core.threads import set_threads
 
 HELP = "draw the figures from all results"
 
@@ -15,4 +16,5 @@ def add_options(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from hydra_bench.report.figures.index import write_figures
 
+    set_threads(1)
     write_figures(args.metrics, args.out)

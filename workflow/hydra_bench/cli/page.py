@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from hydra_bench.cli.options import add_hide_nodes, add_metrics, add_paths
+from hydra_bench.core.threads import set_threads
 
 HELP = "make the report page"
 
@@ -16,4 +17,5 @@ def add_options(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from hydra_bench.report.page.page import write_page
 
+    set_threads(1)
     write_page(args.metrics, args.tables, args.figures, args.out, nodes=not args.hide_nodes)
