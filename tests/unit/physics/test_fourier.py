@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from hydra_bench.methods.hydra.data.images import Frequencies, centred_images, swap_negatives
-from hydra_bench.physics.fourier import centre_pad, fourier_crop, fourier_upsample, hartley, real_from_hartley
+from hydra_bench.physics.fourier import (
+    centre_pad,
+    fourier_crop,
+    fourier_upsample,
+    hartley,
+    low_frequencies,
+    real_from_hartley,
+)
 
 
 @pytest.mark.parametrize("box", [15, 16])
@@ -62,3 +69,21 @@ def test_padding_keeps_the_origin() -> None:
         volume[(box // 2,) * 3] = 1
         assert centre_pad(volume, 15, 3)[7, 7, 7] == 1
         assert centre_pad(volume, 16, 3)[8, 8, 8] == 1
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_low_frequencies_of_a_large_map_make_the_small_one_where_it_lies(times: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    small = fourier_upsample(torch.randn(8, 8, 8, generator=generator), 16)
+    large = fourier_upsample(small, 16 * times)
+    again = torch.fft.irfftn(low_frequencies(large, 16), (16,) * 3) / times**3
+    assert torch.allclose(again, small, atol=1e-5)
+
+
+def test_low_frequencies_are_those_of_the_whole_transform() -> None:
+    x = torch.randn(24, 24, 24, generator=torch.Generator().manual_seed(1))
+    low, whole = low_frequencies(x, 10), torch.fft.rfftn(x)
+    kept = [0, 1, 2, 3, 4, -4, -3, -2, -1]
+    for z in kept:
+        for y in kept:
+            assert torch.allclose(low[z, y, :5], whole[z, y, :5], atol=1e-3)

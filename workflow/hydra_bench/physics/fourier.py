@@ -64,6 +64,24 @@ def fourier_crop(x: torch.Tensor, box: int, n_dims: int) -> torch.Tensor:
     return ifft_centred(centre_crop(fft_centred(x, n_dims), box, n_dims), n_dims).real * scale
 
 
+def low_frequencies(x: torch.Tensor, box: int) -> torch.Tensor:
+    """The transform of a real map (D, D, D), D and box even, at the frequencies that `box` voxels a side have.
+
+    Returns (box, box, box // 2 + 1), not centred: ordered as torch.fft.irfftn, which makes the smaller map of it, takes
+    them, and a position in the map, as a share of its side, stays where it is. Each axis is cut before the next is
+    transformed, so that of a map that is much larger most is never computed.
+    """
+    half: torch.Tensor = torch.fft.rfft(x, dim=2)[:, :, : box // 2 + 1]
+    for dim in (1, 0):
+        half = torch.fft.fft(half, dim=dim)
+        if box < len(x):
+            low, high = half.narrow(dim, 0, box // 2), half.narrow(dim, len(x) - box // 2, box // 2)
+            # Frequencies box/2 and -box/2 are one on the smaller grid.
+            high.narrow(dim, 0, 1).add_(half.narrow(dim, box // 2, 1)).mul_(0.5)
+            half = torch.cat([low, high], dim)
+    return half
+
+
 def fourier_upsample(volume: torch.Tensor, box: int) -> torch.Tensor:
     """Upsample a real map (D, D, D) to `box` voxels a side; values are kept, frequencies |k| >= D/2 are cut.
 

@@ -18,7 +18,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.mrc import read_map
 from hydra_bench.datasets.simulated.entries import Folders, find_entry
 from hydra_bench.datasets.simulated.structures import Atoms
-from hydra_bench.physics.fourier import centre_crop, fft_centred, frequency_radius, ifft_centred
+from hydra_bench.physics.fourier import fft_centred, frequency_radius, ifft_centred, low_frequencies
 
 _FINEST_VOXEL_A = 1.7
 _SAMPLING_BLUR_A2 = 40.0
@@ -44,11 +44,12 @@ def density_map(atoms: Atoms, box_px: int, pixel_size_A: float, b_factor_A2: flo
     """
     fine = box_px * math.ceil(pixel_size_A / _FINEST_VOXEL_A)
     length = box_px * pixel_size_A
-    transform = fft_centred(torch.from_numpy(_sum_on_grid(atoms, fine, length, b_factor_A2)), 3)
-    transform = centre_crop(transform, box_px, 3)
-    s2 = (frequency_radius(box_px, 3) / length).square()
-    transform *= torch.exp(s2 * (_SAMPLING_BLUR_A2 / 4)) * (box_px / fine) ** 3
-    return ifft_centred(transform, 3).real.float()
+    low = low_frequencies(torch.from_numpy(_sum_on_grid(atoms, fine, length, b_factor_A2)), box_px)
+    axis = torch.fft.fftfreq(box_px, length / box_px)
+    s2 = axis[:, None, None].square() + axis[:, None].square() + axis[: box_px // 2 + 1].square()
+    low *= torch.exp(s2 * (_SAMPLING_BLUR_A2 / 4)) * (box_px / fine) ** 3
+    density: torch.Tensor = torch.fft.irfftn(low, (box_px,) * 3)
+    return density
 
 
 def _sum_on_grid(atoms: Atoms, size: int, length_A: float, b_factor_A2: float) -> np.ndarray:
