@@ -90,6 +90,7 @@ def run_to_the_maps(start_from: TrainingInput, folder: Path) -> dict[str, Any]:
 
 def main(case: Path, folder: Path, kinds: dict[str, Any]) -> None:
     set_threads(1)
+    first_maps._LESSONS = 3  # each is as the others, and takes this device tens of milliseconds
     stack, truth, results = read_stack(case / "stack" / "particles.star"), read_truth(case / "truth"), {}
     given = GivenPoses(truth.rotations, truth.shifts_A)
     for number, (kind, changes) in enumerate(kinds.items()):

@@ -33,7 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "given poses, refined": {"poses": "refine"},
     "given poses, fixed": {"poses": "fixed"},
 }
-LONG: dict[str, Any] = {"l_schedule": (4, 4, 5), "latent_epoch": 1, "full_search_epochs": 1, "steps_per_search": (2, 1)}
+LONG: dict[str, Any] = {"l_schedule": (4, 5), "latent_epoch": 1, "full_search_epochs": 1, "steps_per_search": (2, 1)}
 
 
 @pytest.fixture(scope="module")
