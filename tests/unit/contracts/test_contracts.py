@@ -1,5 +1,6 @@
 """Each file contract: what is written is read back, and what is wrong is refused in one line."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,17 @@ from hydra_bench.physics.rotations import random_rotations
 STRUCTURES = Path(__file__).parents[3] / "resources" / "structures"
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("simulated")
+    simulate(dataset(images=4), STRUCTURES, made / "stack", made / "truth")
+    return made
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    simulate(dataset(images=4), STRUCTURES, tmp_path / "stack", tmp_path / "truth")
-    return tmp_path
+def folder(simulated: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return shutil.copytree(simulated, tmp_path / "dataset")
 
 
 def edit_star(path: Path, edit: object) -> None:
