@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from hydra_bench.core.files import atomic, partial_folder, write_text
 from hydra_bench.core.partial import clear_dead, partial_path
@@ -43,3 +46,22 @@ def test_a_folder_to_work_in_goes_in_the_end_and_is_known_for_whose_it_is(tmp_pa
         (second / "stack").mkdir()
         second.rename(tmp_path / "in" / "made")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "made", "run", "stack"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_folders_made_for_what_fails_go_with_it(tmp_path: Path, fails: bool) -> None:
+    (tmp_path / "there").mkdir()
+    with suppress(ValueError), partial_folder(tmp_path / "there" / "new" / "deeper" / "run"):
+        if fails:
+            raise ValueError
+    assert (tmp_path / "there").is_dir()
+    assert (tmp_path / "there" / "new" / "deeper").is_dir() is not fails
+    assert (tmp_path / "there" / "new").is_dir() is not fails
+
+
+def test_folders_in_which_something_lies_stay(tmp_path: Path) -> None:
+    with suppress(ValueError), partial_folder(tmp_path / "new" / "deeper" / "run"):
+        write_text(tmp_path / "new" / "kept.txt", "of another")
+        raise ValueError
+    assert (tmp_path / "new" / "kept.txt").is_file()
+    assert not (tmp_path / "new" / "deeper").exists()

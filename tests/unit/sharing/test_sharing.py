@@ -82,7 +82,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
         add(tmp_path / "board", Submission(tmp_path, "A. Person"))
     with pytest.raises(InputError, match=r"--dataset: demo holds no stack/particles\.star; the folder of a dataset"):
         add(tmp_path / "board", Submission(tmp_path, "A. Person", Path("demo")))
-    assert not list((tmp_path / "board").iterdir())
+    assert not (tmp_path / "board").exists()
 
 
 def test_an_archive_of_another_dataset_is_said_to_be_one(
@@ -96,7 +96,7 @@ def test_an_archive_of_another_dataset_is_said_to_be_one(
     assert "its dataset other (000000000000) is another than --dataset" in capsys.readouterr().err
     with pytest.raises(InputError, match="holds no drgnai that ended well; it has none"):
         add(tmp_path / "board", Submission(path, "A. Person", method="drgnai"))
-    assert not list((tmp_path / "board").iterdir())
+    assert not (tmp_path / "board").exists()
 
 
 def test_what_is_wrong_in_an_archive_is_named_by_its_place_there(packed: Callable[..., Path], tmp_path: Path) -> None:
