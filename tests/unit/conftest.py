@@ -21,7 +21,9 @@ threadpool_limits(1)  # scikit-learn's, whose threads wait for each other active
 
 LONG = {
     "test_bench",
+    "test_bounds",
     "test_cli",
+    "test_cryodrgn_adapter",
     "test_hydra_command",
     "test_hydra_at_noise",
     "test_hydra_conformations",
@@ -32,12 +34,14 @@ LONG = {
     "test_hydra_resume",
     "test_hydra_training",
     "test_known_poses",
+    "test_programs",
     "test_relion",
     "test_report_figures",
     "test_report_page",
     "test_report_paper",
+    "test_report_summarise",
 }
-"""Files whose tests train, or draw whole reports."""
+"""Files whose tests train, search poses with true maps, wait for other programs, or draw whole reports."""
 
 STRUCTURES = Path(__file__).parents[2] / "resources" / "structures"
 
