@@ -46,25 +46,21 @@ def atomic(path: Path | str, durable: bool = False) -> Iterator[Path]:
 def partial_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`, under a temporary name; what is left of it goes in the end.
 
-    So do, if the block fails, folders above it that were not there before and hold nothing.
-    Raises MachineError if it cannot be made.
+    So do folders above it that were not there before and hold nothing. Raises MachineError if it cannot be made.
     """
     folder = partial_path(path.with_name(f"{path.name}.d"))  # `atomic` may meanwhile write `path` itself
-    made = [parent for parent in path.parents if not parent.exists()]
+    new = [parent for parent in path.parents if not parent.exists()]
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_dead(path.parent)
         folder.mkdir()
     try:
         yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # of the first that holds something, and so of all above it
-            for parent in made:
-                parent.rmdir()
-        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # of the first that holds something, and so of all above it
+            for parent in new:
+                parent.rmdir()
 
 
 @contextmanager
