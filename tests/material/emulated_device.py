@@ -2,7 +2,7 @@
 
 Arithmetic is the CPU's. An operation that mixes host and device fails, as on a GPU or, where PyTorch would copy
 silently, as a fault of its own. What makes the host wait is counted: values read back, sizes that depend on values, and
-copies that are not asynchronous.
+copies that are not asynchronous. In deterministic mode what CUDA has no repeatable kernel for is refused, as there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,25 @@ WAITING = {
 }  # fmt: skip
 """Operations that wait on CUDA: they read a value, or their result's size depends on values."""
 COPIES = {"copy_", "_to_copy"}
+REFUSED = {
+    "put_", "histc", "kthvalue", "grid_sampler_2d_backward", "grid_sampler_3d_backward", "nll_loss2d_forward",
+    "max_unpool2d", "max_unpool3d", "avg_pool3d_backward", "upsample_linear1d_backward", "upsample_bilinear2d_backward",
+    "upsample_bicubic2d_backward", "upsample_trilinear3d_backward", "reflection_pad1d_backward",
+    "reflection_pad2d_backward", "reflection_pad3d_backward", "_ctc_loss_backward", "_embedding_bag_backward",
+}  # fmt: skip
+"""What has no repeatable kernel on CUDA, by the documentation of torch.use_deterministic_algorithms; and `refused`."""
+
+
+def refused(function: Any, args: Any, kwargs: Any) -> bool:
+    """Whether CUDA has no repeatable kernel for an operation with these arguments."""
+    name, _, overload = function.name().split("::")[1].partition(".")
+    if name == "bincount":
+        return (len(args) > 1 and args[1] is not None) or kwargs.get("weights") is not None
+    if name in ("cumsum", "cumsum_"):
+        return bool(args[0].is_floating_point() or args[0].is_complex())
+    if name in ("median", "nanmedian"):
+        return bool(overload.startswith("dim"))
+    return name in REFUSED or (name.startswith("scatter_reduce") and "prod" in args)
 
 
 class OnDevice(torch.Tensor):
@@ -92,6 +111,8 @@ class Account(TorchDispatchMode):
         if name == "copy_":
             to_device = isinstance(args[0], OnDevice)
         if ours:
+            if torch.are_deterministic_algorithms_enabled():
+                assert not refused(function, args, kwargs), f"{name}: not repeatable on CUDA"
             self._check(name, args, kwargs, others, to_device)
         elif to_device and others and name in COPIES and not kwargs.get("non_blocking"):
             self._wait("copy to the device")

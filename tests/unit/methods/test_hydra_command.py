@@ -1,6 +1,7 @@
 """`hydra-bench hydra` and `hydra-bench hydra-volume`: what they write, and what they take."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,19 @@ def test_the_labels_of_every_epoch_are_kept_and_the_last_are_the_results(evaluat
     assert counts == history[["size_1", "size_2", "spare_1"]].fillna(0).astype(int).to_numpy().tolist()
 
 
-def test_the_same_arguments_give_the_same_files(case: Case, evaluated: Path, tmp_path: Path) -> None:
-    """Even as a definition, and without coefficients kept in memory."""
-    parameters = {**TINY, "cache_mb": 0}
+def test_the_same_arguments_give_the_same_files(
+    case: Case, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even as a definition, without coefficients kept in memory, and deterministic, as a CPU always is."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "to be taken away again")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    parameters = {**TINY, "cache_mb": 0, "deterministic": True}
     definition = json.dumps({"name": "hydra", "program": "hydra", "parameters": parameters})
     assert main(["hydra", "--definition", definition, "--particles", str(case.stack.path), "--seed", "3",
                  "--threads", "1", "--out", str(tmp_path / "out")]) == 0  # fmt: skip
     for name in ("particles.star", "volumes/class_1.mrc", "volumes/class_2.mrc", "fields.pt"):
         assert (tmp_path / "out" / name).read_bytes() == (evaluated / name).read_bytes(), name
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def parameters_of(folder: Path) -> dict[str, Any]:

@@ -68,3 +68,16 @@ def test_a_run_on_a_device(found: dict[str, Any], kind: str) -> None:
     assert sum(worst["maps"].values()) <= 5, worst["maps"]
     assert (of_kind["calls"]["maps"] > 0) == (kind in ("many", "field"))
     assert sum(worst["learn"].values()) <= 1, worst["learn"]
+
+
+def test_runs_repeat_in_deterministic_mode(found: dict[str, Any]) -> None:
+    """It is on in that process, and what CUDA has no repeatable kernel for is refused there: every run above ended."""
+    assert found["again"]["refused"] == {
+        "weighted bincount": True,
+        "bincount": False,
+        "sums along floats": True,
+        "sums along integers": False,
+        "median and where": True,
+        "sums into rows": False,
+    }
+    assert found["again"]["written"] == found["one class"]["written"]

@@ -14,15 +14,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra_cases import Case, assert_same_state, environment, hydra, run, tiny
+from hydra_cases import CPU, Case, assert_same_state, environment, hydra, run, tiny
 from hydra_process import RIGID, start, sums_of_maps
 from sklearn.metrics import adjusted_rand_score
 from torch import distributed
 
 from hydra_bench.cli.main import main
 from hydra_bench.contracts.reconstruction import read_assignments
+from hydra_bench.core.errors import InputError
+from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import balancing, softening_of
-from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.parallel import Parallel, choose_device
+from hydra_bench.methods.hydra.fit.run_state import Chunk
+from hydra_bench.methods.hydra.fit.train import begin_epoch
+from hydra_bench.methods.hydra.fit.train import start as start_run
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()), reason="this torch has no gloo backend"
@@ -90,6 +96,42 @@ def test_two_processes_stop_and_resume(found: list[dict[str, Any]]) -> None:
     """The epoch that was broken off counts each particle's loss once."""
     assert [process["stopped_after"] for process in found] == [4, 4]
     np.testing.assert_allclose(found[0]["resumed"]["loss"], found[0]["rigid"]["loss"], rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda", "nccl")])
+def test_processes_speak_by_what_their_device_has(device: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[str] = []
+    monkeypatch.setattr(distributed, "init_process_group", lambda name, **_: joined.append(name))
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    assert Parallel.from_environment(torch.device(device)) == Parallel()  # a process of its own joins nobody
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert Parallel.from_environment(torch.device(device)) == Parallel(1, 2)
+    assert joined == [backend]
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for local in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", local)
+        assert choose_device("auto") == choose_device("cuda") == torch.device(f"cuda:{local}")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="--device: 'cuda:2', for process 2 of this machine; 2 usable GPUs are here"):
+        choose_device("auto")
+
+
+def test_bytes_exchanged_in_a_step(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fields' gradients, 4 bytes a weight, and whether each field has any: nothing that grows with the stack."""
+    sent: list[int] = []
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensor: sent.append(tensor.numel() * tensor.element_size()))
+    one_of_two = start_run(TrainingInput(case.stack, tiny(**RIGID)), CPU, Parallel(0, 2))
+    epoch = one_of_two.schedule[0]
+    begin_epoch(one_of_two, epoch)
+    chunk = Chunk.of(one_of_two, np.arange(30))
+    learn(one_of_two, epoch, chunk)
+    K, weights = one_of_two.model.stack.weights.shape
+    assert sent == [4 * K * (weights + 1)] * (30 // one_of_two.settings.minibatch)
 
 
 def torchrun(arguments: list[str], **more: Any) -> subprocess.Popen[str]:

@@ -1,11 +1,13 @@
 """What may be computed in a GPU's reduced precision, and what that costs, by rounding operands on the CPU."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hydra_cases import CPU, Case, grid_of, load_batch, run, tiny
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hydra_bench.methods.hydra.data.images import Frequencies
 from hydra_bench.methods.hydra.fit.pose_search import BaseGrid, SearchPlan, search, shift_grid
@@ -60,3 +62,40 @@ def test_a_run_with_rounded_operands_learns_as_well(case: Case, emulated_precisi
     exact = run(case.stack, tiny())
     last = [found.history.rows[-1]["loss"] for found in (rounded, exact)]
     assert last[0] == pytest.approx(last[1], rel=0.02)
+
+
+PRODUCTS = {"mm", "bmm", "addmm", "baddbmm"}
+
+
+class RoundsAsAGpu(TorchDispatchMode):
+    """Rounds the operands of products of matrices where a GPU would, at the precision that is set at the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.name().split("::")[1].split(".")[0] in PRODUCTS:
+            self.met += 1
+            if torch.backends.cuda.matmul.allow_tf32:
+                args = [*args[:-2], *(rounded_to_tf32(x) for x in args[-2:])]
+        return function(*args, **(kwargs or {}))
+
+
+def test_only_what_is_named_is_computed_in_reduced_precision(case: Case) -> None:
+    """Rotations, coordinates and phases are full float32 in a run, whatever the process has set before."""
+    exact = run(case.stack, tiny())
+    torch.set_float32_matmul_precision("high")
+    try:
+        with RoundsAsAGpu() as rounds:
+            third = torch.full((2, 2), 1 / 3) @ torch.eye(2)
+            found = run(case.stack, tiny())
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert third[0, 0] != torch.tensor(1 / 3)  # what is not a run's is rounded
+    assert rounds.met > 100
+    for weights, as_exact in zip(
+        found.model.field_weights().parameters(), exact.model.field_weights().parameters(), strict=True
+    ):
+        assert torch.equal(weights, as_exact)
+    assert torch.equal(found.model.tables.rotations, exact.model.tables.rotations)

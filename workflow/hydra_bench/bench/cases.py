@@ -209,10 +209,15 @@ def run_case(bench: Bench, case: Case, results: Results, warning: str | None) ->
     begun = {**circumstances(), "warning": warning}
     measurements: list[Measurement] = []
     reason = ""
+
+    def record(state: str) -> None:
+        so_far = {"state": state, "reason": reason, "took_s": time.monotonic() - began}
+        results.record(case, begun | so_far, measurements)
+
     try:
         for measurement in KINDS[case.kind](bench, case):
             measurements.append(measurement)
-            results.record(case, begun, measurements, "running")
+            record("running")
     except InputError:
         raise
     except Exception as error:
@@ -220,7 +225,7 @@ def run_case(bench: Bench, case: Case, results: Results, warning: str | None) ->
             raise machine from error
         traceback.print_exc(file=sys.stderr)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-    results.record(case, begun, measurements, "failed" if reason else "ok", reason)
+    record("failed" if reason else "ok")
     if sys.stderr.isatty():
         print(f"{case.name}: {reason or 'ok'}, {time.monotonic() - began:.0f} s", file=sys.stderr)
     return not reason

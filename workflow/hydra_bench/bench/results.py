@@ -22,18 +22,20 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json, write_text
 from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.records import checked
+from hydra_bench.jobs.cuda import driver_version
 
 JSON_NAME, TABLE_NAME = "bench.json", "bench.md"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What must be the same for two measurements to stand in one table."""
+    """What must be the same for two measurements to stand in one table; driver: of a GPU, "" for none."""
 
     cpu: str
     cores: int
     memory_GB: float
     device: str
+    driver: str
     threads: int
     python: str
     torch: str
@@ -65,6 +67,7 @@ class KeptCase:
     load_average: tuple[float, float, float]
     state: str
     reason: str
+    took_s: float
     summary: list[Figure]
 
 
@@ -99,14 +102,13 @@ class Results:
         """What all cases of one file have in common."""
         return {**asdict(self.machine), "quick": self.quick}
 
-    def record(
-        self, case: Case, begun: JsonObject, measurements: Sequence[Measurement], state: str, reason: str = ""
-    ) -> None:
+    def record(self, case: Case, begun: JsonObject, measurements: Sequence[Measurement]) -> None:
         """Put down what a case has so far, in place of what an earlier run had.
 
-        begun : its circumstances, and a warning or None. state : running, ok or failed.
+        begun : its circumstances, a warning or None, its state (running, ok or failed), the reason if it failed, and
+        the seconds it took so far, its data included.
         """
-        content = {**case.plain(), **begun, "state": state, "reason": reason}
+        content = {**case.plain(), **begun}
         content["measurements"] = [_rounded(asdict(measurement)) for measurement in measurements]
         content["summary"] = _rounded(summarise(measurements, case.bars))
         self.cases = dict(sorted({**self.cases, case.name: content}.items()))
@@ -118,9 +120,9 @@ class Results:
         m = self.machine
         lines = [
             "# Benchmarks of Hydra's speed\n",
-            f"{m.cpu}, {m.cores} cores, {m.memory_GB:g} GB; device {m.device}, {m.threads} threads; Python {m.python}, "
-            f'torch {m.torch}, hydra-bench {m.hydra_bench}. "Not reached" counts as later '
-            "than any time.\n",
+            f"{m.cpu}, {m.cores} cores, {m.memory_GB:g} GB; device {m.device}, driver {m.driver or 'none'}; "
+            f"{m.threads} threads; Python {m.python}, torch {m.torch}, hydra-bench {m.hydra_bench}. "
+            '"Not reached" counts as later than any time.\n',
         ]
         if self.quick:
             lines.append("A `--quick` run: tiny cases, whose numbers and bars mean nothing.\n")
@@ -133,7 +135,8 @@ class Results:
 def _case_line(name: str, case: JsonObject) -> str:
     load = case["load_average"][0]
     state = "" if case["state"] == "ok" else case["state"] + (f": {case['reason']}" if case["reason"] else "")
-    said = [f"{case['date']}, commit {case['commit'] or 'unknown'}, load {load:g} before", case["warning"], state]
+    where = f"{case['date']}, commit {case['commit'] or 'unknown'}, load {load:g} before"
+    said = [where, f"took {case['took_s']:.0f} s", case["warning"], state]
     return f"- **{name}**: {case['about']} ({'; '.join(part for part in said if part)})"
 
 
@@ -150,8 +153,9 @@ def describe_machine(device: torch.device, threads: int) -> Machine:
     name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    driver = driver_version() if device.type == "cuda" else ""
     versions = (platform.python_version(), torch.__version__, __version__)
-    return Machine(_cpu_model(), cores, round(memory, 1), name, threads, *versions)
+    return Machine(_cpu_model(), cores, round(memory, 1), name, driver, threads, *versions)
 
 
 def circumstances() -> JsonObject:

@@ -35,7 +35,7 @@ def run(args: Namespace) -> int:
     from hydra_bench.bench.data import Bench
     from hydra_bench.bench.definitions import CASES_PATH, load_cases
     from hydra_bench.bench.results import Results, busy_warning, describe_machine
-    from hydra_bench.methods.hydra.fit.parallel import choose_device, prepare_device
+    from hydra_bench.methods.hydra.fit.parallel import choose_device
 
     names = [name.strip() for name in args.cases.split(",") if name.strip()]
     cases = load_cases(args.definitions or CASES_PATH, names, _seeds(args.seeds), args.quick)
@@ -49,7 +49,6 @@ def run(args: Namespace) -> int:
     if warning:
         print(f"hydra-bench: warning: {warning}", file=sys.stderr)
     set_threads(args.threads, device.type)
-    prepare_device(device)
     bench = Bench(args.work, args.structures, device, args.threads, 1 if args.quick else args.repeats)
     failed = [case for case in cases if not run_case(bench, case, results, warning)]
     return int(bool(failed))

@@ -13,7 +13,7 @@ from hydra_bench.contracts.places import RUN_NAME, SOURCE_FOLDER
 from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError, RunFailedError
 from hydra_bench.core.json_values import JsonObject
-from hydra_bench.core.threads import set_threads
+from hydra_bench.core.threads import repeatable_products, set_threads
 from hydra_bench.core.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    definition = method_definition(args)
+    if definition["parameters"].get("deterministic"):
+        repeatable_products()
+
     import numpy as np
 
     from hydra_bench.contracts.source import source_of_particles, write_source
@@ -97,7 +101,6 @@ def run(args: Namespace) -> int:
 
     if not args.checkpoint_minutes >= 0:
         raise InputError(f"--checkpoint-minutes: {args.checkpoint_minutes:g}; 0 or more is allowed")
-    definition = method_definition(args)
     device = choose_device(args.device)
     check_replaced(args.out)
     request = Request(definition, args.seed, str(device), bool(definition.get("reads_truth", False)))
@@ -111,7 +114,7 @@ def run(args: Namespace) -> int:
     evaluation: IntArray = np.zeros(0, dtype=np.int64)
     if args.evaluation_list:
         evaluation = read_evaluation_list(args.evaluation_list, len(start_from.stack))
-    set_threads(args.threads, device.type)
+    set_threads(args.threads, device.type, deterministic=start_from.settings.deterministic)
     parallel = Parallel.from_environment(device)
     computed_with = {"device": device.type, "processes": parallel.size, "threads": args.threads} | versions()
     checkpointer = open_checkpoint(args, start_from, computed_with)

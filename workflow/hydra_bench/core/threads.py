@@ -38,8 +38,16 @@ def wait_asleep() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
-def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> None:
-    """Fix the number of threads, on which sums and so the last digits depend; on a CPU, repeatable kernels only.
+def repeatable_products() -> None:
+    """Have cuBLAS sum in one order; what the user has set stays. To be said before torch is imported."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True, deterministic: bool = False) -> None:
+    """Fix the number of threads, on which sums and so the last digits depend.
+
+    On a CPU only kernels that repeat are used, and on a GPU where it is to be deterministic, for which
+    `repeatable_products` was called; others are refused by torch.
 
     Raises InputError for fewer than one thread, or more than any machine has.
     """
@@ -53,7 +61,7 @@ def set_threads(threads: int, device: str = "cpu", keep_memory: bool = True) -> 
     if keep_memory:
         keep_freed_memory()
     # As torch.use_deterministic_algorithms does, which in torch 2.13 first loads its compiler.
-    torch.set_deterministic_debug_mode("error" if device == "cpu" else "default")
+    torch.set_deterministic_debug_mode("error" if device == "cpu" or deterministic else "default")
     # It would take time, and nothing reads what it did not write. (torch makes this attribute as it is imported.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # The first call of MKL's vector functions on new threads may differ from all later ones in the last digits

@@ -11,7 +11,7 @@ from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
-from hydra_bench.methods.hydra.fit.parallel import Parallel, prepare_device
+from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.train import save, train
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput, images_to_see
 from hydra_bench.methods.hydra.output.reconstruction import notes, write_reconstruction
@@ -28,7 +28,6 @@ def run_hydra(
 ) -> Outcome:
     """Train and, in the first process, write the reconstruction; a progress bar shows the way on a terminal."""
     settings = start_from.settings
-    prepare_device(device)
     total = images_to_see(start_from.schedule(), settings, len(start_from.stack))
     quiet = None if parallel.rank == 0 else True  # None: quiet unless on a terminal
     with tqdm(total=total, desc=f"Hydra K={settings.classes}", unit="image", disable=quiet) as bar:

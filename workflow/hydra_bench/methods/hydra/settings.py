@@ -237,6 +237,11 @@ class Settings:
     """Class probability below which a class is left out of a particle's gradient step."""
 
     # The machine
+    larger_on_gpu: StrictBool = True
+    """Whether a GPU, whose every step costs its start, works on larger chunks and minibatches where the stack is large;
+    false holds both to what is set."""
+    deterministic: StrictBool = False
+    """Whether a GPU uses only operations that repeat to the last digit, which costs time; a CPU always does."""
     memory_gb: Positive | None = None
     """Memory in GB for one batch's work; null takes half of a GPU's free memory, 1 GB on a CPU."""
 

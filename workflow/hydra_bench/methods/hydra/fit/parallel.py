@@ -39,13 +39,16 @@ def choose_device(name: str) -> torch.device:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise InputError(f"--device: {name!r}; auto, cpu, cuda or cuda:<number> is allowed")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device: {name!r}; {torch.cuda.device_count()} usable GPUs are here")
+    here = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= here:
+        asked = f"{name!r}, for process {local} of this machine" if local else f"{name!r}"
+        raise InputError(f"--device: {asked}; {here} usable GPUs are here")
     return device
 
 
 def prepare_device(device: torch.device) -> None:
-    """Make a GPU the process's own. Its products are float32's, but where model/precision.py says otherwise."""
+    """Make a GPU the process's own. Products are float32's, whatever was set, but where model/precision.py says so."""
+    torch.set_float32_matmul_precision("highest")
     if device.type == "cuda":
         torch.cuda.set_device(device)
 

@@ -26,8 +26,6 @@ from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.rotations import half_hopf_grid
 
 _CPU_BYTES = 2**30
-_CPU_COARSE_BATCH = 8
-"""Images whose overlaps with the base grid, 1.8 MB of them at order 2 with 25 shifts, stay in a processor's cache."""
 
 
 @dataclass
@@ -102,7 +100,7 @@ class Run:
     learn_batch: int = 1
 
     def __post_init__(self) -> None:
-        self.sizes = Sizes.of(self.settings, len(self.source), self.device)
+        self.sizes = Sizes.of(self.settings, len(self.source), self.frequencies.box_px, self.device)
         self.recorder = Recorder(self.device.type == "cuda" and self.parallel.size == 1)
         self.contrast = Contrast.of_deviation(self.settings.contrast_sd)
         self.base = torch.from_numpy(half_hopf_grid(self.settings.base_order)).float().to(self.device)
@@ -121,7 +119,7 @@ class Run:
         overlaps and the moved images; in first maps the posteriors of all poses and classes, and two copies; in a
         subdivision's about six arrays of B x kept x 7 rotations x n, and two
         products of 9 shifts; in a gradient step one activation a layer and its gradient, B x n x width, of a class at a
-        time but kept for all. On a CPU fewer are searched at a time, so that the overlaps stay in its cache.
+        time but kept for all. No more are searched at a time than `sizes` says, whatever the memory.
         """
         s, stage = self.settings, self.settings.stage(self.model.grown)
         n, n_rotations, n_shifts = self.frequencies.count(epoch.l), len(self.base), s.shift_points**2
@@ -134,11 +132,14 @@ class Run:
         step = 4 * n_learn * layers * 2 * s.fields_at_start
         budget = self.memory_bytes()
         self.search_batch, self.learn_batch = max(1, budget // fine), max(1, budget // step)
-        self.coarse_batch = max(1, budget // coarse)
-        self.maps_batch = max(1, budget // maps)
-        if self.device.type == "cpu":
-            self.coarse_batch = min(self.coarse_batch, _CPU_COARSE_BATCH)
-            self.maps_batch = min(self.maps_batch, _CPU_COARSE_BATCH)
+        self.coarse_batch = min(self.sizes.search_batch, max(1, budget // coarse))
+        self.maps_batch = min(self.sizes.search_batch, max(1, budget // maps))
+
+    def minibatch(self, epoch: Epoch) -> int:
+        """Particles of a gradient step: as set for larger fields, and in pre-training, whose images do not grow."""
+        if self.model.grown or epoch.phase == "pretrain":
+            return self.settings.stage(self.model.grown).minibatch
+        return self.sizes.minibatch
 
     def memory_bytes(self) -> int:
         """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""

@@ -21,7 +21,7 @@ from hydra_bench.methods.hydra.fit.first_maps import teach
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
 from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import BY_CHANCE, most_needed
-from hydra_bench.methods.hydra.fit.parallel import Parallel
+from hydra_bench.methods.hydra.fit.parallel import Parallel, prepare_device
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Progress, Run
 from hydra_bench.methods.hydra.fit.training_input import IMAGES_A_MAP, Epoch, TrainingInput, images_of
 from hydra_bench.methods.hydra.model.model import Model
@@ -73,6 +73,7 @@ def train(
 def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -> Run:
     """Everything before the first epoch: frequencies, images, fields and tables."""
     settings, stack, seed, box = start_from.settings, start_from.stack, start_from.seed, start_from.box_px
+    prepare_device(device)
     torch.manual_seed(seed)  # of the fields' and the encoder's first weights
     frequencies = Frequencies.of_box(box).to(device)
     schedule = start_from.schedule()
