@@ -39,7 +39,7 @@ def test_what_is_left_is_what_the_fields_do_not_explain_and_is_written(case: Cas
     n = trained.frequencies.count(finest_searched(trained))
     assert finest_searched(trained) == 5
     with torch.no_grad():
-        left, tables = left_unexplained(trained, n), trained.model.tables
+        left, tables = left_unexplained(trained, n).of_classes, trained.model.tables
     everyone = np.arange(tables.n)
     batch = trained.source.load(everyone, slice(None, n))
     for k, field in enumerate(trained.model.fields):

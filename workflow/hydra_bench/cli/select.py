@@ -20,6 +20,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a reconstruction, of any method")
     add = parser.add_argument_group("which particles (all, if nothing is said)").add_argument
     add("--class", dest="classes", metavar="K", help="of these classes, from 1, as 1,3")
+    add("--exclude-junk", action="store_true", help="that are more likely of a class than of none, of a run that tells")
     add("--min-posterior", type=float, metavar="P", help="whose own class is at least so probable")
     add(
         "--latent-box",
@@ -62,6 +63,7 @@ def run(args: Namespace) -> None:
     criteria = Criteria(
         classes=None if args.classes is None else tuple(numbers(args.classes, int, "--class")),
         min_posterior=args.min_posterior,
+        no_junk=args.exclude_junk,
         latent_boxes=tuple(map(LatentBox.parse, args.latent_box)),
         clusters=None if args.clusters is None else tuple(numbers(args.clusters, int, "--cluster")),
     )

@@ -25,6 +25,7 @@ from hydra_bench.contracts.scores import (
     ClusteringScores,
     Conformations,
     FscScores,
+    JunkScores,
     LabelAlignment,
     Latents,
     Part,
@@ -129,6 +130,8 @@ class MetricsFile(Part):
     """How far posteriors of classes can be believed; null also where all are certain, or no truth is known."""
     calibration_at_noise: CalibrationAtNoise | None = None
     """The same of posteriors at the noise's own level; null also for a method that gives none."""
+    junk: JunkScores | None = None
+    """How well junk is told from particles; null also for a method that does not, or where the truth has none."""
     fsc: FscScores | None = None
     """How good the maps are; null also where no particle is evaluated."""
     pose: PoseErrors | None = None

@@ -38,7 +38,9 @@ from hydra_bench.core.types import FloatArray, IntArray
 
 HISTORY_NAME, HISTORY_LABELS_NAME = "history.csv", "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
-AT_NOISE_COLUMN = "hydraBenchAtNoisePosterior"
+AT_NOISE_COLUMN, JUNK_COLUMN = "hydraBenchAtNoisePosterior", "hydraBenchJunkPosterior"
+IS_JUNK = 0.5
+"""The posterior of junk above which a particle counts as junk."""
 OK, FAILED, NOT_CONFIGURED, NOT_APPLICABLE = STATES = ("ok", "failed", "not configured", "not applicable")
 NO_FAILURES = (NOT_CONFIGURED, NOT_APPLICABLE)
 """States of runs that gave nothing, for which nobody is to blame."""
@@ -102,7 +104,8 @@ class Assignments:
 
     classes (N,), 0-based; posteriors (N, K), rows sum to 1; rotations (N, 3, 3), map to view; shifts_A
     (N, 2); latents (N, d), d may be 0, in the latent space of the particle's own class. at_noise (N, K): posteriors at
-    the noise's own level, of a method that learns with others.
+    the noise's own level, of a method that learns with others. junk (N,): posterior that a particle is of no class,
+    beside those of the classes, of a method that tells.
     """
 
     classes: IntArray
@@ -111,6 +114,7 @@ class Assignments:
     shifts_A: FloatArray
     latents: FloatArray
     at_noise: FloatArray | None = None
+    junk: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -164,6 +168,8 @@ def write_assignments(folder: Path, assignments: Assignments, star_name: str = P
     extra = {f"{POSTERIOR_COLUMN}{k + 1}": assignments.posteriors[:, k] for k in range(assignments.posteriors.shape[1])}
     if assignments.at_noise is not None:
         extra |= {f"{AT_NOISE_COLUMN}{k + 1}": column for k, column in enumerate(assignments.at_noise.T)}
+    if assignments.junk is not None:
+        extra[JUNK_COLUMN] = assignments.junk
     extra |= {f"{LATENT_COLUMN}{j + 1}": assignments.latents[:, j] for j in range(assignments.latents.shape[1])}
     table = pd.concat([table, pd.DataFrame(extra).round(6) + 0.0], axis=1)
     write_star(folder / star_name, {"particles": table})
@@ -198,6 +204,7 @@ def read_assignments(folder: Path | str, n_particles: int) -> Assignments:
         shifts_A=shifts,
         latents=columns_of_numbers(table, columns_named(table, LATENT_COLUMN), where),
         at_noise=at_noise,
+        junk=_probabilities(table, JUNK_COLUMN, where) if JUNK_COLUMN in table else None,
     )
 
 
@@ -208,6 +215,16 @@ def _shares(table: pd.DataFrame, column: str, where: str) -> FloatArray:
     if len(impossible):
         raise InputError(f"{where}: {column}1 and on: those of row {int(impossible[0]) + 1} are no shares of 1")
     return posteriors
+
+
+def _probabilities(table: pd.DataFrame, column: str, where: str) -> FloatArray:
+    """One (N,). Raises InputError for what is none."""
+    values: FloatArray = columns_of_numbers(table, [column], where)[:, 0]
+    impossible = np.flatnonzero((values < 0) | (values > 1))
+    if len(impossible):
+        row = int(impossible[0])
+        raise InputError(f"{where}: {column}: {values[row]:g} in row {row + 1}; 0 to 1 is allowed")
+    return values
 
 
 def read_history_labels(folder: Path | str, n_particles: int) -> IntArray | None:

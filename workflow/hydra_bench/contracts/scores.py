@@ -117,6 +117,17 @@ class CalibrationAtNoise(Reliability):
     """Brier score of the same."""
 
 
+class JunkScores(Part):
+    """How well a method that tells junk does so: of the images whose posterior of junk is above one half."""
+
+    found: Annotated[float, Measure("Junk found", 3, ("csv", "runs"), column="junk_found", optional=True)]
+    """The share of the images without one whole particle in their middle that the method calls junk."""
+    good_lost: Annotated[
+        float, Measure("Good called junk", 3, ("csv", "runs"), more_is_better=False, column="good_lost", optional=True)
+    ]
+    """The share of the other images that it calls junk, too."""
+
+
 class ClusteringScores(Part):
     """How well labels tell the species apart."""
 

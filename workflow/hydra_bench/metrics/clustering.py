@@ -7,8 +7,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from hydra_bench.contracts.reconstruction import Assignments, least_share
-from hydra_bench.contracts.scores import ClusteringScores, Group, SpeciesRecovery
+from hydra_bench.contracts.reconstruction import IS_JUNK, Assignments, least_share
+from hydra_bench.contracts.scores import ClusteringScores, Group, JunkScores, SpeciesRecovery
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.k_means import k_means
 from hydra_bench.metrics.resamples import of_confusion
@@ -138,6 +138,14 @@ def ari_without(junk: np.ndarray | None, true_classes: np.ndarray, labels: np.nd
     if junk is None or not junk.any() or junk.all():
         return None
     return float(adjusted_rand_score(true_classes[~junk], labels[~junk]))
+
+
+def junk_scores(told: np.ndarray | None, junk: np.ndarray) -> JunkScores | None:
+    """Of posteriors (N,) of junk, given which particles are (N,); None without them, or where none or all are."""
+    if told is None or not junk.any() or junk.all():
+        return None
+    called = told > IS_JUNK
+    return JunkScores(found=float(called[junk].mean()), good_lost=float(called[~junk].mean()))
 
 
 def _recovery(confusion: np.ndarray, species: int, name: str, label: int | None) -> SpeciesRecovery:

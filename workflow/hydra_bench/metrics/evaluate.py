@@ -47,7 +47,7 @@ from hydra_bench.core.types import FloatArray
 from hydra_bench.maps.fsc import resolution, shell_frequencies
 from hydra_bench.maps.masks import SOFT_MASK_TEXT
 from hydra_bench.metrics.calibration import R, calibration
-from hydra_bench.metrics.clustering import Labels, joined, labels_of, score
+from hydra_bench.metrics.clustering import Labels, joined, junk_scores, labels_of, score
 from hydra_bench.metrics.own_labels import conformation, latents, pose
 from hydra_bench.metrics.resamples import of_means
 from hydra_bench.metrics.volumes import AlignedMaps, JudgedRun
@@ -189,6 +189,7 @@ def _measured(
         "clustering": clustering,
         "calibration": believed(Calibration, assignments.posteriors),
         "calibration_at_noise": believed(CalibrationAtNoise, assignments.at_noise),
+        "junk": junk_scores(assignments.junk, truth.junk) if known else None,
         "fsc": fsc,
         "pose": None if POSES in given else pose(maps, run, matches, settings.symmetry),
         "alignments": _alignments(maps, run),

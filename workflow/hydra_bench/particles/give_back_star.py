@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hydra_bench.contracts.poses import ANGLE_COLUMNS, ORIGIN_COLUMNS, pose_table
-from hydra_bench.contracts.reconstruction import LATENT_COLUMN, POSTERIOR_COLUMN, Assignments
+from hydra_bench.contracts.reconstruction import JUNK_COLUMN, LATENT_COLUMN, POSTERIOR_COLUMN, Assignments
 from hydra_bench.contracts.source import Source
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import FloatArray
@@ -64,7 +64,7 @@ def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixels_A: F
 
     shifts_px (M, 2): displacements in px of the images as they were recorded, whose sizes are pixels_A (M,) in Å.
     """
-    stale = [name for name in table.columns if name.startswith((POSTERIOR_COLUMN, LATENT_COLUMN))]
+    stale = [name for name in table.columns if name.startswith((POSTERIOR_COLUMN, JUNK_COLUMN, LATENT_COLUMN))]
     values: dict[str, FloatArray] = {}
     if not style.keep_poses:
         poses = pose_table(found.rotations, shifts_px * pixels_A[:, None])
@@ -77,6 +77,8 @@ def told(table: StarRows, found: Assignments, shifts_px: FloatArray, pixels_A: F
     own = found.posteriors[np.arange(len(found)), found.classes]
     values["rlnMaxValueProbDistribution"] = own
     values |= {f"{POSTERIOR_COLUMN}{k + 1}": found.posteriors[:, k] for k in range(found.posteriors.shape[1])}
+    if found.junk is not None:
+        values[JUNK_COLUMN] = found.junk
     values |= {f"{LATENT_COLUMN}{j + 1}": found.latents[:, j] for j in range(found.latents.shape[1])}
     words = {name: [f"{value:.6f}" for value in column] for name, column in values.items()}
     words["rlnClassNumber"] = [str(k + 1) for k in found.classes]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hydra_bench.contracts.reconstruction import Assignments
+from hydra_bench.contracts.reconstruction import IS_JUNK, Assignments
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.types import BoolArray, IntArray
 
@@ -35,13 +35,14 @@ class Criteria:
     """What a particle must meet, all of it; what is None or empty asks for nothing.
 
     classes : numbers from 1. min_posterior : of the particle's own class, at least. latent_boxes : all of them.
-    clusters : numbers of the analysis, from 1.
+    clusters : numbers of the analysis, from 1. no_junk : what is more likely of a class than of none.
     """
 
     classes: tuple[int, ...] | None = None
     min_posterior: float | None = None
     latent_boxes: tuple[LatentBox, ...] = ()
     clusters: tuple[int, ...] | None = None
+    no_junk: bool = False
 
     def chosen(self, found: Assignments, clusters_of: IntArray | None = None) -> IntArray:
         """The particles (n,) of a run that meet all of it, rising; clusters_of (N,) is each one's cluster.
@@ -58,6 +59,10 @@ class Criteria:
             if not 0 <= self.min_posterior <= 1:
                 raise InputError(f"--min-posterior: {self.min_posterior:g}; 0 to 1 is allowed")
             wanted &= found.posteriors[np.arange(len(found)), found.classes] >= self.min_posterior
+        if self.no_junk:
+            if found.junk is None:
+                raise InputError("--exclude-junk: the run does not tell junk; one of `hydra --preset field` does")
+            wanted &= found.junk <= IS_JUNK
         for box in self.latent_boxes:
             wanted &= self._in_box(found, box)
         if self.clusters is not None and clusters_of is not None:

@@ -44,9 +44,10 @@ def run_hydra(
         raise RunFailedError("the fields diverged (not a number); a lower learning_rate may help")
     if checkpointer.path is not None:
         save(run, checkpointer)  # a run that is killed while it writes its maps need not train again
+    found = None
     if parallel.rank == 0:
-        write_reconstruction(run, start_from.pixel_size_A, evaluation, folder)
-    said = notes(run)
+        found = write_reconstruction(run, start_from.pixel_size_A, evaluation, folder)
+    said = notes(run, found)
     for remark in said.get("remarks", []):
         say(remark)
     return Outcome(images_seen=run.history.images_seen, notes=said)

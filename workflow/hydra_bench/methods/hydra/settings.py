@@ -111,6 +111,8 @@ class Settings:
     """Whether the noise is measured on every shell, outside the particle, or taken as white."""
     contrast_sd: Number = 0.0
     """Standard deviation, at first, of the prior of each image's contrast, of mean 1; 0 takes all contrasts as 1."""
+    contrast_epoch: ZeroOrMore = 2
+    """Pass from which that deviation is learned; before it the best poses of poor maps overstate contrasts."""
     cache_mb: ZeroOrMore = 1000
     """Memory in MB in which the coefficients of the search are kept, if all of them fit."""
 
@@ -165,12 +167,15 @@ class Settings:
     explore: Share = 0.1
     """Share of the particles that are searched in every class all the same."""
     spare_epochs: ZeroOrMore = 3
-    """Passes after which the spare fields go: the classes stay that the likelihood would miss most."""
+    """Passes after which the spare fields go, one before the last of the search at the latest: the classes stay that
+    the likelihood would miss most."""
     balance_epochs: ZeroOrMore = 0
     """Passes at first in which classes are held to equal shares of the particles, the second half of them less and
     less; 0 lets them be."""
     prior_epoch: ZeroOrMore = 4
     """Pass from which classes have a prior by their share of the particles."""
+    junk: StrictBool = False
+    """Whether images that no class explains are told apart, as junk, with a posterior of their own."""
     gating: Literal["table", "encoder"] = "table"
     """Class scores from a table, or amortised by an encoder of the image."""
 

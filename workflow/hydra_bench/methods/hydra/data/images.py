@@ -238,7 +238,8 @@ class ImageSource:
     """Batches of a stack on the frequencies of a box, which may be smaller than the stack's: a Fourier crop.
 
     Memory does not grow with the stack, but for coefficients of low frequencies that were read once and are kept
-    as long as all of them fit in `cache_mb`.
+    as long as all of them fit in `cache_mb`. noise : power of the noise on each ring. noise_left : the share of it that
+    the window leaves.
     """
 
     def __init__(
@@ -254,7 +255,8 @@ class ImageSource:
         self._sample = np.sort(rng.choice(len(stack), min(len(stack), _SAMPLE), replace=False))
         self._prepare = prepare(stack, settings, self._sample, device)
         self.rings = self.frequencies.plane.norm(dim=1).round().long()
-        self._left = 1.0 if self._prepare.window is None else float(self._prepare.window.square().mean())
+        window = self._prepare.window
+        self.noise_left = 1.0 if window is None else float(window.square().mean())
         self.noise = torch.ones(int(self.rings.max()) + 1, device=device)
         fits = 4 * len(stack) * n_low <= settings.cache_mb * 2**20
         self._low = torch.zeros(len(stack), n_low if fits else 0, device=device)
@@ -335,5 +337,5 @@ class ImageSource:
         transfer = torch.zeros(len(self.rings), dtype=torch.float64, device=self._device)
         for part in np.array_split(self._sample, -(-len(self._sample) // 100)):
             transfer += self._stack.transfer(part, self._per_A).square().sum(0) / len(self._sample)
-        signal = ((whole - self.noise * self._left) / self.of_rings(transfer).clamp(min=0.05)).clamp(min=1e-2)
+        signal = ((whole - self.noise * self.noise_left) / self.of_rings(transfer).clamp(min=0.05)).clamp(min=1e-2)
         return signal.flip(0).cummax(0).values.flip(0).sqrt().float()

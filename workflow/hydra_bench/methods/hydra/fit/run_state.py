@@ -150,11 +150,11 @@ class Run:
             return torch.cuda.mem_get_info(self.device)[0] // 2
         return _CPU_BYTES
 
-    def measure_contrast(self) -> None:
-        """Learn the prior of the contrasts from all particles, each in its most probable class."""
+    def measure_contrast(self, particles: torch.Tensor) -> None:
+        """Learn the prior of the contrasts from some particles, each in its most probable class."""
         tables = self.model.tables
-        best = tables.posteriors.argmax(1)[:, None]
-        self.contrast = self.contrast.learned(tables.contrasts.gather(1, best), tables.powers.gather(1, best))
+        best = tables.posteriors[particles].argmax(1)
+        self.contrast = self.contrast.learned(tables.contrasts[particles, best], tables.powers[particles, best])
 
     def gather(self) -> None:
         """Bring together from all processes: rows of the particle tables and of their optimisers, and the loss.

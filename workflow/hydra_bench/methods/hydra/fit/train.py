@@ -19,6 +19,7 @@ from hydra_bench.methods.hydra.fit.chunks import maps_chunk, maps_of, pretrain_c
 from hydra_bench.methods.hydra.fit.conformations import scale_latents
 from hydra_bench.methods.hydra.fit.first_maps import teach
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
+from hydra_bench.methods.hydra.fit.junk import evidence_of_none, particles_of_classes
 from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import BY_CHANCE, most_needed
 from hydra_bench.methods.hydra.fit.parallel import Parallel, prepare_device
@@ -96,9 +97,11 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
     run.recorder.forget()
     if run.progress.chunk == 0:
         run.progress.loss = 0.0
-        if epoch.after(s.spare_epochs) and run.model.tables.classes > s.classes:
+        if epoch.after(spare_passes(run)) and run.model.tables.classes > s.classes:
             in_nats = s.sharpness is None and s.sigma is None
-            keep = most_needed(run.model.tables.errors, run.softening, s.classes, BY_CHANCE if in_nats else math.inf)
+            by_chance = BY_CHANCE if in_nats else math.inf
+            of_none = -evidence_of_none(run, run.schedule[run.progress.epoch - 1].l) if s.junk else None
+            keep = most_needed(run.model.tables.errors, run.softening, s.classes, by_chance, of_none)
             run.model = run.model.of_classes(keep, s)
             run.history.keep_classes(keep)
         if epoch.phase == "grow" and epoch.number == 0:
@@ -112,6 +115,12 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
         rate *= (s.learning_rate_final / rate) ** (epoch.number / max(1, s.decode_epochs - 1))
     run.model.set_learning_rate(rate)
     run.plan_memory(epoch)
+
+
+def spare_passes(run: Run) -> int:
+    """The passes of the search with spare fields: a last one is without, for the particles of those that go."""
+    searches = sum(epoch.phase == "search" for epoch in run.schedule)
+    return min(run.settings.spare_epochs, max(1, searches - 1))
 
 
 def epoch_chunks(run: Run, epoch: Epoch) -> list[IntArray]:
@@ -146,9 +155,8 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
     run.gather()
     loss = checked_loss(run)  # of all processes in the first one, which writes the history
-    # The best poses of poor maps overstate contrasts.
-    if epoch.phase in ("search", "refine") and epoch.after(run.settings.spare_epochs - 1):
-        run.measure_contrast()
+    if epoch.phase in ("search", "refine") and epoch.after(run.settings.contrast_epoch):
+        run.measure_contrast(particles_of_classes(run, epoch.l))
     if run.model.latents_on and run.settings.newton:
         scale_latents(run.model)
     run.progress = Progress(epoch=run.progress.epoch + 1)

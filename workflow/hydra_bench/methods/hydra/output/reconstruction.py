@@ -10,7 +10,7 @@ from torch import nn
 
 from hydra_bench.contracts import reconstruction
 from hydra_bench.contracts.places import class_volume_path
-from hydra_bench.contracts.reconstruction import Assignments, least_share
+from hydra_bench.contracts.reconstruction import IS_JUNK, Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.json_values import JsonObject
@@ -19,8 +19,8 @@ from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.fit.run_state import History, Run
 from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_map, render_maps
-from hydra_bench.methods.hydra.output.at_noise import posteriors_at_noise
-from hydra_bench.methods.hydra.output.remarks import remarks
+from hydra_bench.methods.hydra.output.at_noise import at_noise
+from hydra_bench.methods.hydra.output.remarks import remarks, remarks_on_junk
 
 FIELDS_NAME = "fields.pt"
 _LARGEST_BOX_PX, _LARGEST_PIXEL_A = 4096, 1000.0
@@ -53,14 +53,14 @@ def assignments(run: Run, pixel_size_A: float) -> Assignments:
         if d:
             latents[members, :d] = tables.latent(index, k)[0].cpu().numpy()
     learned_with = tables.posteriors.cpu().double().numpy()
-    at_noise = posteriors_at_noise(run)
-    return Assignments(classes, learned_with, rotations, shifts * pixel_size_A, latents, at_noise)
+    noise = at_noise(run)
+    return Assignments(classes, learned_with, rotations, shifts * pixel_size_A, latents, noise.classes, noise.junk)
 
 
-def write_reconstruction(run: Run, pixel_size_A: float, evaluation: IntArray, folder: Path) -> None:
+def write_reconstruction(run: Run, pixel_size_A: float, evaluation: IntArray, folder: Path) -> Assignments:
     """Write particles.star, class maps at the mean latents, the listed particles' own maps, the history, fields.pt.
 
-    pixel_size_A : of the box that the run worked in, which maps are written at.
+    pixel_size_A : of the box that the run worked in, which maps are written at. Returns what particles.star holds.
     """
     settle_latents(run)
     found, tables, box = assignments(run, pixel_size_A), run.model.tables, run.frequencies.box_px
@@ -75,6 +75,7 @@ def write_reconstruction(run: Run, pixel_size_A: float, evaluation: IntArray, fo
             write_map(reconstruction.sample_path(folder, int(particle)), volume.cpu().numpy(), pixel_size_A)
     write_history(run.history, folder)
     write_fields(run, pixel_size_A, folder)
+    return found
 
 
 def write_history(history: History, folder: Path) -> None:
@@ -136,12 +137,18 @@ def _check_sizes(content: JsonObject, file_bytes: int) -> None:
         raise ValueError(f"a box of {content['box_px']} px of {content['pixel_size_A']} Å")
 
 
-def notes(run: Run) -> JsonObject:
-    """What a reader should know of the result: class sizes, classes too small to count, what looks wrong."""
+def notes(run: Run, written: Assignments | None) -> JsonObject:
+    """What a reader should know of the result: class sizes, classes too small to count, junk, what looks wrong.
+
+    written : what particles.star holds, in the process that wrote it.
+    """
     tables = run.model.tables
     sizes = tables.class_sizes()
     limit = least_share(tables.classes) * tables.n
     empty = [k + 1 for k, size in enumerate(sizes) if size < limit]
-    found = {"class_sizes": sizes, "empty_classes": empty}
-    looks_wrong = remarks(run.settings, tables, empty, run.frequencies.box_px)
+    found: JsonObject = {"class_sizes": sizes, "empty_classes": empty}
+    junk = None if written is None else written.junk
+    if junk is not None:
+        found["junk_images"] = int((junk > IS_JUNK).sum())
+    looks_wrong = remarks(run.settings, tables, empty, run.frequencies.box_px) + remarks_on_junk(junk)
     return {**found, "remarks": looks_wrong} if looks_wrong else found

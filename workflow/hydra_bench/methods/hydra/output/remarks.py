@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from hydra_bench.contracts.reconstruction import EMPTY_TEXT
+from hydra_bench.contracts.reconstruction import EMPTY_TEXT, IS_JUNK
+from hydra_bench.core.types import FloatArray
 from hydra_bench.methods.hydra.model.tables import ParticleTables
 from hydra_bench.methods.hydra.settings import Settings
 
@@ -12,6 +13,8 @@ _MOST_ENTROPY = 0.8
 """Of posteriors, as a share of the entropy of even ones: of three classes, 1 is 33 % each, 0.8 some 70, 15 and 15 %."""
 _MOST_BEYOND = 0.05
 """Share of the particles that may lie beyond the shifts searched; refinement takes a few over the edge."""
+_MOST_JUNK = 0.5
+"""Share of the images that may be called junk: of stacks as they are picked, more than half are particles."""
 _MOST_ALIGNED = 0.7
 """Mean squared cosine of views with the axis that they are nearest to: 1/3 if all are alike, 1 if there is one."""
 
@@ -27,6 +30,17 @@ def remarks(settings: Settings, tables: ParticleTables, empty_classes: list[int]
             " give the same"
         )
     return found
+
+
+def remarks_on_junk(junk: FloatArray | None) -> list[str]:
+    """Of posteriors of junk (N,), if they were found."""
+    share = 0.0 if junk is None else float((junk > IS_JUNK).mean())
+    if share < _MOST_JUNK:
+        return []
+    return [
+        f"{share:.0%} of the images are called junk: also particles are where there are fewer classes than species, or"
+        " where maps are poor; more --classes or more images may help"
+    ]
 
 
 def _posteriors(tables: ParticleTables) -> str:
