@@ -1,6 +1,7 @@
 """`hydra-bench select`: what a run found, in the rows of the user's own file, for RELION, cryoSPARC and cryoDRGN."""
 
 import pickle
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -110,6 +111,22 @@ def test_what_was_given_back_before_is_replaced(star: Path, tmp_path: Path) -> N
     names = read_star(second)["particles"].columns
     assert [name for name in names if name.startswith("hydraBench")] == ["hydraBenchPosterior1", "hydraBenchPosterior2"]
     assert names.is_unique
+
+
+def test_junk_is_told_in_the_rows_and_can_be_left_out(
+    star: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telling = replace(FOUND, junk=np.array([0.0, 0.9, 0.2, 0.6, 0.5, 1.0]))
+    run = write_run_of(tmp_path / "run", read_particles(star), telling)
+    everyone = select(run, star.with_name("all.star"))
+    assert read_star(everyone)["particles"]["hydraBenchJunkPosterior"].tolist() == telling.junk.tolist()
+    kept = select(run, star.with_name("kept.star"), "--exclude-junk")
+    assert read_star(kept)["particles"]["hydraBenchJunkPosterior"].tolist() == [0.0, 0.2, 0.5]
+    # A run that does not tell, of these rows, leaves none of the earlier one's.
+    silent = write_run_of(tmp_path / "silent", read_particles(everyone), FOUND)
+    assert "hydraBenchJunkPosterior" not in read_star(select(silent, star.with_name("silent.star")))["particles"]
+    said = problem(capsys, silent, star.with_name("none.star"), "--exclude-junk")
+    assert said == "--exclude-junk: the run does not tell junk; one of `hydra --preset field` does"
 
 
 def test_origins_are_in_pixels_where_relion_has_them_so(tmp_path: Path) -> None:

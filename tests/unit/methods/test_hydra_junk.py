@@ -25,7 +25,7 @@ from hydra_bench.methods.hydra.fit.junk import (
     poses_tried,
 )
 from hydra_bench.methods.hydra.fit.likelihood import most_needed
-from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.run_state import History, Run
 from hydra_bench.methods.hydra.output.at_noise import expected
 from hydra_bench.methods.hydra.output.reconstruction import assignments, notes
 from hydra_bench.methods.hydra.output.remarks import remarks_on_junk
@@ -76,6 +76,25 @@ def test_fields_of_junk_go_first() -> None:
     of_none[80:] = 9.0
     assert 2 in most_needed(errors, 1.0, 2)
     assert most_needed(errors, 1.0, 2, of_none=of_none) == [0, 1]
+
+
+def test_fields_that_junk_fills_stay_with_the_classes_for_a_while() -> None:
+    # Edges in a field of their own, which explains them far better than none; two fields share the second species.
+    errors = torch.full((90, 4), 60.0)
+    errors[:30, 0] = errors[60:, 2] = 0.0
+    errors[30:60, 1], errors[30:60, 3] = 0.0, torch.tensor([-2.0, 2.0]).repeat(15)
+    of_none = torch.full((90,), 40.0)
+    assert most_needed(errors, 1.0, 2, 6.0, of_none, only_by_chance=True) in ([0, 1, 2], [0, 2, 3])
+    assert len(most_needed(errors, 1.0, 2, 6.0, of_none)) == 2
+
+
+def test_the_history_of_spare_fields_that_go_in_two_steps() -> None:
+    history = History([{"size_1": 5, "size_2": 3, "size_3": 2, "size_4": 1}], labels=[torch.tensor([0, 1, 2, 3])])
+    history.keep_classes([0, 2, 3])
+    assert history.rows == [{"size_1": 5, "size_2": 2, "size_3": 1, "spare_1": 3}]
+    history.keep_classes([1, 2])
+    assert history.rows == [{"size_1": 2, "size_2": 1, "spare_1": 5, "spare_2": 3}]
+    assert history.labels[0].tolist() == [2, 3, 0, 1]
 
 
 def test_what_is_farther_from_every_class_than_its_images_are_is_junk() -> None:

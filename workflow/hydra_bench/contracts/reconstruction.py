@@ -39,8 +39,8 @@ from hydra_bench.core.types import FloatArray, IntArray
 HISTORY_NAME, HISTORY_LABELS_NAME = "history.csv", "history_labels.npy"
 POSTERIOR_COLUMN, LATENT_COLUMN = "hydraBenchPosterior", "hydraBenchLatent"
 AT_NOISE_COLUMN, JUNK_COLUMN = "hydraBenchAtNoisePosterior", "hydraBenchJunkPosterior"
-IS_JUNK = 0.5
-"""The posterior of junk above which a particle counts as junk."""
+IS_JUNK, JUNK_IMAGES = 0.5, "junk_images"
+"""The posterior of junk above which a particle counts as junk; a note: how many do."""
 OK, FAILED, NOT_CONFIGURED, NOT_APPLICABLE = STATES = ("ok", "failed", "not configured", "not applicable")
 NO_FAILURES = (NOT_CONFIGURED, NOT_APPLICABLE)
 """States of runs that gave nothing, for which nobody is to blame."""

@@ -168,7 +168,7 @@ class Settings:
     """Share of the particles that are searched in every class all the same."""
     spare_epochs: ZeroOrMore = 3
     """Passes after which the spare fields go, one before the last of the search at the latest: the classes stay that
-    the likelihood would miss most."""
+    the likelihood would miss most. Where junk is told apart, those of it go at the latest."""
     balance_epochs: ZeroOrMore = 0
     """Passes at first in which classes are held to equal shares of the particles, the second half of them less and
     less; 0 lets them be."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from hydra_bench.config.method_definitions import TRUTH
 from hydra_bench.contracts.places import Results
-from hydra_bench.contracts.reconstruction import EMPTY_TEXT, POSES
+from hydra_bench.contracts.reconstruction import EMPTY_TEXT, JUNK_IMAGES, POSES
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json
 from hydra_bench.methods import cards as method_cards
 from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
 
-_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference", "given")
+_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference", "given", JUNK_IMAGES)
 """Notes of known form, which the page shows each in its own way."""
 
 
@@ -100,6 +100,8 @@ def remarks(run: EvaluatedRun) -> list[str]:
         found.append(f"{species} is split over {_listed(run.noun, labels)}.")
     for label, merged in clustering.merged_labels.items():
         found.append(f"{run.noun} {label} merges {', '.join(merged)}.")
+    if (junk := run.metrics.notes.get(JUNK_IMAGES)) is not None:
+        found.append(f"Junk, more likely of no class than of one: {junk:,} of {run.metrics.n_particles or 0:,} images.")
     notes = {key: value for key, value in run.metrics.notes.items() if key not in _TOLD}
     return found + [f"{key}: {plain(value)}" for key, value in notes.items()]
 

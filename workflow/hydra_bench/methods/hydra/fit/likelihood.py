@@ -116,14 +116,20 @@ better, and each field knows the noise of its own images. Measured: 2 to 3, and 
 
 
 def most_needed(
-    errors: torch.Tensor, softening: float, n: int, by_chance: float = math.inf, of_none: torch.Tensor | None = None
+    errors: torch.Tensor,
+    softening: float,
+    n: int,
+    by_chance: float = math.inf,
+    of_none: torch.Tensor | None = None,
+    only_by_chance: bool = False,
 ) -> list[int]:
     """The n classes to keep, rising, if the others must go: one at a time, that which the likelihood misses least.
 
     errors (N, K), infinite where a particle was not searched. A field that describes no species, or one that another
     describes as well, is missed by nobody, however many particles it holds; a small species' own field is. Halves of a
     common species, which half of their particles miss by no more than `by_chance`, go before a rare one's own field.
-    of_none (N,) : the error of each particle as one of no class, where there may be such.
+    of_none (N,) : the error of each particle as one of no class, where there may be such. only_by_chance : whether more
+    than n stay if each is missed by most of its particles more than by chance.
     """
     finite = torch.where(errors.isfinite(), errors, errors.new_tensor(torch.nan))
     # Not searched is as bad as the worst that was.
@@ -135,7 +141,10 @@ def most_needed(
         logits = torch.cat([logits, -of_none[:, None] / softening], 1)
     while len(keep) > n:
         missed = [missed_by(logits[:, keep + always], position, by_chance) for position in range(len(keep))]
-        del keep[missed.index(min(missed))]
+        least = min(missed)
+        if only_by_chance and least[0]:
+            break
+        del keep[missed.index(least)]
     return keep
 
 

@@ -48,10 +48,12 @@ class History:
         number_of[[*keep, *spare]] = torch.arange(largest + 1)
         self.labels = [number_of[labels.long()].to(labels.dtype) for labels in self.labels]
         for row in self.rows:
-            sizes = [row.pop(name) for name in list(row) if name.startswith("size_")]
+            sizes, gone = (
+                [row.pop(name) for name in list(row) if name.startswith(part)] for part in ("size_", "spare_")
+            )
             spare = [k for k in range(len(sizes)) if k not in keep]
             row |= {f"size_{j + 1}": sizes[k] for j, k in enumerate(keep)}
-            row |= {f"spare_{j + 1}": sizes[k] for j, k in enumerate(spare)}
+            row |= {f"spare_{j + 1}": size for j, size in enumerate([*(sizes[k] for k in spare), *gone])}
 
 
 @dataclass

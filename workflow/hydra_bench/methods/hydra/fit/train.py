@@ -97,11 +97,8 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
     run.recorder.forget()
     if run.progress.chunk == 0:
         run.progress.loss = 0.0
-        if epoch.after(spare_passes(run)) and run.model.tables.classes > s.classes:
-            in_nats = s.sharpness is None and s.sigma is None
-            by_chance = BY_CHANCE if in_nats else math.inf
-            of_none = -evidence_of_none(run, run.schedule[run.progress.epoch - 1].l) if s.junk else None
-            keep = most_needed(run.model.tables.errors, run.softening, s.classes, by_chance, of_none)
+        if spare_fields_go(run, epoch):
+            keep = fields_to_keep(run, epoch)
             run.model = run.model.of_classes(keep, s)
             run.history.keep_classes(keep)
         if epoch.phase == "grow" and epoch.number == 0:
@@ -117,10 +114,29 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
     run.plan_memory(epoch)
 
 
-def spare_passes(run: Run) -> int:
-    """The passes of the search with spare fields: a last one is without, for the particles of those that go."""
+def spare_fields_go(run: Run, epoch: Epoch) -> bool:
+    """Whether there are any, and it is time: the search's last pass is without, for the particles of those that go."""
+    if run.model.tables.classes <= run.settings.classes:
+        return False
+    return epoch.after(min(run.settings.spare_epochs, passes_with_spare(run)))
+
+
+def fields_to_keep(run: Run, epoch: Epoch) -> list[int]:
+    """The classes, rising, that stay when spare fields go.
+
+    Where junk is told apart, fields that it fills stay as long as may be, and keep it out of the others.
+    """
+    s = run.settings
+    by_chance = BY_CHANCE if s.sharpness is None and s.sigma is None else math.inf
+    of_none = -evidence_of_none(run, run.schedule[run.progress.epoch - 1].l) if s.junk else None
+    to_the_end = s.junk and not epoch.after(passes_with_spare(run))
+    return most_needed(run.model.tables.errors, run.softening, s.classes, by_chance, of_none, to_the_end)
+
+
+def passes_with_spare(run: Run) -> int:
+    """The most passes of the search that there can be spare fields in."""
     searches = sum(epoch.phase == "search" for epoch in run.schedule)
-    return min(run.settings.spare_epochs, max(1, searches - 1))
+    return max(1, searches - 1)
 
 
 def epoch_chunks(run: Run, epoch: Epoch) -> list[IntArray]:

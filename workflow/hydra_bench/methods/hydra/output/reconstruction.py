@@ -10,7 +10,7 @@ from torch import nn
 
 from hydra_bench.contracts import reconstruction
 from hydra_bench.contracts.places import class_volume_path
-from hydra_bench.contracts.reconstruction import IS_JUNK, Assignments, least_share
+from hydra_bench.contracts.reconstruction import IS_JUNK, JUNK_IMAGES, Assignments, least_share
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import atomic
 from hydra_bench.core.json_values import JsonObject
@@ -149,6 +149,6 @@ def notes(run: Run, written: Assignments | None) -> JsonObject:
     found: JsonObject = {"class_sizes": sizes, "empty_classes": empty}
     junk = None if written is None else written.junk
     if junk is not None:
-        found["junk_images"] = int((junk > IS_JUNK).sum())
+        found[JUNK_IMAGES] = int((junk > IS_JUNK).sum())
     looks_wrong = remarks(run.settings, tables, empty, run.frequencies.box_px) + remarks_on_junk(junk)
     return {**found, "remarks": looks_wrong} if looks_wrong else found
