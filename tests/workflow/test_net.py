@@ -10,7 +10,7 @@ import csv
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +39,27 @@ def test_every_dataset_method_program_and_preset_has_a_run() -> None:
     contents = {name: configuration(name) for name in RUNS}
     shipped = {name: yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in RUNS}
     run = {dataset for content in contents.values() for dataset in content["datasets"]}
-    assert {dataset for content in shipped.values() for dataset in content.get("dataset_definitions", {})} <= run
+    defined = {name: content.get("dataset_definitions", {}) for name, content in shipped.items()}
+    # Those of a study differ in their troubles alone, all of which those that run must have.
+    assert troubles(defined["robustness"]) == troubles(defined["robustness"], contents["robustness"]["datasets"])
+    assert {dataset for name, found in defined.items() for dataset in found if name != "robustness"} <= run
     methods = {method: definition for name in RUNS for method, definition in methods_that_run(name).items()}
     for name, content in shipped.items():
         for method, definition in content.get("method_definitions", {}).items():
-            # Of the sweeps, their overlay says why. Other programs are in tests/real, with an overlay of their own.
-            assert method in methods or name == "sweeps" or definition["program"] in OTHER_PROGRAMS, method
+            # Overlays say why these leave some out. Other programs are in tests/real, with an overlay of their own.
+            left_out = name in ("sweeps", "robustness")
+            assert method in methods or left_out or definition["program"] in OTHER_PROGRAMS, method
     programs = {method["program"] for method in methods.values()}
     assert programs | OTHER_PROGRAMS == {
         path.parent.name for path in (ROOT / "workflow" / "methods").glob("*/card.yaml")
     }
     assert {"fine", "many", "paper"} <= {method.get("parameters", {}).get("preset") for method in methods.values()}
+
+
+def troubles(definitions: dict[str, Any], names: Iterable[str] | None = None) -> set[str]:
+    """Keys of the troubles of datasets, or of those named."""
+    found = definitions.values() if names is None else (definitions[name] for name in names)
+    return {key for definition in found for key in definition["simulation"].get("troubles", {})}
 
 
 def test_every_way_of_being_given_poses_has_a_run() -> None:
@@ -84,6 +94,8 @@ def test_a_shipped_configuration_runs_to_its_page(
         check_experiment(clone.folder / "results")
     if name == "ribosplike":
         check_motion(clone.folder / "results")
+    if name == "robustness":
+        check_study(clone.folder / "results")
     if name == "sweeps":
         assert len(list((clone.folder / "results" / "paper" / "demo" / "supplement").glob("*.svg"))) >= 3
 
@@ -127,6 +139,18 @@ def check_motion(results: Path) -> None:
     text = (results / "tables" / "table1.md").read_text()
     assert "| Best single map |" in text
     assert "Chance 0, ceiling 1 |" not in text
+
+
+def check_study(results: Path) -> None:
+    """What troubles do to each method is in a table, a figure and on the page."""
+    rows = list(csv.DictReader((results / "tables" / "robustness.csv").read_text().splitlines()))
+    assert [(row["dataset"], row["method"]) for row in rows] == [
+        (f"robust_{name}", method) for method in ("hydra_robust", "class_bound") for name in ("none", "mild")
+    ]
+    assert "contrast_log_sd: 0.3" in rows[1]["differs"]
+    assert float(rows[2]["ari"]) > float(rows[3]["ari"])  # of the bound
+    assert '<h2 id="robustness">' in (results / "report" / "index.html").read_text()
+    assert (results / "figures" / "studies" / "robustness_1.svg").is_file()
 
 
 def check_experiment(results: Path) -> None:

@@ -44,7 +44,10 @@ def class_volume_path(folder: Path, k: int) -> Path:
 
 
 class TablePlaces:
-    """A folder of tables: Table 1 in three forms, Table 2, and what every job cost."""
+    """A folder of tables: Table 1 in three forms, Table 2, and what every job cost.
+
+    robustness, robustness_markdown : what troubles of images do to methods; only where datasets differ by them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,9 +56,12 @@ class TablePlaces:
         self.table1_latex = folder / "table1.tex"
         self.table2 = folder / "table2.csv"
         self.cost = folder / "cost.csv"
+        self.robustness = folder / "robustness.csv"
+        self.robustness_markdown = folder / "robustness.md"
 
     def all(self) -> tuple[Path, ...]:
-        return self.table1, self.table1_markdown, self.table1_latex, self.table2, self.cost
+        of_studies = self.robustness, self.robustness_markdown
+        return self.table1, self.table1_markdown, self.table1_latex, self.table2, self.cost, *of_studies
 
 
 class Results:

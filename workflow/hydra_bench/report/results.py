@@ -273,8 +273,15 @@ def _provenance(path: Path) -> JsonObject:
         raise InputError(f"{path}: a mapping with a definition is expected")
     if simulation and not all(isinstance(simulation.get(key), int | float) for key in wanted):
         raise InputError(f"{path}: definition.simulation: numbers {', '.join(wanted)} are expected")
-    record: JsonObject = content | {"definition": {"simulation": simulation}}
+    record: JsonObject = content | {"definition": {**definition, "simulation": simulation}}
     return record
+
+
+def definition_of(run: EvaluatedRun) -> JsonObject:
+    """What a run's dataset was made by, as the configuration defines it; without a record of that, nothing."""
+    path = dataset_places(run).truth / PROVENANCE_NAME
+    definition: JsonObject = _provenance(path)["definition"] if path.is_file() else {}
+    return definition
 
 
 def settings(runs: list[EvaluatedRun]) -> list[tuple[str, str]]:

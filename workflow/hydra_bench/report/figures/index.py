@@ -14,14 +14,20 @@ from hydra_bench.report.figures.fsc import auc_strips, fsc_curves
 from hydra_bench.report.figures.latents import latent_plot
 from hydra_bench.report.figures.method_lines import Line, method_lines
 from hydra_bench.report.figures.particle_images import particle_images
+from hydra_bench.report.figures.robustness import heat_map
 from hydra_bench.report.figures.style import Picture, report_style, save
 from hydra_bench.report.results import EvaluatedRun, by_dataset, first_seeds, read_all
+from hydra_bench.report.tables.robustness import studies
 
 INDEX_NAME = "index.json"
+OF_STUDIES = "studies"
+"""The folder of figures that show several datasets; as their dataset the index has the empty text, which is no name."""
 
 
 def write_figures(metric_paths: Iterable[Path | str], out_folder: Path | str) -> None:
     """Write <dataset>/<name>.svg and .png for every figure that the files allow, and index.json.
+
+    Those of several datasets together are in a folder of their own.
 
     Figures show each method's first seed that ended well. Where what a figure needs
     beside the metrics (maps, stack, history) is missing the figure is left out.
@@ -31,20 +37,25 @@ def write_figures(metric_paths: Iterable[Path | str], out_folder: Path | str) ->
     lines = method_lines(runs)
     index: list[JsonObject] = []
     with report_style():
+        for number, study in enumerate(studies(runs), start=1):
+            index.append(_written(heat_map(study, number), out / OF_STUDIES, dataset=""))
         for dataset, group in by_dataset(runs).items():
             for picture in _pictures(first_seeds(group), lines):
-                save(picture.figure, out / dataset / picture.name)
-                index.append(
-                    {
-                        "file": f"{dataset}/{picture.name}.svg",
-                        "dataset": dataset,
-                        "title": picture.title,
-                        "caption": picture.caption,
-                        "method": picture.method,
-                        "interactive": picture.interactive,
-                    }
-                )
+                index.append(_written(picture, out / dataset, dataset))
     write_json(out / INDEX_NAME, index)
+
+
+def _written(picture: Picture, folder: Path, dataset: str) -> JsonObject:
+    """Write a figure into a folder of those beside the index; its entry there."""
+    save(picture.figure, folder / picture.name)
+    return {
+        "file": f"{folder.name}/{picture.name}.svg",
+        "dataset": dataset,
+        "title": picture.title,
+        "caption": picture.caption,
+        "method": picture.method,
+        "interactive": picture.interactive,
+    }
 
 
 def read_index(folder: Path) -> list[JsonObject]:

@@ -21,6 +21,7 @@ from hydra_bench.report.page.interactive import Views
 from hydra_bench.report.page.terms import TERMS
 from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, first_seeds, read_all, settings
 from hydra_bench.report.tables.cost import COLUMNS, cost_table
+from hydra_bench.report.tables.robustness import LEGEND, studies
 from hydra_bench.report.tables.rows import (
     FIRST,
     PAGE_MEASURES,
@@ -97,7 +98,8 @@ def write_page(
     environment.globals |= {"remarks": remarks, "classes": classes}
     environment.globals |= {"facts": facts, "departures": departures, "told": told, "log_tail": log_tail}
     places, jobs = _jobs(runs)
-    datasets = _datasets(runs, Path(figures_folder))
+    index = read_index(Path(figures_folder))
+    datasets = _datasets(runs, Path(figures_folder), index)
     downloads = TablePlaces(Path(tables_folder)).all()
     script = "\n".join((_HERE / "js" / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     plotly = embedding.library("plotly", "package_data/plotly.min.js")
@@ -109,6 +111,9 @@ def write_page(
         plotly=embedding.packed(plotly),
         datatables=embedding.packed(embedding.library("itables", "html/dt_bundle.js")),
         datasets=datasets,
+        studies=studies(runs),
+        study_figures=_figures(Path(figures_folder), index, ""),
+        study_legend=LEGEND,
         terms=TERMS,
         normalised=any(method.row.normalised is not None for dataset in datasets for method in dataset.methods),
         places=places,
@@ -125,17 +130,21 @@ def shown_measures(rows: list[Row]) -> list[Measure]:
     return [m for m in PAGE_MEASURES if not m.optional or any(row.measured[m].mean is not None for row in rows)]
 
 
-def _datasets(runs: list[EvaluatedRun], figures: Path) -> list[Dataset]:
+def _figures(folder: Path, index: list[JsonObject], dataset: str) -> list[Figure]:
+    """The figures of a dataset, or, where that is "", of several; without those that the page has a chart for."""
+    return [
+        Figure(embedding.data_uri(folder / entry["file"]), entry["title"], entry["caption"], entry["method"])
+        for entry in index
+        if entry["dataset"] == dataset and not entry["interactive"]
+    ]
+
+
+def _datasets(runs: list[EvaluatedRun], figures: Path, index: list[JsonObject]) -> list[Dataset]:
     rows = {(row.dataset, row.method): row for row in table_rows(runs)}
     lines = method_lines(runs)
-    index = read_index(figures)
     result = []
     for n, (name, group) in enumerate(by_dataset(runs).items()):
-        shown = [
-            Figure(embedding.data_uri(figures / entry["file"]), entry["title"], entry["caption"], entry["method"])
-            for entry in index
-            if entry["dataset"] == name and not entry["interactive"]
-        ]
+        shown = _figures(figures, index, name)
         good = first_seeds(group)
         views = Views(good) if good else None
         own = {method: rows[name, method] for method in by_method(group)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,10 @@ from hydra_bench.contracts.metrics_file import FSC_AUC
 from hydra_bench.contracts.places import TablePlaces
 from hydra_bench.core.files import write_text
 from hydra_bench.report.results import EvaluatedRun, by_dataset, read_all
+from hydra_bench.report.tables import robustness
 from hydra_bench.report.tables.cost import cost_table
 from hydra_bench.report.tables.rows import FIRST, SECOND, TABLE_MEASURES, Row, footer, number, spread, table_rows
+from hydra_bench.report.tables.texts import one_line, plain
 from hydra_bench.report.tables.uncertainty import PARTICLES, RUNS, Range
 
 COLUMNS = (
@@ -29,9 +29,6 @@ _COSTS = tuple(measure for measure in TABLE_MEASURES if not measure.quality)
 MOST_CLASS_COLUMNS = 6
 """Of Markdown and LaTeX; more species stand in the CSV files alone."""
 
-_HALVES = range(0xD800, 0xE000)
-"""Halves of a pair of surrogates, which no text in UTF-8 has."""
-
 Mark = Callable[[str, int], str]
 """Dresses a printed number by its rank."""
 
@@ -39,7 +36,8 @@ Mark = Callable[[str, int], str]
 def write_tables(metric_paths: Iterable[Path | str], folder: Path | str, nodes: bool = True) -> None:
     """Write Table 1 in its three forms, Table 2 (FSC-AUC per class) and the costs of each job into `folder`.
 
-    Without `nodes`, costs do not name the machines.
+    And what troubles do to methods, where datasets differ by them (robustness.py). Without `nodes`, costs do not name
+    the machines.
     """
     runs = read_all(metric_paths, nodes)
     tables = TablePlaces(Path(folder))
@@ -50,6 +48,13 @@ def write_tables(metric_paths: Iterable[Path | str], folder: Path | str, nodes: 
     write_text(tables.table1_latex, latex(rows, footers))
     write_text(tables.table2, _csv(per_class(runs)))
     write_text(tables.cost, _csv(cost_table(runs)))
+    found = robustness.studies(runs)
+    if found:
+        write_text(tables.robustness, _csv(robustness.records(found)))
+        write_text(tables.robustness_markdown, robustness.markdown(found))
+    else:  # of other runs, which were here before
+        tables.robustness.unlink(missing_ok=True)
+        tables.robustness_markdown.unlink(missing_ok=True)
 
 
 def _record(row: Row) -> dict[str, object]:
@@ -169,11 +174,11 @@ def markdown(rows: list[Row], footers: dict[str, str]) -> str:
         lines = [
             f"### {dataset}",
             "",
-            "| " + " | ".join(map(_plain, header)) + " |",
+            "| " + " | ".join(map(plain, header)) + " |",
             "|---|" + "--:|" * (len(header) - 3) + "---|---|",
         ]
         lines += _lines(group, layout, _markdown_line, ["| *Bounds (read the truth)* |" + " |" * (len(header) - 1)])
-        parts.append("\n".join([*lines, "", _plain(note)]))
+        parts.append("\n".join([*lines, "", plain(note)]))
     return "\n\n".join([*parts, _LEGEND]) + "\n"
 
 
@@ -190,22 +195,8 @@ def _markdown_line(row: Row, layout: Layout) -> str:
 
     costs = [number(row.measured[measure].mean, measure.digits) for measure in _COSTS]
     label, *rest = layout.cells(row, mark)
-    cells = [_plain(label), *rest, *costs, _plain(row.lost_and_split or "–"), _plain(row.state_text)]
+    cells = [plain(label), *rest, *costs, plain(row.lost_and_split or "–"), plain(row.state_text)]
     return "| " + " | ".join(cells) + " |"
-
-
-def _plain(text: str) -> str:
-    """A text of somebody's that stands in Markdown as it is: no markup, no HTML, on one line.
-
-    An underscore within a word is none of markup.
-    """
-    text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
-
-
-def _one_line(text: str) -> str:
-    """Without ends of lines, and without other characters that are none to be printed."""
-    return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if ord(c) not in _HALVES)
 
 
 def latex(rows: list[Row], footers: dict[str, str]) -> str:
@@ -259,4 +250,4 @@ def _escaped(text: str) -> str:
     special = {c: f"\\{c}" for c in "&%$#_{}"}
     special |= {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", '"': "''", "`": "\\textasciigrave{}"}
     special |= {"~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "\\": "\\textbackslash{}"}
-    return _symbols("".join(special.get(character, character) for character in _one_line(text)))
+    return _symbols("".join(special.get(character, character) for character in one_line(text)))
