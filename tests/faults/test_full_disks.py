@@ -154,6 +154,9 @@ COMMANDS: dict[str, Command] = {
                    "bench.yaml", "--structures", str(STRUCTURES), "--threads", "1", "--device", "cpu"]),
     "dataset": Command(lambda _: ["dataset", "check", "c.yaml", "--gallery", "new"]),
     "dataset, without a gallery": Command(lambda _: ["dataset", "check", "c.yaml"], only_reads="it prints"),
+    "dataset, degraded": Command(
+        lambda _: ["dataset", "degrade", "results/datasets/tiny/stack/particles.star", "--out", "new/degraded",
+                   "--noise-excess", "1"]),
     "dataset, fetched": Command(lambda _: ["dataset", "fetch", "fetched.yaml"]),
     "check-config": Command(lambda _: ["check-config", "c.yaml"], only_reads="it checks"),
     "doctor": Command(lambda _: ["doctor", "--configuration", "c.yaml"], only_reads="it prints its findings"),
