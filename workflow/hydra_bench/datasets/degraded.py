@@ -29,7 +29,7 @@ from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import partial_folder, sha256, write_json, write_text, writing
 from hydra_bench.core.mrc import ImageStackWriter
-from hydra_bench.core.types import FloatArray, IntArray
+from hydra_bench.core.types import BoolArray, FloatArray, IntArray
 from hydra_bench.datasets.simulated.imaging import particle_noise
 from hydra_bench.datasets.simulated.troubles import (
     JUNK_KINDS,
@@ -124,8 +124,10 @@ class Drawn:
     origin_errors_A: FloatArray
 
     @property
-    def overlapping(self) -> np.ndarray:
-        return self.junk_kind == JUNK_KINDS.index("overlapping")
+    def overlapping(self) -> BoolArray:
+        """Which images (n,) are junk of two that overlap."""
+        found: BoolArray = self.junk_kind == JUNK_KINDS.index("overlapping")
+        return found
 
     def table(self) -> pd.DataFrame:
         """degraded.csv: a line an image."""

@@ -273,7 +273,7 @@ def _provenance(path: Path) -> JsonObject:
         raise InputError(f"{path}: a mapping with a definition is expected")
     if simulation and not all(isinstance(simulation.get(key), int | float) for key in wanted):
         raise InputError(f"{path}: definition.simulation: numbers {', '.join(wanted)} are expected")
-    record: JsonObject = content | {"definition": {**definition, "simulation": simulation}}
+    record: JsonObject = content | {"definition": {**(definition or {}), "simulation": simulation}}
     return record
 
 
