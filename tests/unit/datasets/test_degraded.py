@@ -193,6 +193,10 @@ REFUSED = {
     "share": (["--junk-share", "0.95"], "--junk-share: 0.95; a number from 0 to 0.9 is allowed"),
     "negative": (["--noise-excess", "-1"], "--noise-excess: -1; a number of at least 0 is allowed"),
     "no number": (["--plane-sd", "nan"], "--plane-sd: nan; a number of at least 0 is allowed"),
+    "distance": (
+        ["--neighbour-share", "1", "--neighbour-distance-px", "inf"],
+        "--neighbour-distance-px: inf; a number",
+    ),
     "axis": (["--view-kappa", "1", "--view-axis", "0,0,0"], "--view-axis: (0.0, 0.0, 0.0); a direction"),
     "two numbers": (["--view-kappa", "1", "--view-axis", "0,1"], "--view-axis: '0,1'; three numbers"),
     "few left": (["--view-kappa", "1000", "--view-axis", "1,1,1"], "images would be left; at least 2 are expected"),
@@ -215,7 +219,8 @@ def test_files_that_lack_what_it_needs_are_refused(tmp_path: Path, capsys: pytes
     star, out = write_stack(tmp_path), tmp_path / "out"
     table = starfile.read(star)
     table["particles"] = table["particles"].drop(columns=["rlnOriginXAngst", "rlnAngleTilt"])
-    starfile.write(table, tmp_path / "poor.star")
+    table["particles"].loc[3, "rlnDefocusU"] = np.nan
+    starfile.write(table, tmp_path / "poor.star", na_rep="nan")
     (tmp_path / "masked").mkdir()
     masked = write_stack(tmp_path / "masked", masked=True)
     (tmp_path / "there").mkdir()
@@ -223,6 +228,7 @@ def test_files_that_lack_what_it_needs_are_refused(tmp_path: Path, capsys: pytes
     for given, folder, options, words in (
         (tmp_path / "poor.star", out, ["--origin-error-sd-A", "1"], "poor.star lacks the column rlnOriginXAngst"),
         (tmp_path / "poor.star", out, ["--view-kappa", "1"], "--view-kappa: "),
+        (tmp_path / "poor.star", out, ["--defocus-error-sd-A", "1"], "rlnDefocusU: 'nan'; a number is expected"),
         (tmp_path / "a.mrcs", out, noise, "a.mrcs: a STAR file of particles is expected"),
         (tmp_path / "none.star", out, noise, "none.star: no such file"),
         (masked, out, noise, "its images were masked"),

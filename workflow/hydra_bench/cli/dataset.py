@@ -97,15 +97,17 @@ def _degrade(args: Namespace) -> None:
     axis = numbers(args.view_axis, float, "--view-axis")
     if len(axis) != 3:
         raise InputError(f"--view-axis: {args.view_axis!r}; three numbers with commas between them are expected")
-    plain = ("contrast_log_sd", "noise_excess", "noise_corner_A", "plane_sd", "defocus_error_sd_A", "junk_share")
+    plain = (
+        *("contrast_log_sd", "noise_excess", "noise_corner_A", "plane_sd", "defocus_error_sd_A"),
+        *("junk_share", "neighbour_share"),
+    )
     troubles = Troubles(
         views=() if args.view_kappa is None else (Views(args.view_kappa, (axis[0], axis[1], axis[2])),),
         junk_kinds=tuple(args.junk_kinds.split(",")),
-        neighbour_share=args.neighbour_share,
-        neighbour_distance_px=args.neighbour_distance_px,
         **{name: getattr(args, name) for name in plain},
     )
-    wanted = Degradation(troubles, args.origin_error_sd_A, args.background_radius, args.seed)
+    own = ("neighbour_distance_px", "origin_error_sd_A", "background_radius", "seed")
+    wanted = Degradation(troubles, **{name: getattr(args, name) for name in own})
     degrade(args.stack, wanted, args.out, args.datadir)
 
 

@@ -63,12 +63,15 @@ _NOT_THERE = -1
 
 @dataclass(frozen=True)
 class Degradation:
-    """What is to be done. troubles: as in simulations, but for views, of which there is one distribution at most, and
-    neighbour_distance_px, in px of the stack; origin_error_sd_A: of the origins along x and y; background_radius: where
-    the background begins, in half boxes.
+    """What is to be done.
+
+    troubles: as in simulations, of views one distribution at most; neighbour_distance_px: in px of the stack, in place
+    of that of the troubles, None for _NEIGHBOUR half boxes; origin_error_sd_A: of the origins along x and y;
+    background_radius: where the background begins, in half boxes.
     """
 
     troubles: Troubles
+    neighbour_distance_px: float | None = None
     origin_error_sd_A: float = 0.0
     background_radius: float = 0.75
     seed: int = 0
@@ -82,6 +85,8 @@ class Degradation:
         _check_number("--origin-error-sd-A", self.origin_error_sd_A, 0, np.inf)
         _check_number("--junk-share", troubles.junk_share, 0, 0.9)
         _check_number("--neighbour-share", troubles.neighbour_share, 0, 1)
+        if self.neighbour_distance_px is not None:
+            _check_number("--neighbour-distance-px", self.neighbour_distance_px, 0, 65535)
         _check_number("--background-radius", self.background_radius, 0.1, 0.95)
         for views in troubles.views:
             _check_number("--view-kappa", views.kappa, 0, np.inf)
@@ -209,6 +214,11 @@ def _check_columns(star: Path, rows: StarRows, wanted: Degradation) -> None:
         missing = next((column for column in columns if column not in rows.columns), None)
         if value and missing is not None:
             raise InputError(f"{option}: {star} lacks the column {missing}, which it needs")
+        for column in columns if value else ():
+            texts = rows.particles[column]
+            odd = np.flatnonzero(~np.isfinite(pd.to_numeric(texts, errors="coerce")))
+            if len(odd):
+                raise InputError(f"{star}: {column}: {str(texts.iloc[odd[0]])[:100]!r}; a number is expected")
 
 
 def draw(stack: Stack, wanted: Degradation) -> Drawn:
@@ -257,7 +267,8 @@ def _draw_partners(
     others = (np.arange(n) + generator.integers(1, n, n)) % n  # never itself
     angles = generator.uniform(0, 2 * np.pi, n)
     apart = generator.uniform(*_OVERLAP, n) * wanted.background_radius * box_px
-    distance = np.where(overlapping, apart, troubles.neighbour_distance_px or _NEIGHBOUR * box_px / 2)
+    beside = _NEIGHBOUR * box_px / 2 if wanted.neighbour_distance_px is None else wanted.neighbour_distance_px
+    distance = np.where(overlapping, apart, beside)
     offsets = np.round(distance[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.int64)
     there = overlapping | neighbours
     return np.where(there, others, _NOT_THERE), np.where(there[:, None], offsets, 0)
