@@ -28,6 +28,9 @@ def test_an_odd_page_opens(tmp_path: Path, visit: Callable[..., Visit], name: st
             opened = seen.page.locator("details.method[open]")
             assert opened.locator(".confusion .chart svg.main-svg").count()
             assert opened.locator(".viewer canvas").count() == (1 if name == "no_truth" else 2)
+            if name == "hundred_classes":
+                curves = seen.page.evaluate("document.querySelector('details[open] .fsc .chart').data.length")
+                assert curves == 2 + 1 + 5  # two bands, the median, the worst five
         else:
             assert run.reason in seen.page.locator("table.results").inner_text()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from hydra_bench.metrics import conformation
 from hydra_bench.metrics.calibration import calibration
 from hydra_bench.metrics.clustering import Labels, confusion_matrix, joined, labels_of, score
 from hydra_bench.metrics.conformation import in_two_columns, recovery
-from hydra_bench.metrics.resamples import ari_of_tables, macro_f1_of_tables, of_difference
+from hydra_bench.metrics.resamples import Cells, ari_of_cells, macro_f1_of_cells, of_confusion, of_difference
 
 NAMES = [f"species {k}" for k in range(100)]
 
@@ -189,14 +189,26 @@ def test_scores_of_many_tables_are_those_of_scikit_learn_one_by_one():
     first[:150] = true[:150]
     tables = np.stack([confusion_matrix(true, labels, 3, 4) for labels in (first, second, true)])
     expected = [adjusted_rand_score(true, labels) for labels in (first, second, true)]
-    np.testing.assert_allclose(ari_of_tables(tables), expected, atol=1e-12)
-    assert ari_of_tables(np.array([[[5.0]]])) == 1
-    scores = macro_f1_of_tables([0, 1, 2])(tables)
+    np.testing.assert_allclose(ari_of_cells(Cells.of_tables(tables)), expected, atol=1e-12)
+    assert ari_of_cells(Cells.of_tables(np.array([[[5.0]]]))) == 1
+    scores = macro_f1_of_cells([0, 1, 2])(Cells.of_tables(tables))
     wanted = [f1_score(true, labels, average="macro", labels=[0, 1, 2]) for labels in (first, second, true)]
     np.testing.assert_allclose(scores, wanted)
-    apart = of_difference(true, first, second, (ari_of_tables, ari_of_tables))
+    apart = of_difference(true, first, second, (ari_of_cells, ari_of_cells))
     assert apart.low > 0
-    assert of_difference(true, first, first, (ari_of_tables, ari_of_tables)).high == 0
+    assert of_difference(true, first, first, (ari_of_cells, ari_of_cells)).high == 0
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_an_interval_needs_only_the_cells_that_hold_particles(empty):
+    """And is, to the bit, that of the whole table; of a hundred species a whole one is a hundred times as large."""
+    table = np.diag(np.arange(20, 60)) + np.eye(40, k=1, dtype=int) * 3
+    if empty:
+        table[-1] = 0
+    drawn = np.random.default_rng(0).multinomial(table.sum(), table.ravel() / table.sum(), 2000)
+    found = of_confusion(table)
+    scores = ari_of_cells(Cells.of_tables(drawn.reshape(2000, 40, 40)))
+    assert [found.low, found.high] == np.percentile(scores, [2.5, 97.5]).tolist()
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 4.0])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from report_results import blob, contents, finished, make_results, write_run
+from report_results import blob, contents, finished, make_results, of_classes, write_run
 from scipy.ndimage import center_of_mass
 from skimage.color import deltaE_ciede2000, rgb2lab
 
@@ -18,9 +19,11 @@ from hydra_bench.core.files import read_json
 from hydra_bench.core.yaml_files import read_yaml
 from hydra_bench.report.figures import isosurface, rendered_maps
 from hydra_bench.report.figures.class_maps import row_panels
+from hydra_bench.report.figures.confusion import confusion_matrices
+from hydra_bench.report.figures.fsc import fsc_curves
 from hydra_bench.report.figures.index import write_figures
 from hydra_bench.report.figures.method_lines import COLOURS, KNOWN, KNOWN_BOUNDS, lines_of, method_lines
-from hydra_bench.report.figures.style import species_colour
+from hydra_bench.report.figures.style import report_style, species_colour
 from hydra_bench.report.results import read_all, read_run
 
 ROOT = Path(__file__).parents[3]
@@ -68,6 +71,27 @@ def test_without_evaluated_particles_there_is_no_fsc(tmp_path: Path) -> None:
     write_figures([path], tmp_path / "figures")
     index = read_json(tmp_path / "figures" / "index.json")
     assert [Path(entry["file"]).stem for entry in index] == ["class_maps", "confusion"]
+
+
+@pytest.mark.parametrize("n", [14, 100])
+def test_names_of_many_species_do_not_overlap_and_curves_are_quantiles(tmp_path: Path, n: int) -> None:
+    contents = [of_classes("hydra_many", "Hydra, many", n, 20), of_classes("other", "Other", n, 20)]
+    runs = read_all([write_run(tmp_path, content) for content in contents])
+    with report_style():
+        confusion = confusion_matrices(runs).figure
+        FigureCanvasAgg(confusion).draw()
+        for axis in (axis for ax in confusion.axes[:2] for axis in (ax.xaxis, ax.yaxis)):
+            boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+            assert len(boxes) >= min(n, 14)
+            assert not any(first.overlaps(second) for first, second in pairwise(boxes))
+        curves = fsc_curves(runs, method_lines(runs))
+    assert [ax.get_title(loc="left") for ax in curves.figure.axes] == ["Hydra, many", "Other"]
+    for ax, run in zip(curves.figure.axes, runs, strict=True):
+        median = np.median([entry.curve_mean for entry in run.fsc.per_class], axis=0)
+        assert any(np.allclose(line.get_ydata(), median) for line in ax.lines if len(line.get_ydata()) == len(median))
+        named = [text.get_text().rpartition(" ")[0] for text in ax.get_legend().get_texts()]
+        worst = sorted(run.fsc.per_class, key=lambda entry: entry.auc_mean)[:3]
+        assert named == [entry.class_name for entry in worst]
 
 
 def test_only_failures_give_an_empty_index(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_odd_results_give_a_page_all_tables_and_figures(tmp_path: Path, name: st
         "failed": ["failed: out of memory", "not configured: set CRYOSPARC_LICENSE_ID", "<b>Killed</b> & gone"],
         "missing_seed": ["1 of 3", "1 of 2 failed, 1 of 3 seeds missing"],
         "one_class": ["one class"],
-        "hundred_classes": ["species 100"],
+        "hundred_classes": ["species 100", "100 species (20 each)", "the lowest FSC-AUC first"],
         "no_truth": ["class 3, small subunit"],
         "joined": ["classes, merged: both is 2 + 3", "both is classes 2 and 3, counted as one; the map shown is that"],
         "partly_mapped": ["class 3, junk"],

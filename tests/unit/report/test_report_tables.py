@@ -197,6 +197,15 @@ def test_lost_and_split_species_are_named(tmp_path: Path) -> None:
     assert (row["lost_species"], row["split_species"]) == ("large subunit", "spliceosome")
 
 
+def test_of_many_lost_species_the_first_are_named_and_the_file_has_all(tmp_path: Path) -> None:
+    content = finished("m", "M", 0.9, 0.5)
+    lost = [f"s{k}" for k in range(15)]
+    content["clustering"]["lost_species"] = lost
+    write_tables([write_run(tmp_path, content)], tmp_path / "tables")
+    assert "s10, s11 and 3 more | ok |" in (tmp_path / "tables" / "table1.md").read_text()
+    assert records(tmp_path / "tables")["m"]["lost_species"] == "; ".join(lost)
+
+
 def test_what_is_not_applicable_is_no_failure(tmp_path: Path) -> None:
     content = identity("single_map", "Best single map", reads_truth=True)
     content |= {"state": "not applicable", "reason": "no species moves"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hydra_bench.metrics.resamples import ari_of_tables, of_confusion, of_means
+from hydra_bench.metrics.resamples import Cells, ari_of_cells, of_confusion, of_means
 from hydra_bench.report.tables.uncertainty import over_runs
 
 DRAWS, RUNS, PER_SPECIES = 2500, 6, 500
@@ -16,7 +16,7 @@ def aris_of_runs(accuracy: float, spread: float, generator: np.random.Generator,
     concentration = accuracy * (1 - accuracy) / spread**2 - 1
     right = generator.beta(accuracy * concentration, (1 - accuracy) * concentration, size=n)
     chances = np.where(np.eye(3, dtype=bool), right[:, None, None], (1 - right[:, None, None]) / 2)
-    return ari_of_tables(generator.multinomial(PER_SPECIES, chances))
+    return ari_of_cells(Cells.of_tables(generator.multinomial(PER_SPECIES, chances)))
 
 
 def covered(values: np.ndarray, target: float) -> float:
@@ -43,7 +43,7 @@ def test_the_interval_of_six_runs_holds_the_mean_over_new_images_and_seeds(
 def test_the_interval_of_one_run_holds_what_more_particles_would_give(ari: float, accuracy: float) -> None:
     generator = np.random.default_rng(1)
     chances = np.where(np.eye(3, dtype=bool), accuracy, (1 - accuracy) / 2)
-    target = float(ari_of_tables(1e7 * chances))
+    target = float(ari_of_cells(Cells.of_tables(1e7 * chances)))
     assert target == pytest.approx(ari, abs=0.015)
     found = [of_confusion(generator.multinomial(PER_SPECIES, chances)) for _ in range(300)]
     assert 0.92 <= np.mean([entry.low <= target <= entry.high for entry in found]) <= 0.98

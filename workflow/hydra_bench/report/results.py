@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -26,6 +26,8 @@ from hydra_bench.core.files import read_json
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import FloatArray
 
+MOST_NAMED = 12
+"""Species that a line of text names."""
 CEILING, CHANCE = "ceiling", "chance"
 """What a bound says of itself under `reference` in its notes."""
 
@@ -284,6 +286,23 @@ def definition_of(run: EvaluatedRun) -> JsonObject:
     return definition
 
 
+def _species_text(run: EvaluatedRun) -> str:
+    """Each species with its number of particles; of many, how many there are, and the least and the most of one."""
+    counts = np.bincount(run.true_classes, minlength=len(run.class_names)).tolist()
+    if len(counts) <= MOST_NAMED:
+        return ", ".join(f"{name} ({count:,})" for name, count in zip(run.class_names, counts, strict=True))
+    least, most = min(counts), max(counts)
+    return (
+        f"{len(counts)} species ({least:,} each)" if least == most else f"{len(counts)} species ({least:,} to {most:,})"
+    )
+
+
+def named(names: Sequence[str], between: str = ", ") -> str:
+    """Names in a row; of many the first MOST_NAMED, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return between.join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def settings(runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
     """What the numbers of one dataset depend on, as (name, value), from whatever is known."""
     facts: list[tuple[str, str]] = []
@@ -292,9 +311,7 @@ def settings(runs: list[EvaluatedRun]) -> list[tuple[str, str]]:
     simulation = content.get("definition", {}).get("simulation", {})
     good = next((run for run in runs if run.ok), None)
     if good is not None:
-        counts = [good.true_classes.count(k) for k in range(len(good.class_names))]
-        species = ", ".join(f"{name} ({count:,})" for name, count in zip(good.class_names, counts, strict=True))
-        facts += [("Particles", f"{good.n_particles:,}"), ("Species (particles)", species)]
+        facts += [("Particles", f"{good.n_particles:,}"), ("Species (particles)", _species_text(good))]
         facts += [("Box", f"{good.box_px} px"), ("Pixel size", f"{good.pixel_size_A:g} Å")]
     if simulation:
         facts += [

@@ -11,9 +11,10 @@ from hydra_bench.report.figures.style import Picture, wrapped
 from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import number
 
-_PANEL_INCHES = 2.3
+_PANEL_INCHES, _LARGEST_PANEL_INCHES = 2.3, 6.0
 _MOST_PRINTED = 14
-_MOST_TICKS = 25
+_TICK_INCHES, _TICK_HEIGHT_INCHES = 0.24, 0.15
+"""What a number below a column takes of the width, and a species' name of the height."""
 
 
 def confusion_matrices(runs: list[EvaluatedRun]) -> Picture:
@@ -21,7 +22,9 @@ def confusion_matrices(runs: list[EvaluatedRun]) -> Picture:
     widest = max(run.clustering.n_labels for run in runs)
     n_columns = min(len(runs), 3 if widest <= 6 else 2 if widest <= 12 else 1)
     n_rows, n_species = math.ceil(len(runs) / n_columns), len(runs[0].class_names)
-    size = (1.2 + _PANEL_INCHES * n_columns, n_rows * (1.0 + min(0.42 * n_species, 5)))
+    # Many labels have a panel of their own row, nearly square.
+    panel = min(max(_PANEL_INCHES, _TICK_INCHES * widest), _LARGEST_PANEL_INCHES)
+    size = (1.2 + panel * n_columns, n_rows * (1.0 + min(0.42 * n_species, max(5, panel))))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.flat[len(runs) :]:
@@ -51,12 +54,28 @@ def draw_confusion(ax: Axes, run: EvaluatedRun, names: bool) -> AxesImage:
             shade = "white" if shares[row, column] > 0.55 else "#333333"
             ax.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=shade)
     ax.set_title(f"{wrapped(run.label, _PANEL_INCHES)}\nARI {number(clustering.ari)}")
-    step = math.ceil(len(order) / _MOST_TICKS)
-    ax.set_xticks(range(0, len(order), step), [run.short_name(j + 1) for j in order[::step]])
-    ax.set_xlabel("predicted label")
-    step = math.ceil(len(counts) / _MOST_TICKS)
-    shown = [wrapped(name, 1.3) if names else "" for name in run.class_names]
-    ax.set_yticks(range(0, len(counts), step), shown[::step])
+    width, height = _inches(ax)
+    short = [run.short_name(j + 1) for j in order]
+    step = _every(len(order), width, _TICK_INCHES * max(1, max(map(len, short)) / 3))
+    ax.set_xticks(range(0, len(order), step), short[::step])
+    ax.set_xlabel("predicted label" if step == 1 else f"predicted label, one in {step} named")
+    step = _every(len(counts), height, _TICK_HEIGHT_INCHES)
+    shown = [(name if step > 1 else wrapped(name, 1.3)) if names else "" for name in run.class_names]
+    ax.set_yticks(range(0, len(counts), step), shown[::step], fontsize=9 if len(counts) <= _MOST_PRINTED else 7.5)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return image
+
+
+def _every(count: int, room_inches: float, inches: float) -> int:
+    """Each how-manieth of some ticks has room for its name."""
+    return math.ceil(count * inches / room_inches) if count > _MOST_PRINTED else 1
+
+
+def _inches(ax: Axes) -> tuple[float, float]:
+    """Width and height of what a cell of the figure leaves to the picture, nearly: names and titles take the rest."""
+    figure, cell = ax.get_figure(root=True), ax.get_subplotspec()
+    assert figure is not None
+    assert cell is not None
+    grid, box = cell.get_gridspec(), ax.figure.bbox
+    return (box.width / figure.dpi - 1.4) / grid.ncols, box.height / figure.dpi / grid.nrows - 0.9

@@ -9,18 +9,26 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from hydra_bench.report.figures.method_lines import Line, method_legend
-from hydra_bench.report.figures.style import MOST_SPECIES, Picture, species_colour, wrapped
+from hydra_bench.report.figures.style import MOST_SPECIES, Colour, Look, Picture, species_colour, wrapped
 from hydra_bench.report.results import EvaluatedRun
 from hydra_bench.report.tables.rows import spread
 
 _RESOLUTIONS_A = (200, 100, 50, 40, 30, 25, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.5)
 _LEAST_GAP = 0.13
+_NAMED = 3
+"""Species of lowest FSC-AUC that have a curve of their own where there are too many for one each."""
+_QUANTILES = (5, 25, 50, 75, 95)
 
 
 def fsc_curves(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Picture:
-    """One panel a species, one curve a method: the mean over the species' images and ±1 sd."""
+    """One panel a species, one curve a method: the mean over the species' images and ±1 sd.
+
+    Of more species than MOST_SPECIES, one panel a method, with quantiles over species.
+    """
     compared = {entry.class_name for run in runs for entry in run.fsc.per_class}
-    names = [name for name in runs[0].class_names if name in compared][:MOST_SPECIES]
+    names = [name for name in runs[0].class_names if name in compared]
+    if len(names) > MOST_SPECIES:
+        return _fsc_of_many(runs, lines)
     n_columns = min(len(names), 3)
     n_rows = math.ceil(len(names) / n_columns)
     figure = Figure(figsize=(max(2.75 * n_columns, 4.6), 2.75 * n_rows + 0.7), layout="constrained")
@@ -40,6 +48,47 @@ def fsc_curves(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Picture:
         f"lines: 0.5 and 0.143. Mask: {runs[0].fsc.mask}. Bounds are grey. Seed {runs[0].seed}."
     )
     return Picture("fsc", "FSC curves", caption, figure)
+
+
+def _fsc_of_many(runs: list[EvaluatedRun], lines: dict[str, Line]) -> Picture:
+    n_columns = min(len(runs), 3)
+    n_rows = math.ceil(len(runs) / n_columns)
+    figure = Figure(figsize=(max(3.2 * n_columns, 4.6), 3.5 * n_rows), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
+    for ax in axes.flat[len(runs) :]:
+        ax.set_axis_off()
+    for n, (ax, run) in enumerate(zip(axes.flat, runs, strict=False)):
+        draw_quantiles(ax, run, lines[run.method].colour)
+        dress_fsc_axes(ax, run.fsc.frequency_per_A, run.label)
+        if n % n_columns == 0:
+            ax.set_ylabel("FSC")
+    caption = (
+        "Fourier shell correlation of each method's own volume for a particle with that particle's true map, after "
+        f"alignment over rotation, shift and hand: mean over the evaluated particles of each species. {QUANTILES_TEXT} "
+        f"Thin lines: 0.5 and 0.143. Mask: {runs[0].fsc.mask}. Bounds are grey. Seed {runs[0].seed}."
+    )
+    return Picture("fsc", "FSC curves", caption, figure)
+
+
+QUANTILES_TEXT = (
+    "Thick line: the median over species; bands: the middle half of the species, and all but a twentieth at either "
+    f"end; broken lines: the {_NAMED} species of lowest FSC-AUC, with it."
+)
+
+
+def draw_quantiles(ax: Axes, run: EvaluatedRun, colour: Colour) -> None:
+    """A run's mean curves of all species as median and quantiles over species, and the worst few by name."""
+    frequency = run.fsc.frequency_per_A
+    curves = np.array([entry.curve_mean for entry in run.fsc.per_class])
+    lowest, low, median, high, highest = np.percentile(curves, _QUANTILES, axis=0)
+    for bottom, top, opacity in ((lowest, highest, 0.12), (low, high, 0.25)):
+        ax.fill_between(frequency, bottom, top, color=colour, alpha=opacity, linewidth=0)
+    ax.plot(frequency, median, color=colour, linewidth=2)
+    worst = sorted(run.fsc.per_class, key=lambda entry: entry.auc_mean)[:_NAMED]
+    for entry, dashes in zip(worst, ("--", "-.", ":"), strict=False):
+        look: Look = {"color": "#444444", "linewidth": 1, "linestyle": dashes}
+        ax.plot(frequency, entry.curve_mean, label=f"{entry.class_name} {entry.auc_mean:.2f}", **look)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=7.5)
 
 
 def draw_curve(ax: Axes, run: EvaluatedRun, species: str, line: Line) -> None:

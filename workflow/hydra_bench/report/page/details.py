@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from hydra_bench.config.method_definitions import TRUTH
 from hydra_bench.contracts.places import Results
 from hydra_bench.contracts.reconstruction import EMPTY_TEXT, JUNK_IMAGES, POSES
+from hydra_bench.contracts.scores import SpeciesFsc
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import Json
 from hydra_bench.methods import cards as method_cards
-from hydra_bench.report.results import EvaluatedRun
+from hydra_bench.report.results import MOST_NAMED, EvaluatedRun, named
 from hydra_bench.report.tables.rows import number
 
 _TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference", "given", JUNK_IMAGES)
@@ -96,10 +97,15 @@ def remarks(run: EvaluatedRun) -> list[str]:
         if len(group.labels) > 1:
             which, shown = _listed(run.noun, group.labels), _listed(run.noun, [group.map_of])
             found.append(f"{group.name} is {which}, counted as one; the map shown is that of {shown}, the largest.")
-    for species, labels in clustering.split_species.items():
-        found.append(f"{species} is split over {_listed(run.noun, labels)}.")
-    for label, merged in clustering.merged_labels.items():
-        found.append(f"{run.noun} {label} merges {', '.join(merged)}.")
+    split = [
+        f"{species} is split over {_listed(run.noun, labels)}" for species, labels in clustering.split_species.items()
+    ]
+    merged = [f"{run.noun} {label} merges {', '.join(names)}" for label, names in clustering.merged_labels.items()]
+    for what, sentences in (("species are split", split), (f"{_several(run.noun)} merge species", merged)):
+        if len(sentences) > MOST_NAMED:
+            found.append(f"{len(sentences)} {what}: {named(sentences, '; ')}.")
+        else:
+            found += [f"{sentence}." for sentence in sentences]
     if (junk := run.metrics.notes.get(JUNK_IMAGES)) is not None:
         found.append(f"Junk, more likely of no class than of one: {junk:,} of {run.metrics.n_particles or 0:,} images.")
     notes = {key: value for key, value in run.metrics.notes.items() if key not in _TOLD}
@@ -111,19 +117,28 @@ def _listed(noun: str, labels: list[int]) -> str:
     numbers = [str(label) for label in labels]
     if len(numbers) == 1:
         return f"{noun} {numbers[0]}"
-    return f"{noun}{'es' if noun.endswith('s') else 's'} {', '.join(numbers[:-1])} and {numbers[-1]}"
+    return f"{_several(noun)} {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def _several(noun: str) -> str:
+    return f"{noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def classes(run: EvaluatedRun) -> list[dict[str, str]]:
-    """One entry a label: its number, size, the species that it matches, and how its map was aligned."""
+    """One entry a label: its number, size, the species that it matches, and how its map was aligned.
+
+    In the labels' order; of more than MOST_NAMED in that of the species, as the columns of the confusion matrix.
+    """
     clustering, names = run.clustering, run.class_names
     result = []
-    for j, size in enumerate(clustering.label_sizes):
+    alignments = {(entry.label, entry.class_name): entry for entry in run.metrics.alignments or []}
+    n_labels = len(clustering.label_sizes)
+    for j in range(n_labels) if n_labels <= MOST_NAMED else run.label_order():
+        size = clustering.label_sizes[j]
         matched, majority = clustering.matched_class[j], clustering.majority_class[j]
         species = names[matched] if matched is not None else "–" if majority is None else f"(mostly {names[majority]})"
         target = run.clustering.species_of(j + 1)
-        pair = (run.own_label(j + 1), None if target is None else names[target])
-        entry = next((e for e in run.metrics.alignments or [] if (e.label, e.class_name) == pair), None)
+        entry = None if target is None else alignments.get((run.own_label(j + 1), names[target]))
         result.append(
             {
                 "label": run.short_name(j + 1),
@@ -138,3 +153,9 @@ def classes(run: EvaluatedRun) -> list[dict[str, str]]:
             }
         )
     return result
+
+
+def map_quality(run: EvaluatedRun) -> list[SpeciesFsc]:
+    """The FSC of each species; of more than MOST_NAMED, the lowest FSC-AUC first."""
+    found = run.fsc.per_class
+    return found if len(found) <= MOST_NAMED else sorted(found, key=lambda entry: entry.auc_mean)

@@ -16,10 +16,10 @@ from hydra_bench.core.json_values import JsonObject
 from hydra_bench.report.figures.index import read_index
 from hydra_bench.report.figures.method_lines import MARKERS, Line, method_lines
 from hydra_bench.report.page import embedding
-from hydra_bench.report.page.details import classes, departures, facts, log_tail, plain, remarks, told
+from hydra_bench.report.page.details import classes, departures, facts, log_tail, map_quality, plain, remarks, told
 from hydra_bench.report.page.interactive import Views
 from hydra_bench.report.page.terms import TERMS
-from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, first_seeds, read_all, settings
+from hydra_bench.report.results import MOST_NAMED, EvaluatedRun, by_dataset, by_method, first_seeds, read_all, settings
 from hydra_bench.report.tables.cost import COLUMNS, cost_table
 from hydra_bench.report.tables.robustness import LEGEND, studies
 from hydra_bench.report.tables.rows import (
@@ -95,7 +95,8 @@ def write_page(
     )
     environment.filters |= {"number": number, "plain": plain, "count": _count}
     environment.globals |= {"marked": _marked_spread, "spread": spread, "aggregate": aggregate, "qualities": _QUALITIES}
-    environment.globals |= {"remarks": remarks, "classes": classes}
+    environment.globals |= {"remarks": remarks, "classes": classes, "qualities_of": map_quality}
+    environment.globals |= {"most_rows": MOST_NAMED}
     environment.globals |= {"facts": facts, "departures": departures, "told": told, "log_tail": log_tail}
     places, jobs = _jobs(runs)
     index = read_index(Path(figures_folder))

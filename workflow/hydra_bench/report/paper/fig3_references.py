@@ -6,11 +6,11 @@ from matplotlib.lines import Line2D
 
 from hydra_bench.report.figures.class_maps import draw_row, draw_truth_row, row_panels
 from hydra_bench.report.figures.confusion import draw_confusion
-from hydra_bench.report.figures.fsc import draw_curve, dress_fsc_axes
+from hydra_bench.report.figures.fsc import QUANTILES_TEXT, draw_curve, draw_quantiles, dress_fsc_axes
 from hydra_bench.report.figures.latents import mark_centres, scatter_species, species_legend
-from hydra_bench.report.figures.method_lines import Line
+from hydra_bench.report.figures.method_lines import COLOURS, Line
 from hydra_bench.report.figures.rendered_maps import RenderedMaps
-from hydra_bench.report.figures.style import Picture, part_letter, species_colour, without_frame
+from hydra_bench.report.figures.style import MOST_SPECIES, Picture, part_letter, species_colour, without_frame
 from hydra_bench.report.paper.shown_runs import ShownRuns
 from hydra_bench.report.results import EvaluatedRun
 
@@ -42,7 +42,7 @@ def draw(shown: ShownRuns) -> Picture | None:
     text = (
         f"a: maps of {run.label} above the {adjective} ones. {maps.level_text} b: its labels against "
         f"the {adjective} labels; colour is the share of a row. c: Fourier shell correlation with the {adjective} map, "
-        "mean over the evaluated particles of a species, band ± 1 sd."
+        + _of_species(run)
     )
     if clustered is not None:
         part_letter(parts[2], "d")
@@ -52,6 +52,13 @@ def draw(shown: ShownRuns) -> Picture | None:
             "the clusters."
         )
     return Picture("fig3", "Classes against references", f"{text} Seed {run.seed}.", figure)
+
+
+def _of_species(run: EvaluatedRun) -> str:
+    """What curves of species part c shows."""
+    if run.metrics.fsc and len(run.fsc.per_class) > MOST_SPECIES:
+        return f"mean over the evaluated particles of each species. {QUANTILES_TEXT}"
+    return "mean over the evaluated particles of a species, band ± 1 sd."
 
 
 def _draw_maps(part: SubFigure, run: EvaluatedRun, maps: RenderedMaps, n_columns: int) -> None:
@@ -66,6 +73,11 @@ def _draw_fsc(ax: Axes, run: EvaluatedRun, species: list[str]) -> None:
     if not run.metrics.fsc:
         ax.set_axis_off()
         ax.text(0.5, 0.5, "no reference maps, no FSC", ha="center", va="center", color="#777777")
+        return
+    if len(run.fsc.per_class) > MOST_SPECIES:
+        draw_quantiles(ax, run, COLOURS[0])
+        dress_fsc_axes(ax, run.fsc.frequency_per_A, "")
+        ax.set_ylabel("FSC")
         return
     for k, name in enumerate(species):
         draw_curve(ax, run, name, Line(species_colour(k)))

@@ -9,7 +9,7 @@ from hydra_bench.contracts.metrics_file import INTERRUPTED, MEASURES
 from hydra_bench.contracts.reconstruction import FAILED, NO_FAILURES, OK
 from hydra_bench.contracts.scores import FscScores
 from hydra_bench.methods.cards import card, programs
-from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, settings
+from hydra_bench.report.results import EvaluatedRun, by_dataset, by_method, named, settings
 from hydra_bench.report.tables.references import normalised
 from hydra_bench.report.tables.uncertainty import Range, interval, told_apart
 
@@ -86,9 +86,12 @@ class Row:
 
     @property
     def lost_and_split(self) -> str:
-        """Species that some seed has in no class of their own, or in several, in words; "" where there is none."""
-        named = (("lost", self.lost), ("split", self.split))
-        return "; ".join(f"{word}: {', '.join(names)}" for word, names in named if names)
+        """Species that some seed has in no class of their own, or in several, in words; "" where there is none.
+
+        Of many, the first are named: the CSV file has all.
+        """
+        kinds = (("lost", self.lost), ("split", self.split))
+        return "; ".join(f"{word}: {named(names)}" for word, names in kinds if names)
 
     @property
     def seeds_text(self) -> str:

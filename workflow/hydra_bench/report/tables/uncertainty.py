@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from hydra_bench.contracts.measures import Measure
 from hydra_bench.contracts.metrics_file import ARI, FSC_AUC, MACRO_F1
-from hydra_bench.metrics.resamples import LEVEL, ari_of_tables, macro_f1_of_tables, of_difference, of_means
+from hydra_bench.metrics.resamples import LEVEL, ari_of_cells, macro_f1_of_cells, of_difference, of_means
 from hydra_bench.report.results import EvaluatedRun
 
 RUNS, PARTICLES = "new images and seeds", "these runs' particles"
@@ -73,7 +73,7 @@ def _apart_on_particles(measure: Measure, first: EvaluatedRun, second: Evaluated
         known = first.clustering.per_species and second.clustering.per_species
         if not known or first.true_classes != second.true_classes:
             return False
-        scores = [ari_of_tables if measure == ARI else macro_f1_of_tables(_label_of(run)) for run in (first, second)]
+        scores = [ari_of_cells if measure == ARI else macro_f1_of_cells(_label_of(run)) for run in (first, second)]
         labels = [np.array(run.labels) for run in (first, second)]
         found = of_difference(np.array(first.true_classes), labels[0], labels[1], (scores[0], scores[1]))
     elif measure.over == "images":
