@@ -160,6 +160,8 @@ def test_results_are_written(measured: tuple[Path, Path]) -> None:
     assert first["value"] < train["wall"]["median"]
     table = (measured[1] / "out" / "bench.md").read_text()
     assert "| search | CPU per image | ms | ≤ 1e+06 |" in table
+    assert "device cpu, driver none; 2 threads" in table
+    assert results["cases"]["train"]["took_s"] > train["wall"]["median"]
     assert "| without | no prior: wall / wall of the defaults |" in table
     assert "| sizes | classes 1: CPU of an epoch, decode |" in table
 

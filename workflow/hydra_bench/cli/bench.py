@@ -51,6 +51,7 @@ def run(args: Namespace) -> int:
     set_threads(args.threads, device.type)
     bench = Bench(args.work, args.structures, device, args.threads, 1 if args.quick else args.repeats)
     failed = [case for case in cases if not run_case(bench, case, results, warning)]
+    print(results.page(), end="")
     return int(bool(failed))
 
 
