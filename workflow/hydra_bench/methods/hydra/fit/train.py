@@ -124,13 +124,14 @@ def spare_fields_go(run: Run, epoch: Epoch) -> bool:
 def fields_to_keep(run: Run, epoch: Epoch) -> list[int]:
     """The classes, rising, that stay when spare fields go.
 
-    Where junk is told apart, fields that it fills stay as long as may be, and keep it out of the others.
+    Where junk is told apart, one of the spare fields, and what others it fills, stay as long as may be, and keep it out
+    of the classes.
     """
     s = run.settings
     by_chance = BY_CHANCE if s.sharpness is None and s.sigma is None else math.inf
     of_none = -evidence_of_none(run, run.schedule[run.progress.epoch - 1].l) if s.junk else None
-    to_the_end = s.junk and not epoch.after(passes_with_spare(run))
-    return most_needed(run.model.tables.errors, run.softening, s.classes, by_chance, of_none, to_the_end)
+    still_one = s.junk and not epoch.after(passes_with_spare(run))
+    return most_needed(run.model.tables.errors, run.softening, s.classes + still_one, by_chance, of_none, still_one)
 
 
 def passes_with_spare(run: Run) -> int:
