@@ -183,6 +183,7 @@ def test_the_seed_alone_decides(star: Path, tmp_path: Path) -> None:
     content = {name: (tmp_path / name / "particles.mrcs").read_bytes()[MRC_HEADER_BYTES:] for name in "abc"}
     assert content["a"] == content["b"] != content["c"]
     record = read_json(tmp_path / "a" / "degraded.json")
+    assert (record["options"]["noise_excess"], record["options"]["neighbour_distance_px"]) == (1, 0.8 * BOX / 2)
     assert (record["options"]["seed"], record["images"], sum(record["junk"].values())) == (3, N, round(0.2 * N))
 
 

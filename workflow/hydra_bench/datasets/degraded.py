@@ -76,6 +76,15 @@ class Degradation:
     background_radius: float = 0.75
     seed: int = 0
 
+    def distance_of_neighbours(self, box_px: int) -> float:
+        """From the middle of an image, in px."""
+        return _NEIGHBOUR * box_px / 2 if self.neighbour_distance_px is None else self.neighbour_distance_px
+
+    def options(self, box_px: int) -> dict[str, object]:
+        """What is recorded of it: each option by its name, with the value that it had."""
+        troubles = asdict(self.troubles) | {"neighbour_distance_px": self.distance_of_neighbours(box_px)}
+        return troubles | {name: getattr(self, name) for name in ("origin_error_sd_A", "background_radius", "seed")}
+
     def check(self) -> None:
         """Raises InputError for what cannot be done, or if nothing is to be."""
         troubles = self.troubles
@@ -194,7 +203,7 @@ def _record(star: Path, out: Path, stack: Stack, wanted: Degradation, drawn: Dra
         "source": os.path.relpath(star.resolve(), out.resolve()),
         "source_sha256": sha256(star),
         "hydra_bench_version": __version__,
-        "options": asdict(wanted),
+        "options": wanted.options(stack.box_px),
         "images_of_source": len(stack),
         "images": len(drawn.rows),
         "mean_contrast": float(drawn.background.contrasts.mean()),
@@ -267,8 +276,7 @@ def _draw_partners(
     others = (np.arange(n) + generator.integers(1, n, n)) % n  # never itself
     angles = generator.uniform(0, 2 * np.pi, n)
     apart = generator.uniform(*_OVERLAP, n) * wanted.background_radius * box_px
-    beside = _NEIGHBOUR * box_px / 2 if wanted.neighbour_distance_px is None else wanted.neighbour_distance_px
-    distance = np.where(overlapping, apart, beside)
+    distance = np.where(overlapping, apart, wanted.distance_of_neighbours(box_px))
     offsets = np.round(distance[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.int64)
     there = overlapping | neighbours
     return np.where(there, others, _NOT_THERE), np.where(there[:, None], offsets, 0)
