@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,24 +67,39 @@ def test_resumed_after_any_chunk_it_is_the_unbroken_run(
     assert sum(seen) == found.history.images_seen == 200
 
 
-@pytest.mark.parametrize(
-    ("changes", "given"),
-    [
-        ({"conformations": "encoder", "gating": "encoder"}, False),
-        ({"classes": 3, "latent_dim": (2, 2, 0), "variational": False, "sigma": 2.0}, False),
-        ({"poses": "refine"}, True),
-        ({**PRESETS["field"], "map_schedule": (4, 5), "l_schedule": (5, 5)}, False),
-    ],
-    ids=["encoder", "different classes", "given poses", "troubles"],
-)
+KINDS: dict[str, tuple[dict[str, Any], bool]] = {
+    "encoder": ({"conformations": "encoder", "gating": "encoder"}, False),
+    "different classes": ({"classes": 3, "latent_dim": (2, 2, 0), "variational": False, "sigma": 2.0}, False),
+    "given poses": ({"poses": "refine"}, True),
+    "troubles": ({**PRESETS["field"], "map_schedule": (4, 5), "l_schedule": (5, 5)}, False),
+}
+"""What is set, and whether poses are given."""
+
+
+def kind_of_run(case: Case, kind: str) -> tuple[Settings, dict[str, Any]]:
+    changes, given = KINDS[kind]
+    return tiny(**changes), {"given": case.given()} if given else {}
+
+
+@pytest.fixture(scope="module")
+def unbroken_of(case: Case) -> Callable[[str], dict[str, Any]]:
+    @cache
+    def state(kind: str) -> dict[str, Any]:
+        settings, more = kind_of_run(case, kind)
+        return state_of(run(case.stack, settings, **more))
+
+    return state
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunks", [2, 4, 6])
 def test_other_kinds_of_run_resume_too(
-    case: Case, changes: dict[str, Any], given: bool, chunks: int, tmp_path: Path
+    case: Case, unbroken_of: Callable[[str], dict[str, Any]], kind: str, chunks: int, tmp_path: Path
 ) -> None:
-    settings, more = tiny(**changes), {"given": case.given()} if given else {}
+    settings, more = kind_of_run(case, kind)
     stop_after(chunks, case, settings, tmp_path / "state", **more)
     found = run(case.stack, settings, checkpointer=Checkpointer(tmp_path / "state"), **more)
-    assert_same_state(state_of(found), state_of(run(case.stack, settings, **more)))
+    assert_same_state(state_of(found), unbroken_of(kind))
 
 
 def test_stopped_twice_it_is_still_the_unbroken_run(case: Case, unbroken: dict[str, Any], tmp_path: Path) -> None:

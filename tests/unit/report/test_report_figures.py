@@ -17,7 +17,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from hydra_bench.core.files import read_json
 from hydra_bench.core.yaml_files import read_yaml
-from hydra_bench.report.figures import isosurface, rendered_maps
+from hydra_bench.report.figures import isosurface
 from hydra_bench.report.figures.class_maps import row_panels
 from hydra_bench.report.figures.confusion import confusion_matrices
 from hydra_bench.report.figures.fsc import fsc_curves
@@ -35,8 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_every_figure_is_written_indexed_and_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendered_maps, "PICTURE_PX", 60)  # coarse ones are drawn the same way, and soon
+def test_every_figure_is_written_indexed_and_the_same_twice(tmp_path: Path) -> None:
     before = {key: value for key, value in rcParams.items() if key != "backend"}
     paths = [path for path in make_results(tmp_path) if "hydra" in str(path)]
     write_figures(paths, tmp_path / "a")
