@@ -12,8 +12,8 @@ coordinate that runs along a curve that turns back on itself is in neither, and 
 """
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata, spearmanr
-from sklearn.isotonic import IsotonicRegression
 
 from hydra_bench.contracts.scores import Recovery
 
@@ -60,12 +60,12 @@ def recovery(latents: np.ndarray, coordinate: np.ndarray) -> Recovery | None:
     # Drawn, not cut in order: particles may come sorted. The seed makes the same run give the same numbers.
     folds = np.random.default_rng(0).permutation(np.arange(len(coordinate)) % FOLDS)
     axes = axes / axes.std(0)
-    spearman, r2 = _cross_validated(axes, coordinate, folds)
+    position, r2 = _cross_validated(axes, coordinate, folds)
     _, first_axis_r2 = _cross_validated(axes[:, :1], coordinate, folds)
     generator = np.random.default_rng(0)
     by_chance = [_cross_validated(axes, generator.permutation(coordinate), folds)[1] for _ in range(PERMUTATIONS)]
     return Recovery(
-        spearman=spearman,
+        spearman=_rank_correlation(position, coordinate, folds),
         r2=r2,
         r2_by_chance=float(np.percentile(by_chance, 95)),
         p=(1 + sum(other >= r2 for other in by_chance)) / (1 + PERMUTATIONS),
@@ -74,24 +74,43 @@ def recovery(latents: np.ndarray, coordinate: np.ndarray) -> Recovery | None:
     )
 
 
-def _cross_validated(axes: np.ndarray, coordinate: np.ndarray, folds: np.ndarray) -> tuple[float, float]:
-    """Rank correlation and R² (1 is perfect) of a coordinate (N,) with what the other folds' particles predict.
+def _cross_validated(axes: np.ndarray, coordinate: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, float]:
+    """What the other folds' particles say of each: its position (N,) along the direction in which a coordinate (N,)
+    rises, and R² (1 is perfect) of the coordinate with the monotone function of that position.
 
     axes (N, d): uncorrelated, of standard deviation 1; folds (N,): numbers 0..FOLDS-1.
     """
-    correlations, predicted = [], np.zeros(len(folds))
+    position, predicted = np.zeros(len(folds)), np.zeros(len(folds))
     for fold in range(FOLDS):
         held, rest = folds == fold, folds != fold
         direction = _direction(axes[rest], coordinate[rest])
-        position = axes[held] @ direction
-        monotone = IsotonicRegression(out_of_bounds="clip").fit(axes[rest] @ direction, coordinate[rest])
-        predicted[held] = monotone.predict(position)
-        # Of each fold by itself: positions of different folds were put on one scale by other particles, whose mean a
-        # particle left out has pulled the other way, and unrelated latents would get less than 0.
-        if np.ptp(position) > 0 and np.ptp(coordinate[held]) > 0:
-            correlations.append(float(spearmanr(position, coordinate[held]).statistic))
+        position[held] = axes[held] @ direction
+        predicted[held] = _monotone(axes[rest] @ direction, coordinate[rest], position[held])
     residual = np.square(coordinate - predicted).sum() / np.square(coordinate - coordinate.mean()).sum()
-    return float(np.mean(correlations)) if correlations else 0.0, float(1 - residual)
+    return position, float(1 - residual)
+
+
+def _monotone(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The rising function that fits y (N,) at x (N,) best by least squares, linear between, at other places (M,)."""
+    places, place_of = np.unique(x, return_inverse=True)
+    counts = np.bincount(place_of)
+    fitted = isotonic_regression(np.bincount(place_of, y) / counts, weights=counts).x
+    values: np.ndarray = np.interp(at, places, fitted)
+    return values
+
+
+def _rank_correlation(position: np.ndarray, coordinate: np.ndarray, folds: np.ndarray) -> float:
+    """The mean over folds, each by itself.
+
+    Positions of different folds were put on one scale by other particles, whose mean a particle left out has pulled the
+    other way, and unrelated latents would get less than 0.
+    """
+    correlations = []
+    for fold in range(FOLDS):
+        held = folds == fold
+        if np.ptp(position[held]) > 0 and np.ptp(coordinate[held]) > 0:
+            correlations.append(float(spearmanr(position[held], coordinate[held]).statistic))
+    return float(np.mean(correlations)) if correlations else 0.0
 
 
 def _direction(axes: np.ndarray, coordinate: np.ndarray) -> np.ndarray:
