@@ -56,7 +56,8 @@ def measured(
     if not case.quality:
         return
     found = score_of_training(dataset, trained, bench.work)
-    ours, oracle = found.fsc_auc, score_of_oracle(dataset).fsc_auc
+    ours = found.fsc_auc
+    oracle = score_of_oracle(dataset).fsc_auc
     for number, r2 in enumerate(found.r2, 1):
         yield Measurement(f"{prefix}R² of coordinate {number}", "", r2, run)
     yield Measurement(f"{prefix}FSC-AUC", "", ours, run)

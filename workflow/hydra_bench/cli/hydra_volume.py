@@ -33,7 +33,8 @@ def run(args: Namespace) -> None:
     from hydra_bench.methods.hydra.output.reconstruction import read_fields
     from hydra_bench.methods.hydra.output.volumes import centres_path, class_latents, principal_path, write_volumes
 
-    saved, k = read_fields(args.folder), args.class_number - 1
+    saved = read_fields(args.folder)
+    k = args.class_number - 1
     latents = class_latents(args.folder, saved, k)
     if args.latent:
         wanted = [numbers(text, float, "--latent") for text in args.latent]

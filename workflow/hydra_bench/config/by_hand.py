@@ -30,7 +30,8 @@ def dataset_definition(text: str, folders: Folders) -> JsonObject:
 
 def evaluation_definition(text: str) -> JsonObject:
     """The configuration's `evaluation` block with a method's merge_classes, complete. Raises InputError."""
-    schema, merging = _properties()["evaluation"], _properties()["method_definitions"]["additionalProperties"]
+    schema = _properties()["evaluation"]
+    merging = _properties()["method_definitions"]["additionalProperties"]
     own = {"merge_classes": merging["properties"]["merge_classes"]}
     with _problems_named():
         checked: JsonObject = filled(schema | {"properties": schema["properties"] | own}, dict(read_definition(text)))

@@ -177,7 +177,8 @@ def fetch_entries(config: Config, sources: Iterable[Path | str] = ()) -> None:
     InputError
         If an entry cannot be had, naming the key that asks for it.
     """
-    source, there = Source.from_definition(config["fetching"]), set()
+    source = Source.from_definition(config["fetching"])
+    there = set()
     with problems_located(config, sources):
         for dataset, at in _datasets(config):
             for key, entry in kinds.kind_of(dataset).entries(dataset):

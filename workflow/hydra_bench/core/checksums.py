@@ -69,7 +69,8 @@ def check_unchanged(folder: Path, names: Collection[str]) -> None:
     listed = {name: digest for digest, name in _lines(folder)}
     if listed.keys() != set(names):
         return
-    known, found = _remembered(folder), {}
+    known = _remembered(folder)
+    found = {}
     for name, digest in listed.items():
         found[name] = _as_it_is(folder / name, digest)
         if known.get(name) != found[name]:

@@ -43,7 +43,8 @@ def why_unusable(facts: Facts, wanted: int = 1) -> str | None:
         return f"no NVIDIA driver is loaded on this machine ({have}); use a machine or partition that has GPUs"
     if not facts.cuda_build:
         return f"torch is a build for CPUs ({have}); install a CUDA build of the same version"
-    major, driver = int(facts.cuda_build.split(".")[0]), _number(facts.driver)
+    major = int(facts.cuda_build.split(".")[0])
+    driver = _number(facts.driver)
     oldest = _DRIVER_OF_CUDA.get(major)
     if oldest is not None and driver is not None and driver < oldest:
         return (
@@ -118,7 +119,9 @@ def _look() -> Facts:
     if usable:
         name = torch.cuda.get_device_name(0)
         capability = "sm_{}{}".format(*torch.cuda.get_device_capability(0))
-    build, count, kernels = torch.version.cuda or "", torch.cuda.device_count(), tuple(torch.cuda.get_arch_list())
+    build = torch.version.cuda or ""
+    count = torch.cuda.device_count()
+    kernels = tuple(torch.cuda.get_arch_list())
     found = (torch.__version__, build, usable, count, driver_version(), visible, problem)
     return Facts(*found, name=name, capability=capability, architectures=kernels)
 

@@ -95,9 +95,12 @@ def record_run(
         out.parent.mkdir(parents=True, exist_ok=True)
         clear_dead(out.parent)
         partial.mkdir()
-    wall, cpu = time.monotonic(), _cpu_seconds()
+    wall = time.monotonic()
+    cpu = _cpu_seconds()
     try:
-        outcome, state, reason = work(partial), OK, ""
+        outcome = work(partial)
+        state = OK
+        reason = ""
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         # The user's mistake, or a run that was stopped: nothing to record.

@@ -61,7 +61,8 @@ def ari_of_cells(tables: Cells) -> np.ndarray:
         return summed
 
     together = pairs(tables.summed(tables.places))
-    rows, columns = pairs(tables.summed(tables.species)), pairs(tables.summed(tables.labels))
+    rows = pairs(tables.summed(tables.species))
+    columns = pairs(tables.summed(tables.labels))
     expected = rows * columns / pairs(np.asarray(tables.counts, dtype=np.float64).sum(-1, keepdims=True))
     largest = (rows + columns) / 2
     same = largest == expected

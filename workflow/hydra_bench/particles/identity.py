@@ -221,7 +221,8 @@ def _files_of(own: ImageNames, other: ImageNames) -> list[int]:
     """
     ours = {file: _paths(own, file) for file in range(len(own.files))}
     theirs = {file: _paths(other, file) for file in range(len(other.files))}
-    ours_by_name, theirs_by_name = _by_tail(ours, 0, 1, _without_prefix), _by_tail(theirs, 0, 1, _without_prefix)
+    ours_by_name = _by_tail(ours, 0, 1, _without_prefix)
+    theirs_by_name = _by_tail(theirs, 0, 1, _without_prefix)
     pairs: list[_Pair] = []
     for name in ours_by_name.keys() & theirs_by_name.keys():
         some_ours = {file: ours[file] for file in ours_by_name[name]}
@@ -253,13 +254,15 @@ def _pairs_of_one_name(ours: dict[int, list[Parts]], theirs: dict[int, list[Part
     """
     longest = min(max(len(parts) for paths in side.values() for parts in paths) for side in (ours, theirs))
     for depth, spelling, nth in product(range(longest, 0, -1), _SPELLINGS, (0, 1)):
-        here, there = _by_tail(ours, nth, depth, spelling), _by_tail(theirs, 0, depth, spelling)
+        here = _by_tail(ours, nth, depth, spelling)
+        there = _by_tail(theirs, 0, depth, spelling)
         for tail in here.keys() & there.keys():
             if len(here[tail]) > 1 or len(there[tail]) > 1:
                 raise _AmbiguousError(here[tail], there[tail])
             our_file, their_file = here[tail][0], there[tail][0]
             yield _Pair(our_file, ours[our_file][nth], their_file, theirs[their_file][0], depth)
-            ours, theirs = _without(ours, our_file), _without(theirs, their_file)
+            ours = _without(ours, our_file)
+            theirs = _without(theirs, their_file)
         if not ours or not theirs:
             return
 

@@ -48,7 +48,8 @@ def read_star_stack(
     pixel_size, stated = pixel_size_A, None
     if pixel_size is None or _states_pixel_size(tables):
         sizes_A, held, source = _pixel_sizes_A(tables)
-        pixel_size, stated = columns.one_pixel_size(sizes_A, pixel_size_A, held.label, source), sizes_A[held.row_of]
+        pixel_size = columns.one_pixel_size(sizes_A, pixel_size_A, held.label, source)
+        stated = sizes_A[held.row_of]
     notes: list[str] = []
     optics, defocus = (None, None) if ctf == "none" else (_optics(tables, given, notes, path), _defocus(tables))
     images = _open_images(tables, path, datadir)
@@ -184,7 +185,8 @@ def _pixel_sizes_A(tables: Tables) -> tuple[FloatArray, Tables, str]:
     stated = [name for name in _PIXEL_SIZES if name in present]
     held = tables.holding(*(stated[:1] or _MAGNIFIED))
     if stated:
-        source, values = stated[0], held.optics_numbers(stated[0])
+        source = stated[0]
+        values = held.optics_numbers(source)
     elif _MAGNIFIED[0] in present:
         source = "rlnDetectorPixelSize * 1e4 / rlnMagnification"
         magnification = held.optics_numbers("rlnMagnification")

@@ -102,7 +102,8 @@ def _grouped(particles: pd.DataFrame, optics: pd.DataFrame, particles_at: str, o
     wanted = numbers_of(particles, "rlnOpticsGroup", particles_at)
     group_of = groups.get_indexer(pd.Index(wanted))
     if (group_of < 0).any():
-        i, known = int(np.argmin(group_of)), ", ".join(f"{group:g}" for group in groups)
+        i = int(np.argmin(group_of))
+        known = ", ".join(f"{group:g}" for group in groups)
         raise InputError(
             f"{particles_at}: rlnOpticsGroup is {wanted[i]:g} in row {i + 1}; data_optics has just {known}"
         )

@@ -66,7 +66,8 @@ def compare(before: Iterable[Path | str], after: Iterable[Path | str]) -> Compar
     for key in (key for key in old if key in new):
         remarks += _what_else(key, old[key], new[key])
         for measure in (measure for measure in MEASURES if "compare" in measure.shown):
-            a, b = _values(measure, old[key]), _values(measure, new[key])
+            a = _values(measure, old[key])
+            b = _values(measure, new[key])
             if a and b:
                 differences.append(_difference(key, new[key][0].label, measure, (a, b)))
     return Comparison(_corrected(differences), remarks)
@@ -99,7 +100,8 @@ def _what_else(key: _Key, old: list[EvaluatedRun], new: list[EvaluatedRun]) -> l
         "particles": lambda runs: sorted({run.n_particles for run in runs if run.ok}),
     }
     for name, value in facts.items():
-        a, b = value(old), value(new)
+        a = value(old)
+        b = value(new)
         if a != b:
             found.append(f"{_name(key)}: {name} {_listed(a)} before, {_listed(b)} after.")
     parameters = old[0].metrics.parameters, new[0].metrics.parameters

@@ -51,7 +51,8 @@ def paired(differences: np.ndarray) -> Permutation:
 
 def unpaired(before: np.ndarray, after: np.ndarray) -> Permutation:
     """Numbers of both sides (n,) and (m,)."""
-    n, values = len(after), np.concatenate([after, before])
+    n = len(after)
+    values = np.concatenate([after, before])
     if comb(len(values), n) <= MOST_COUNTED:
         chosen = np.array(list(combinations(range(len(values)), n)))
     else:

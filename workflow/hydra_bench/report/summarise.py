@@ -113,7 +113,8 @@ def _reason(run: RunPlaces, made: list[attempts.Attempt], limit: str) -> str:
         return f"{times}; the last one took more {limit} than its job may"
     if made[-1].end is None:
         return f"{times}; the last one was killed, or is still running"
-    log, mark = run.log("reconstruct"), "hydra-bench: error: "
+    log = run.log("reconstruct")
+    mark = "hydra-bench: error: "
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     if made[-1].end.cause == MEMORY:
         return f"{times}; the last one took more memory than its job may"

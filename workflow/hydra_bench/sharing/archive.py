@@ -213,7 +213,8 @@ def unpacked(archive_path: Path, folder: Path) -> Path:
                     or entry.external_attr >> 28 == 0xA
                 ):
                     raise InputError(f"{archive_path}: {entry.filename!r} leads out of the archive; it is not unpacked")
-            size, free = sum(entry.file_size for entry in entries), shutil.disk_usage(folder.parent).free
+            size = sum(entry.file_size for entry in entries)
+            free = shutil.disk_usage(folder.parent).free
             if size > 0.9 * free:
                 raise InputError(f"{archive_path}: {size / 1e9:.1f} GB when unpacked; {free / 1e9:.1f} GB are free")
             file.extractall(folder)

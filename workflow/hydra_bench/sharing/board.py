@@ -187,7 +187,9 @@ def _rows_of_archive(submission: Submission, folder: Path) -> Iterator[JsonObjec
 
     It is unpacked into `folder`, beside which scores are computed. What gets no row is said.
     """
-    results, source, work = Results(unpacked(submission.source, folder)), submission.source, folder.parent
+    results = Results(unpacked(submission.source, folder))
+    source = submission.source
+    work = folder.parent
     ours = None if submission.dataset is None else identity_of(submission.dataset)
     datasets, methods = [], []
     found = False
@@ -298,7 +300,8 @@ def _measure(key: str) -> Measure:
 
 def _score(measure: Measure, runs: list[EvaluatedRun]) -> JsonObject:
     """A measure over runs: its mean, a 95 % interval and what that speaks of, null where there is none."""
-    value, ends = aggregate(measure, runs).mean, interval(measure, runs)
+    value = aggregate(measure, runs).mean
+    ends = interval(measure, runs)
     return {
         "name": measure.name,
         "mean": None if value is None else round(value, 4),

@@ -50,7 +50,8 @@ def run_drgnai(task: Task, folder: Path) -> Outcome:
 
     Raises RunFailedError, as all here.
     """
-    chosen, fixed = _Settings("drgnai", "abinit", task), []
+    chosen = _Settings("drgnai", "abinit", task)
+    fixed = []
     if task.poses is not None:
         chosen.impose(epochs_pose_search=0, n_imgs_pretrain=0)
         files.write_poses(task.work / _POSES, task.poses.rotations, task.poses.shifts_A, task.stack, unit_px=1.0)
@@ -82,7 +83,8 @@ def run_cryodrgn2(task: Task, folder: Path) -> Outcome:
 
 def run_fixed_poses(task: Task, folder: Path) -> Outcome:
     """CryoDRGN: a variational auto-encoder at given poses."""
-    chosen, poses = _Settings("cryodrgn_fixed", "train_vae", task), task.poses
+    chosen = _Settings("cryodrgn_fixed", "train_vae", task)
+    poses = task.poses
     assert poses is not None, "the card says that poses are needed"
     n, out, side = len(task.stack), task.work / _OUTPUT, task.stack.box_px + 1
     files.write_poses(task.work / _POSES, poses.rotations, poses.shifts_A, task.stack, unit_px=side)

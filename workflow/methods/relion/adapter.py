@@ -87,7 +87,8 @@ def background_is_normal(stack: Stack) -> bool:
     Of images that were windowed, inside the window's edge.
     """
     sample = np.unique(np.linspace(0, len(stack) - 1, min(len(stack), _CHECKED_IMAGES)).astype(np.int64))
-    radius, images = radius_in_half_boxes(stack.box_px), torch.from_numpy(stack.read_images(sample))
+    radius = radius_in_half_boxes(stack.box_px)
+    images = torch.from_numpy(stack.read_images(sample))
     outside = radius > 1
     ring = ring_inside_window(images, outside)
     if ring is not None:

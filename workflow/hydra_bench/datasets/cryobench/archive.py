@@ -231,7 +231,8 @@ def _labels(folder: Path, definition: Definition, n: int, n_classes: int) -> np.
 def describe_archive(dataset: Definition) -> Iterator[str]:
     """Lines about a checked dataset. Raises InputError if its files are not usable."""
     archive = Archive.open(dataset["cryobench"])
-    chosen, particles = archive.chosen(dataset["seed"]), archive.particles
+    chosen = archive.chosen(dataset["seed"])
+    particles = archive.particles
     for k in archive.wanted():
         yield f"{archive.volumes[k].stem}: {int((archive.labels[chosen] == k).sum()):,} images"
     pixel = particles.pixel_size_A * particles.box_px / archive.box_px

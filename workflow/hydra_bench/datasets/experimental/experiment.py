@@ -175,9 +175,11 @@ def import_experiment(definition: Definition, stack_folder: Path, truth_folder: 
 def describe_experiment(dataset: Definition) -> Iterator[str]:
     """Lines about a checked dataset. Raises InputError if its files are not usable."""
     experiment = Experiment.open(dataset["particles"])
-    particles, chosen = experiment.particles, experiment.chosen(dataset["seed"])
+    particles = experiment.particles
+    chosen = experiment.chosen(dataset["seed"])
     reference = experiment.reference(chosen)
-    taken, box = particles.take(chosen), experiment.processing.box_px
+    taken = particles.take(chosen)
+    box = experiment.processing.box_px
     yield f"{len(chosen):,} of {len(particles):,} particles in {len(particles.images.files):,} image files"
     pixel = particles.pixel_size_A * particles.box_px / box
     yield from (f"note: {note}" for note in particles.notes)

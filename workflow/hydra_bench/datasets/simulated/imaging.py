@@ -172,7 +172,8 @@ def _draw_ctf(
         count = -(-n // imaging.particles_per_micrograph)
         each = of_particles.permutation(np.arange(n) % count)
         height = of_particles.normal(0, imaging.height_sd_A, n)
-    mean, difference = stream.uniform(*imaging.defocus_A, count), stream.uniform(*imaging.astigmatism_A, count)
+    mean = stream.uniform(*imaging.defocus_A, count)
+    difference = stream.uniform(*imaging.astigmatism_A, count)
     angle = np.round(stream.uniform(0, 180, count), 3)
     return Defocus(
         u_A=np.round((mean + difference / 2)[each] + height, 2),
@@ -224,7 +225,8 @@ def add_further(
     if not len(chosen):
         return
     box, pixel = imaging.delivered_box_px, imaging.delivered_pixel_size_A
-    transform, plane = _transform_of(full, imaging), half_plane(2 * box)
+    transform = _transform_of(full, imaging)
+    plane = half_plane(2 * box)
     frequencies = plane / (2 * box * pixel)
     for start in range(0, len(chosen), _CHUNK):
         part = chosen[start : start + _CHUNK]

@@ -114,7 +114,8 @@ def hinge(atoms: Atoms, motion: Motion, moving: np.ndarray) -> Hinge:
 
 def _hinge_between(atoms: Atoms, motion: Motion, moving: np.ndarray, other: np.ndarray) -> Hinge:
     positions, masses, slides = atoms.positions_A[moving], atoms.masses_Da[moving], motion.shift_A is not None
-    centre, other_centre = _centre_of_mass(atoms, moving), _centre_of_mass(atoms, other)
+    centre = _centre_of_mass(atoms, moving)
+    other_centre = _centre_of_mass(atoms, other)
     point: FloatArray
     if motion.through is not None:
         point = np.array(motion.through, dtype=np.float64) - atoms.centre_A

@@ -175,7 +175,8 @@ def _images_of_further(
             of_map = (further.classes == k) & (further.states == state)
             if of_map.any():
                 volume = mixture.kept_or_made(k, state) * scale
-                whole, halves = np.flatnonzero(of_map & ~further.halves), np.flatnonzero(of_map & further.halves)
+                whole = np.flatnonzero(of_map & ~further.halves)
+                halves = np.flatnonzero(of_map & further.halves)
                 add_further(volume, whole, further, particles, mixture.imaging, images)
                 add_further(half_of(volume), halves, further, particles, mixture.imaging, images)
         yield images

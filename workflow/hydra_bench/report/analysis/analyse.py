@@ -63,7 +63,8 @@ def analyse(run_folder: Path, run: Run, found: Assignments, wanted: Wanted, out:
     class maps alone.
     """
     wanted.check()
-    sizes, spaces = class_sizes(found), latent_spaces(found, wanted.clusters)
+    sizes = class_sizes(found)
+    spaces = latent_spaces(found, wanted.clusters)
     fields = read_fields(run_folder) if (run_folder / FIELDS_NAME).is_file() else None
     write_particle_analysis(out, particle_analysis(spaces, len(found)))
     _write_table(out / CLASSES_NAME, [vars(size) for size in sizes])
@@ -141,7 +142,8 @@ def _shown(run_folder: Path, sizes: list[ClassSize], series: dict[tuple[int, int
         path = class_volume_path(run_folder, size.number - 1)
         if size.empty or not path.is_file():
             continue
-        level, colour = level_holding(read_map(path)[0], HELD_FRACTION), to_hex(species_colour(size.number - 1))
+        level = level_holding(read_map(path)[0], HELD_FRACTION)
+        colour = to_hex(species_colour(size.number - 1))
         classes.append(Shown(f"class {size.number}", (path,), level, colour))
         for (number, component), maps in series.items():
             if number == size.number:

@@ -21,7 +21,8 @@ def confusion_matrices(runs: list[EvaluatedRun]) -> Picture:
     """One heat map a method: rows are species, columns the method's labels."""
     widest = max(run.clustering.n_labels for run in runs)
     n_columns = min(len(runs), 3 if widest <= 6 else 2 if widest <= 12 else 1)
-    n_rows, n_species = math.ceil(len(runs) / n_columns), len(runs[0].class_names)
+    n_rows = math.ceil(len(runs) / n_columns)
+    n_species = len(runs[0].class_names)
     # Many labels have a panel of their own row, nearly square.
     panel = min(max(_PANEL_INCHES, _TICK_INCHES * widest), _LARGEST_PANEL_INCHES)
     size = (1.2 + panel * n_columns, n_rows * (1.0 + min(0.42 * n_species, max(5, panel))))

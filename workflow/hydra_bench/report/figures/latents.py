@@ -48,7 +48,8 @@ def latent_plot(run: EvaluatedRun) -> Picture | None:
 
 
 def _class_panels(run: EvaluatedRun, particles: IntArray) -> Figure:
-    labels, own_labels = _own_spaces(run, MOST_SPECIES), np.array(run.own_labels)
+    labels = _own_spaces(run, MOST_SPECIES)
+    own_labels = np.array(run.own_labels)
     n_columns = min(len(labels), 4)
     n_rows = math.ceil(len(labels) / n_columns)
     figure = Figure(figsize=(max(2.2 * n_columns, 4.4), 2.3 * n_rows + 0.6), layout="constrained")

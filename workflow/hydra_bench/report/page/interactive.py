@@ -132,7 +132,8 @@ def _latents(run: EvaluatedRun) -> JsonObject | None:
     name = "latent" if columns <= 2 else f"principal axis of {columns} latents,"
     axes = [f"{name} {i} (a.u.)" for i in (1, 2)]
     if columns == 1:  # points on a line would hide each other
-        points[:, 1], axes[1] = np.random.default_rng(0).uniform(-1, 1, len(points)), "(spread at random)"
+        points[:, 1] = np.random.default_rng(0).uniform(-1, 1, len(points))
+        axes[1] = "(spread at random)"
     return {
         "axes": axes,
         "own_spaces": run.noun == "class",

@@ -169,7 +169,8 @@ def _datasets(runs: list[EvaluatedRun], figures: Path, index: list[JsonObject]) 
 
 def _jobs(runs: list[EvaluatedRun]) -> tuple[list[str], list[JsonObject]]:
     """The table of costs: of the columns that few machines fill, those that some job fills; and its rows."""
-    table, labels = cost_table(runs), {run.method: run.label for run in runs}
+    table = cost_table(runs)
+    labels = {run.method: run.label for run in runs}
     table = table.astype(object).where(table.notna(), None)
     records = [dict(zip(COLUMNS, row, strict=True)) for row in table.itertuples(index=False, name=None)]
     records = [record | {"label": labels.get(record["method"])} for record in records]

@@ -36,7 +36,8 @@ def choose_runs(runs: list[EvaluatedRun], dataset: str, main_method: str | None 
     InputError
         If the dataset has no run that ended well, or the method none.
     """
-    groups, dataset = by_dataset(runs), dataset_and_draw(dataset)[0]
+    groups = by_dataset(runs)
+    dataset = dataset_and_draw(dataset)[0]
     if dataset not in groups:
         raise InputError(f"{dataset}: no such dataset among the metrics; there are {', '.join(groups)}")
     shown = first_seeds(groups[dataset])
