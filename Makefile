@@ -11,7 +11,7 @@ RUN := XDG_CACHE_HOME="$(CURDIR)/.snakemake/cache" PATH="$(CURDIR)/.venv/bin:$$P
 # Two tests at a time; tests/conftest.py says which stay together. In their order: the longest come first.
 PYTEST := pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
-.PHONY: setup setup-dev demo tiny envs test test-fast test-faults test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean \
+.PHONY: setup setup-dev demo tiny envs test test-alone test-fast test-faults test-slurm test-slurm-demo slurm-installed test-real test-browser lint lock generated clean \
   lint-alone docs image release-notes
 
 # Installs, and runs nothing: what the workflow needs; with what testing needs.
@@ -33,7 +33,11 @@ tiny: .venv/installed
 .test/results/report/index.html: .venv/installed
 	$(RUN) snakemake --directory .test --cores 2
 
-test: lint
+# Lint, which has work for one processor, runs beside the tests. Either failing fails the whole.
+test: .venv/installed-dev
+	$(MAKE) --no-print-directory --jobs=2 lint test-alone
+
+test-alone: .venv/installed-dev
 	$(RUN) $(PYTEST) tests/workflow tests/house tests/unit
 
 # The inner loop: no training, no Snakemake.
