@@ -41,7 +41,7 @@ def small(definition: dict[str, Any]) -> dict[str, Any]:
     for name, content in definition["species"].items():
         species[name] = dict(SMALL_SPECIES)
         if "motion" in content:
-            species[name]["motion"] = {"states": 3}
+            species[name]["motion"] = {"states": 2}
         if "interpolate" in content:
             species[name]["interpolate"] = 2
     return {"species": species, "simulation": SMALL_SIMULATION, "evaluation_particles_per_class": 1}

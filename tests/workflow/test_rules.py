@@ -330,14 +330,14 @@ def test_the_gpu_profile_gives_each_training_a_gpu(
 
 
 def test_a_gpu_that_cannot_be_used_ends_a_run_before_its_first_job(
-    make_clone: Callable[[Path], Clone], monkeypatch: pytest.MonkeyPatch
+    make_clone: Callable[[Path], Clone], warm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    clone = make_clone(INSTALLED)
+    clone = make_clone(warm)
     clone.configure(CONFIG)
     done = clone.snakemake("--profile", "profiles/gpu")
     assert done.returncode == 2
