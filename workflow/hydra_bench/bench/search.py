@@ -111,5 +111,5 @@ def gradient_step_s(case: Case, stack: Stack, device: torch.device) -> float:
     run = start(TrainingInput(stack, case.settings()), device, Parallel())
     epoch = begun(run, "decode")
     chunk = Chunk.of(run, epoch_chunks(run, epoch)[0])
-    steps = -(-len(chunk.particles) // run.minibatch(epoch))
+    steps = -(-len(chunk.particles) // run.settings.stage(run.model.grown).minibatch)
     return median_s(lambda: learn(run, epoch, chunk), device, 3) / steps

@@ -243,8 +243,8 @@ class Settings:
 
     # The machine
     larger_on_gpu: StrictBool = True
-    """Whether a GPU, whose every step costs its start, works on larger chunks and minibatches where the stack is large;
-    false holds both to what is set."""
+    """Whether a GPU, whose every chunk costs its start, works on larger ones where the stack is large; false holds them
+    to what is set."""
     deterministic: StrictBool = False
     """Whether a GPU uses only operations that repeat to the last digit, which costs time; a CPU always does."""
     memory_gb: Positive | None = None

@@ -24,8 +24,8 @@ def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None)
     all of the epoch's frequencies, if they were loaded already. Raises RunFailedError where fields diverged.
     """
     s, model = run.settings, run.model
-    n, minibatch = run.frequencies.count(epoch.l), run.minibatch(epoch)
-    drawn = random_pairs(n, s.stage(model.grown).frequencies_per_step, chunk.generator)
+    n, stage = run.frequencies.count(epoch.l), s.stage(model.grown)
+    drawn = random_pairs(n, stage.frequencies_per_step, chunk.generator)
     used = drawn if len(drawn) < n else slice(None, n)
     batch = run.source.load(chunk.own, used) if batch is None else batch.at(used)
     low = None if model.encoder is None else run.source.load(chunk.own, slice(None, model.encoder.n_inputs))
@@ -36,13 +36,13 @@ def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None)
     if model.latents_on and s.newton and infers_latents(s, epoch):
         infer_latents(model, s, batch, chunk.members, belongs, n, run.learn_batch)
     softening = run.softening if epoch.phase == "decode" else None
-    step = Step(s, n, softening, minibatch, run.learn_batch, chunk.noise, run.parallel)
+    step = Step(s, n, softening, stage.minibatch, run.learn_batch, chunk.noise, run.parallel)
     row_among_own, mine = torch.from_numpy(np.cumsum(chunk.mine) - 1), torch.from_numpy(chunk.mine)
     total = torch.zeros((), dtype=torch.float64, device=run.device)
     for _ in range(epoch.sweeps):
-        drawn_rows = torch.randperm(len(chunk.particles), generator=chunk.generator).split(minibatch)
+        drawn_rows = torch.randperm(len(chunk.particles), generator=chunk.generator).split(stage.minibatch)
         minibatches = [(row_among_own[rows[mine[rows]]], len(rows)) for rows in drawn_rows]
-        if works_on_all_classes(run.device) and run.learn_batch >= minibatch:
+        if works_on_all_classes(run.device) and run.learn_batch >= stage.minibatch:
             images = ChunkOfImages(batch, low, chunk.members, belongs)
             total += batched_sweep(model, run.recorder, images, minibatches, step)
             continue

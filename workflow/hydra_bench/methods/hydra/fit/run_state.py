@@ -137,12 +137,6 @@ class Run:
         self.coarse_batch = min(self.sizes.search_batch, max(1, budget // coarse))
         self.maps_batch = min(self.sizes.search_batch, max(1, budget // maps))
 
-    def minibatch(self, epoch: Epoch) -> int:
-        """Particles of a gradient step: as set for larger fields, and in pre-training, whose images do not grow."""
-        if self.model.grown or epoch.phase == "pretrain":
-            return self.settings.stage(self.model.grown).minibatch
-        return self.sizes.minibatch
-
     def memory_bytes(self) -> int:
         """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""
         if self.settings.memory_gb is not None:
