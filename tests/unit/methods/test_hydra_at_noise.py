@@ -25,7 +25,7 @@ def test_posteriors_are_as_often_right_as_they_say_whatever_they_start_from() ->
     left = torch.from_numpy(np.stack([misses[..., rings == ring].sum(2) for ring in range(4)], 2)).float()
     sharp = np.eye(3)[misses.sum(2).argmin(1)]
     for start in (sharp, np.full((6000, 3), 1 / 3)):
-        found = expected(left, torch.from_numpy(counts), torch.from_numpy(start)).numpy()
+        found = expected(left, torch.from_numpy(counts), torch.from_numpy(start))[0].numpy()
         clustering = score(true, ["a", "b", "c"], Labels(found.argmax(1), 3, "classes"))
         said = calibration(CalibrationAtNoise, found, {k: k for k in range(3)}, clustering, true)
         assert said is not None

@@ -114,12 +114,15 @@ def test_what_is_farther_from_every_class_than_its_images_are_is_junk() -> None:
     batch = ImageBatch(images, torch.ones(800, n), torch.zeros(n, 3), 32)
     of_none = of_a_signal(batch, power, 1.0) - 0.5 * images.square().sum(1)
     left = (images[:, None] - maps).square().sum(2, keepdim=True)
-    posteriors = expected(left, torch.tensor([n]), torch.full((800, 2), 0.5), of_none)
-    called = posteriors[:, 2] > IS_JUNK
+    of_classes, junk = expected(left, torch.tensor([n]), torch.full((800, 2), 0.5), of_none)
+    assert junk is not None
+    called = junk > IS_JUNK
     assert called[kind >= 2].float().mean() > 0.97
     assert called[kind < 2].float().mean() < 0.03
-    assert (posteriors[:, :2].argmax(1) == kind)[kind < 2].all()
-    torch.testing.assert_close(posteriors.sum(1), torch.ones(800).double())
+    assert (of_classes.argmax(1) == kind)[kind < 2].all()
+    # Also those of an image that is junk beyond doubt.
+    assert (junk == 1).any()
+    torch.testing.assert_close(of_classes.sum(1), torch.ones(800).double())
 
 
 @pytest.fixture(scope="module")

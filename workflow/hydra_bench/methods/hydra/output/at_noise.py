@@ -44,19 +44,15 @@ def at_noise(run: Run) -> AtNoise:
     l = finest_searched(run)
     n = run.frequencies.count(l)
     left = left_unexplained(run, n)
-    posteriors = expected(
+    of_classes, of_none = expected(
         left.of_classes,
         run.source.rings[:n].bincount(),
         run.model.tables.posteriors,
         left.of_none + poses_tried(s, l) if s.junk else None,
         left.costs,
         run.source.noise_left,
-    ).cpu().numpy()  # fmt: skip
-    of_classes, of_none = posteriors[:, : run.model.tables.classes], posteriors[:, -1]
-    if not s.junk:
-        return AtNoise(of_classes, None)
-    of_one = of_classes / of_classes.sum(1, keepdims=True).clip(_LEAST_SHARE)
-    return AtNoise(of_one if several else None, of_none)
+    )
+    return AtNoise(of_classes.cpu().numpy() if several else None, None if of_none is None else of_none.cpu().numpy())
 
 
 def finest_searched(run: Run) -> int:
@@ -106,8 +102,10 @@ def expected(
     of_none: torch.Tensor | None = None,
     costs: torch.Tensor | None = None,
     share: float = 1.0,
-) -> torch.Tensor:
-    """Posteriors (N, K), of none (N,) as a last column if `of_none` is given, by expectation maximisation.
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Posteriors (N, K) of the classes, given that it is one, and of none (N,) if `of_none` is given.
+
+    They, the noise's power and the shares are found together by expectation maximisation.
 
     left (N, K, L), on rings of L counts; start (N, K) : the posteriors to start from; of_none, costs : as in `Left`.
     share : of the frequencies that tell something of their own; those of windowed images repeat each other.
@@ -132,5 +130,7 @@ def expected(
         held = of_classes.sum().clamp(min=_LEAST_SHARE)
         power = torch.einsum("nk,nkl->l", of_classes.float(), left).double() / (held * counts)
         shares = posteriors.mean(0).clamp(min=_LEAST_SHARE)
-        posteriors = torch.softmax(logs_at(power.clamp(min=_LEAST_POWER)) + shares.log(), 1)
-    return posteriors
+        logs = logs_at(power.clamp(min=_LEAST_POWER)) + shares.log()
+        posteriors = torch.softmax(logs, 1)
+    # From the logs: what is junk beyond doubt has no share of a class that could be divided.
+    return torch.softmax(logs[:, : left.shape[1]], 1), None if of_none is None else posteriors[:, -1]
