@@ -85,6 +85,7 @@ MEASURED: dict[str, Any] = {
     "load_average": [0.5, 0.25, 0.0],
     "state": "ok",
     "reason": "",
+    "took_s": 1.5,
     "summary": [
         {"figure": "wall", "unit": "s", "runs": 1, "median": 1.5, "min": 1.5, "max": 1.5, "bar": None, "met": None}
     ],
