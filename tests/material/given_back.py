@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
+from hydra_bench.cli.main import main
 from hydra_bench.contracts.places import SOURCE_FOLDER, class_volume_path
 from hydra_bench.contracts.reconstruction import OK, Assignments, Cost, Run, write_assignments, write_run
 from hydra_bench.contracts.source import source_of_particles, write_source
@@ -51,3 +53,17 @@ def write_untrained_fields(run: Path, latent_dims: tuple[int, ...], box_px: int 
     radius = np.sqrt((axis**2)[:, None, None] + (axis**2)[:, None] + (axis**2) / 4)
     for k in range(len(latent_dims)):
         write_map(class_volume_path(run, k), np.exp(-(radius**2) / (8 + k)), 3.0)
+
+
+def select(run: Path, out: Path, *options: str) -> Path:
+    assert main(["select", str(run), "--out", str(out), *options]) == 0
+    return out
+
+
+def problem(capsys: pytest.CaptureFixture[str], run: Path, out: Path, *options: str) -> str:
+    """The one line that a refused selection says."""
+    assert main(["select", str(run), "--out", str(out), *options]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert not out.exists()
+    return said.removeprefix("hydra-bench: error: ")
