@@ -55,6 +55,7 @@ from hydra_bench.report.figures.convergence import convergence
 from hydra_bench.report.figures.index import read_index
 from hydra_bench.report.results import read_run as read_metrics
 from hydra_bench.report.results import settings
+from hydra_bench.report.tables.robustness import studies
 from hydra_bench.report.tables.tables import write_tables
 from hydra_bench.sharing.archive import unpacked, write_zip
 from hydra_bench.sharing.board_page import write_page
@@ -258,7 +259,7 @@ def _of_reports(folder: Path) -> list[Reader]:
         Reader("metrics", of_k3, lambda: write_tables([of_k3], folder / "made")),
         Reader("history", history, lambda: convergence(run)),
         Reader("cost of a job", benchmark, lambda: write_tables([of_k3], folder / "made")),
-        Reader("provenance in a report", provenance, lambda: settings([run])),
+        Reader("provenance in a report", provenance, lambda: (settings([run]), studies([run]))),
         Reader("index of figures", index, lambda: read_index(folder)),
         Reader("row of a board", row, lambda: write_page(folder / "board")),
         Reader("archive", packed, lambda: _unpacked(packed)),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from report_results import NAMES, finished, identity
 
+from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import read_json, write_json
 from hydra_bench.datasets.simulated.troubles import Troubles
 from hydra_bench.report.figures.index import read_index, write_figures
@@ -92,6 +93,26 @@ def test_datasets_of_other_species_are_no_part_of_it(tmp_path: Path) -> None:
     write_json(record, content)
     (study,) = studies(read_all(paths))
     assert "noise" not in [column.name for column in study.columns]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"species": {"a": ["3jb9"]}}, "species: mappings with a whole number of images are expected"),
+        ({"species": {"a": {"images": "many"}}}, "species: mappings with a whole number of images are expected"),
+        ({"species": 3}, "species: mappings with a whole number of images are expected"),
+        ({"simulation": {"troubles": [4]}}, "simulation.troubles: a mapping is expected"),
+    ],
+)
+def test_a_record_that_was_damaged_is_refused(tmp_path: Path, damage: dict[str, Any], said: str) -> None:
+    paths = make(tmp_path)
+    record = tmp_path / "datasets" / "my_noise" / "truth" / "provenance.json"
+    definition = read_json(record)["definition"]
+    simulation = definition["simulation"] | damage.get("simulation", {})
+    write_json(record, {"definition": {**definition, **damage, "simulation": simulation}})
+    with pytest.raises(InputError) as refused:
+        studies(read_all(paths))
+    assert str(refused.value) == f"{record}: definition.{said}"
 
 
 def test_a_cell_has_the_ari_of_the_good_ones_and_its_share_of_the_bound(tmp_path: Path) -> None:

@@ -275,8 +275,17 @@ def _provenance(path: Path) -> JsonObject:
         raise InputError(f"{path}: a mapping with a definition is expected")
     if simulation and not all(isinstance(simulation.get(key), int | float) for key in wanted):
         raise InputError(f"{path}: definition.simulation: numbers {', '.join(wanted)} are expected")
+    if not isinstance(simulation.get("troubles", {}), dict):
+        raise InputError(f"{path}: definition.simulation.troubles: a mapping is expected")
+    species = (definition or {}).get("species", {})
+    if simulation and not (isinstance(species, dict) and all(_is_species(own) for own in species.values())):
+        raise InputError(f"{path}: definition.species: mappings with a whole number of images are expected")
     record: JsonObject = content | {"definition": {**(definition or {}), "simulation": simulation}}
     return record
+
+
+def _is_species(definition: object) -> bool:
+    return isinstance(definition, dict) and isinstance(definition.get("images", 0), int)
 
 
 def definition_of(run: EvaluatedRun) -> JsonObject:
