@@ -90,7 +90,8 @@ def run(args: Namespace) -> None:
 
 def _degrade(args: Namespace) -> None:
     from hydra_bench.core.threads import set_threads
-    from hydra_bench.datasets.degraded import Degradation, degrade
+    from hydra_bench.datasets.degraded.degrade import degrade
+    from hydra_bench.datasets.degraded.wanted import Degradation
     from hydra_bench.datasets.simulated.troubles import Troubles, Views
 
     set_threads(1)

@@ -23,7 +23,7 @@ from hydra_bench.physics.rotations import matrices_from_euler, random_rotations
 JUNK_KINDS = ("empty", "half", "edge", "overlapping")
 """No particle; one broken in half; the step of a carbon film's edge; two particles that overlap."""
 
-_OVERLAP = (0.4, 0.7)
+OVERLAP = (0.4, 0.7)
 """Distance between the centres of two overlapping particles, in mean diameters of the species."""
 _VIEWS_GRID = 4001
 
@@ -39,6 +39,10 @@ class Views:
     axis: tuple[float, float, float] = (0.0, 0.0, 1.0)
     both_ends: bool = True
     share: float = 1.0
+
+    def log_density(self, cosine: FloatArray) -> FloatArray:
+        """log of the density, but for a constant, of views at these cosines to the axis."""
+        return self.kappa * (cosine**2 if self.both_ends else cosine)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def preferred_rotations(n: int, views: Sequence[Views], generator: Generator) ->
     for j, own in enumerate(views):
         members = np.flatnonzero(of == j)
         cosine = np.linspace(-1, 1, _VIEWS_GRID)
-        exponent = own.kappa * (cosine**2 if own.both_ends else cosine)
+        exponent = own.log_density(cosine)
         density = np.exp(exponent - exponent.max())
         cumulative = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
         tilt = np.degrees(np.arccos(np.interp(generator.random(len(members)), cumulative / cumulative[-1], cosine)))
@@ -152,7 +156,7 @@ def draw_junk(junk_kind: IntArray, shifts_A: FloatArray, occurring: Occurring, g
     overlapping = np.flatnonzero(junk_kind == JUNK_KINDS.index("overlapping"))
     broken = replace(_further(half, occurring, shifts_A[half], generator), halves=np.ones(len(half), dtype=bool))
     angles = generator.uniform(0, 2 * np.pi, len(overlapping))
-    distance_A = generator.uniform(*_OVERLAP, len(overlapping)) * float(np.mean(occurring.diameters_A))
+    distance_A = generator.uniform(*OVERLAP, len(overlapping)) * float(np.mean(occurring.diameters_A))
     from_middle = distance_A[:, None] / 2 * np.stack([np.cos(angles), np.sin(angles)], 1)
     pairs = [
         _further(overlapping, occurring, shifts_A[overlapping] + sign * from_middle, generator) for sign in (1, -1)
@@ -180,10 +184,20 @@ def coloured(noise: np.ndarray, pixel_size_A: float, excess: float, corner_A: fl
     """White noise (B, D, D) with its power at frequency s (1/Å) multiplied by 1 + excess / (1 + (s corner)²)."""
     if not excess:
         return noise
-    box = noise.shape[-1]
-    s = np.hypot(np.fft.fftfreq(box, pixel_size_A)[:, None], np.fft.rfftfreq(box, pixel_size_A))
-    gain = np.sqrt(1 + excess / (1 + (s * corner_A) ** 2))
-    result: np.ndarray = np.fft.irfft2(np.fft.rfft2(noise) * gain, s=(box, box)).astype(np.float32)
+    return shaped(noise, 1 + excess_power(noise.shape[-1], pixel_size_A, excess, corner_A))
+
+
+def excess_power(box_px: int, pixel_size_A: float, excess: float, corner_A: float) -> FloatArray:
+    """excess / (1 + (s corner)²) at the frequencies s (1/Å) of a half transform (D, D//2 + 1)."""
+    s = np.hypot(np.fft.fftfreq(box_px, pixel_size_A)[:, None], np.fft.rfftfreq(box_px, pixel_size_A))
+    power: FloatArray = excess / (1 + (s * corner_A) ** 2)
+    return power
+
+
+def shaped(white: np.ndarray, power: FloatArray) -> np.ndarray:
+    """White noise (B, D, D) with its power multiplied by that of each frequency (D, D//2 + 1)."""
+    box = white.shape[-1]
+    result: np.ndarray = np.fft.irfft2(np.fft.rfft2(white) * np.sqrt(power), s=(box, box)).astype(np.float32)
     return result
 
 
