@@ -256,6 +256,14 @@ def test_one_latent_alone_is_spread_out_and_said_to_be(tmp_path: Path) -> None:
     assert (axes.get_ylabel(), list(axes.get_yticks())) == ("(spread at random)", [])
 
 
+def test_junk_is_counted_in_a_sentence_and_a_note_of_another_kind_is_shown_as_it_is(tmp_path: Path) -> None:
+    content = finished("hydra", "Hydra", 0.5, 0.5)
+    counted = read_run(write_run(tmp_path, content | {"notes": {"junk_images": 1234}}))
+    assert details.remarks(counted)[-1].startswith("Junk, more likely of no class than of one: 1,234 of ")
+    other = read_run(write_run(tmp_path, content | {"notes": {"junk_images": "many"}}))
+    assert details.remarks(other)[-1] == "junk_images: many"
+
+
 def test_notes_say_how_a_run_was_made(tmp_path: Path) -> None:
     notes = {
         "versions": {"cryodrgn": "3.4.1", "torch": "2.1"},

@@ -13,7 +13,7 @@ from hydra_bench.methods import cards as method_cards
 from hydra_bench.report.results import MOST_NAMED, EvaluatedRun, named
 from hydra_bench.report.tables.rows import number
 
-_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference", "given", JUNK_IMAGES)
+_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference", "given")
 """Notes of known form, which the page shows each in its own way."""
 
 
@@ -106,9 +106,10 @@ def remarks(run: EvaluatedRun) -> list[str]:
             found.append(f"{len(sentences)} {what}: {named(sentences, '; ')}.")
         else:
             found += [f"{sentence}." for sentence in sentences]
-    if (junk := run.metrics.notes.get(JUNK_IMAGES)) is not None:
-        found.append(f"Junk, more likely of no class than of one: {junk:,} of {run.metrics.n_particles or 0:,} images.")
     notes = {key: value for key, value in run.metrics.notes.items() if key not in _TOLD}
+    if isinstance(notes.get(JUNK_IMAGES), int):
+        junk = notes.pop(JUNK_IMAGES)
+        found.append(f"Junk, more likely of no class than of one: {junk:,} of {run.metrics.n_particles or 0:,} images.")
     return found + [f"{key}: {plain(value)}" for key, value in notes.items()]
 
 
