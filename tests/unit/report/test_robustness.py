@@ -115,6 +115,24 @@ def test_a_record_that_was_damaged_is_refused(tmp_path: Path, damage: dict[str, 
     assert str(refused.value) == f"{record}: definition.{said}"
 
 
+@pytest.mark.parametrize("without", [{"species": None}, {"species": {}}, {"simulation": None, "species": None}])
+def test_a_dataset_without_species_of_its_own_is_no_part_of_it(tmp_path: Path, without: dict[str, Any]) -> None:
+    paths = make(tmp_path)
+    record = tmp_path / "datasets" / "my_noise" / "truth" / "provenance.json"
+    write_json(record, {"definition": read_json(record)["definition"] | without})
+    (study,) = studies(read_all(paths))
+    assert [column.name for column in study.columns] == ["none", "shares", "shifts", "junk"]
+
+
+def test_a_record_of_no_troubles_at_all_is_one_without_trouble(tmp_path: Path) -> None:
+    paths = make(tmp_path)
+    record = tmp_path / "datasets" / "my_none" / "truth" / "provenance.json"
+    definition = read_json(record)["definition"]
+    write_json(record, {"definition": definition | {"simulation": definition["simulation"] | {"troubles": None}}})
+    (study,) = studies(read_all(paths))
+    assert study.columns[0].name == "none"
+
+
 def test_a_cell_has_the_ari_of_the_good_ones_and_its_share_of_the_bound(tmp_path: Path) -> None:
     (study,) = studies(read_all(make(tmp_path)))
     hydra, other, bound = study.rows

@@ -108,7 +108,7 @@ def studies(runs: list[EvaluatedRun]) -> list[Study]:
     definitions = {dataset: definition_of(group[0]) for dataset, group in groups.items()}
     of_species: dict[str, list[str]] = {}
     for dataset, definition in definitions.items():
-        if definition.get("simulation") and isinstance(definition.get("species"), dict):
+        if definition.get("simulation") and definition.get("species"):
             of_species.setdefault(_species(definition), []).append(dataset)
     found = []
     for datasets in of_species.values():
@@ -127,7 +127,7 @@ def _species(definition: JsonObject) -> str:
 
 
 def _has_trouble(definition: JsonObject) -> bool:
-    troubles = definition["simulation"].get("troubles", {})
+    troubles = definition["simulation"].get("troubles") or {}
     return any(troubles.get(key) for key in SWITCHES)
 
 
