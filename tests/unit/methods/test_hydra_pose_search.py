@@ -24,7 +24,10 @@ from hydra_bench.methods.hydra.fit.pose_search import (
     search_locally,
     shift_grid,
 )
-from hydra_bench.physics.fourier import hartley
+from hydra_bench.methods.hydra.model import rendering
+from hydra_bench.methods.hydra.model.rendering import slices, slicing_grid
+from hydra_bench.physics.fourier import frequency_radius, hartley, slice_volume
+from hydra_bench.physics.projection import PADDING
 from hydra_bench.physics.rotations import angular_distance_deg, half_hopf_grid, rotation_from_vector
 
 KEEP = (4, 3, 2)
@@ -104,6 +107,25 @@ def test_coarse_errors_with_images_moved_in_real_space(case: Case) -> None:
         best = torch.minimum(best, 0.5 * difference.square().sum(-1).min(1).values)
     constant = 0.5 * batch.hartley.square().sum(1)
     torch.testing.assert_close(found.errors[:, 0] + constant, best, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("l", [1, 6, 15])
+def test_slices_are_values_between_voxels(l: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of interpolating against the general one, in blocks, at the edge of the sphere and on voxels, too."""
+    generator = torch.Generator().manual_seed(l)
+    ball = frequency_radius(2 * l + 2, 3) <= l
+    grid = slicing_grid(torch.randn(2 * l + 2, 2 * l + 2, 2 * l + 2, generator=generator) * ball)
+    plane = Frequencies.of_box(2 * l + 1, l).plane[::2]
+    assert plane.norm(dim=1).max() == l
+    axes = torch.stack([torch.eye(3).roll(by, 0) for by in range(3)])  # on which every k is a voxel, the outermost too
+    turned = rotation_from_vector(3 * torch.randn(21, 3, generator=generator))
+    rotations = torch.cat([axes, -axes, turned]).view(3, 9, 3, 3)
+    expected = slice_volume(grid.double(), PADDING * plane.double() @ rotations.double())
+    monkeypatch.setattr(rendering, "_POINTS", 4 * len(plane) + 1)
+    sampled = rendering._grid_sampled(grid, rotations.view(-1, 3, 3)[:, :2].mT, plane[:, :2].T)
+    close = {"rtol": 0, "atol": 1e-5 * float(grid.abs().max())}
+    for parts in (slices(grid, rotations, plane), sampled.view(2, 3, 9, -1)):
+        torch.testing.assert_close(torch.stack(tuple(parts)).double(), expected, **close)
 
 
 def test_refinement_never_leaves_for_the_worse(case: Case) -> None:

@@ -13,6 +13,8 @@ from hydra_bench.physics.projection import PADDING, interpolation_falloff
 
 _CHUNK = 1 << 15
 _LATENTS = 16  # at 256 px one grid is 67 MB
+_POINTS = 1 << 15
+"""Points whose slices a thread of a CPU works out at a time: 5 MB, most of which its caches hold, whatever the box."""
 
 
 @torch.no_grad()
@@ -73,22 +75,49 @@ def slicing_grid(grid: torch.Tensor) -> torch.Tensor:
 def slices(grid: torch.Tensor, rotations: torch.Tensor, plane: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Even and odd part, (..., h) each, of central slices at rotations (..., 3, 3) and frequencies k (h, 3).
 
-    Of the grids that `slicing_grid` makes. The slice at k is their sum, and their difference that at -k. As
-    physics.fourier.slice_volume of k @ R, but that all points come from one product of matrices, which is quicker.
+    Of the grids that `slicing_grid` makes of a transform up to l, at |k| <= l. The slice at k is their sum, and their
+    difference that at -k. As physics.fourier.slice_volume of k @ R, but that all points come from one product of
+    matrices, which is quicker.
     """
-    size, shape = grid.shape[-1], rotations.shape[:-2]
+    interpolate = _gathered if grid.device.type == "cpu" else _grid_sampled
+    turned = rotations.reshape(-1, 3, 3)[:, :2].mT  # k has no z
+    even, odd = interpolate(grid, turned, plane[:, :2].T)
+    shape = (*rotations.shape[:-2], len(plane))
+    return even.view(shape), odd.view(shape)
+
+
+def _grid_sampled(grid: torch.Tensor, turned: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    """Trilinear values (2, R, h) of the grids at the points that are turned, (R, 3, 2), from the plane's k, (2, h)."""
+    size = grid.shape[-1]
     # Voxel size//2 and its neighbours on grid_sample's scale, on which -1 and 1 are the first and the last voxel.
     origin, scale = grid.new_full((), 2 * (size // 2) / (size - 1) - 1), 2 * PADDING / (size - 1)
-    turned = rotations.reshape(-1, 3, 3)[:, :2].mT  # k has no z
-    # grid_sample shares its work between threads by batch entries: one entry a thread, the last one padded.
-    batches = torch.get_num_threads() if grid.device.type == "cpu" else 1
-    turned = torch.nn.functional.pad(turned, (0, 0, 0, 0, 0, -len(turned) % batches))
-    points = torch.addmm(origin, turned.reshape(-1, 2), plane[:, :2].T, alpha=scale)
-    points = points.view(batches, 1, -1, 3, len(plane)).transpose(-1, -2)
-    volumes = grid.expand(batches, *grid.shape)
-    sampled = torch.nn.functional.grid_sample(volumes, points, padding_mode="zeros", align_corners=True)
-    even, odd = sampled.transpose(0, 1).reshape(2, -1, len(plane))[:, : shape.numel()]
-    return even.view(*shape, -1), odd.view(*shape, -1)
+    points = torch.addmm(origin, turned.reshape(-1, 2), plane, alpha=scale)
+    points = points.view(1, -1, 3, plane.shape[1], 1).movedim(2, -1)
+    return torch.nn.functional.grid_sample(grid[None], points, padding_mode="zeros", align_corners=True)[0, ..., 0]
+
+
+def _gathered(grid: torch.Tensor, turned: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    """The same on a CPU, where PyTorch's grid_sample works on one number after the other in three dimensions.
+
+    Here the corners of all cells are one view of the grids, from which one call gathers those of a block of points.
+    Then whole blocks are interpolated along one axis after the other. A point must have all its corners in the grids.
+    """
+    size, h = grid.shape[-1], plane.shape[1]
+    # By part, step along z, y and x, and cell, whose number is that of its first corner in a flat grid.
+    strides, cells = (size**3, size**2, size, 1, 1), size**3 - (size**2 + size + 1)
+    corners = grid.contiguous().as_strided((2, 2, 2, 2, cells), strides)
+    origin, values = grid.new_full((), size // 2), grid.new_empty(2, len(turned), h)
+    rows = max(1, _POINTS * torch.get_num_threads() // h)
+    for some, found in zip(turned.split(rows), values.split(rows, 1), strict=True):
+        points = torch.addmm(origin, some.movedim(1, 0).reshape(-1, 2), plane, alpha=PADDING).view(3, -1)
+        x, y, z = points.int()
+        cell = z.mul_(size).add_(y).long().mul_(size).add_(x)
+        along_x, along_y, along_z = points.frac_()
+        block = torch.gather(corners, 4, cell.expand(2, 2, 2, 2, -1))
+        for along in (along_z, along_y, along_x):
+            block = torch.lerp(block[:, 0], block[:, 1], along)
+        found.copy_(block.view_as(found))
+    return values
 
 
 def render_map(field: Field, box_px: int, latent: torch.Tensor | None) -> torch.Tensor:
