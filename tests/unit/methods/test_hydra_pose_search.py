@@ -128,6 +128,16 @@ def test_slices_are_values_between_voxels(l: int, monkeypatch: pytest.MonkeyPatc
         torch.testing.assert_close(torch.stack(tuple(parts)).double(), expected, **close)
 
 
+def test_a_pose_that_is_no_number_has_a_slice_that_is_none() -> None:
+    """Fields that diverged are told of when their loss is no number: until then nothing may break."""
+    plane = Frequencies.of_box(9, 4).plane[::2]
+    rotations = torch.eye(3).repeat(3, 1, 1)
+    rotations[1] = torch.nan
+    even, odd = slices(slicing_grid(torch.ones(10, 10, 10)), rotations, plane)
+    assert even[1].isnan().all() and odd[1].isnan().all()
+    assert even[[0, 2]].isfinite().all() and odd[[0, 2]].isfinite().all()
+
+
 def test_refinement_never_leaves_for_the_worse(case: Case) -> None:
     frequencies = Frequencies.of_box(32, 6)
     n, grid = len(frequencies), grid_of(case.volume(1), 6)

@@ -112,6 +112,7 @@ def _gathered(grid: torch.Tensor, turned: torch.Tensor, plane: torch.Tensor) -> 
         points = torch.addmm(origin, some.movedim(1, 0).reshape(-1, 2), plane, alpha=PADDING).view(3, -1)
         x, y, z = points.int()
         cell = z.mul_(size).add_(y).long().mul_(size).add_(x)
+        cell.clamp_(0, cells - 1)  # poses of fields that diverged are no numbers, which is told of later
         along_x, along_y, along_z = points.frac_()
         block = torch.gather(corners, 4, cell.expand(2, 2, 2, 2, -1))
         for along in (along_z, along_y, along_x):
