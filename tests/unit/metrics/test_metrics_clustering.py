@@ -231,6 +231,25 @@ def test_posteriors_that_are_too_sure_have_an_error_of_calibration(sharpness):
     assert calibration(Calibration, np.eye(3)[true], {k: k for k in range(3)}, clustering, true) is None
 
 
+def test_junk_is_left_out_of_calibration_whatever_is_said_of_it():
+    """Posteriors of classes are as if every particle were of one, so that none of what is said of junk can be right."""
+    generator = np.random.default_rng(2)
+    said = generator.dirichlet([0.5, 0.5], 400)
+    true = (generator.random(400) > said[:, 0]).astype(int)
+    junk = np.repeat([False, True], [300, 100])
+    classes = np.where(junk, 2, true)
+    labels_of_classes = {0: 0, 1: 1}
+
+    def found(posteriors, classes, junk):
+        clustering = score(classes, [*NAMES[:2], "junk"], Labels(posteriors.argmax(1), 2, "classes"), True, junk)
+        return calibration(Calibration, posteriors, labels_of_classes, clustering, classes, junk)
+
+    with_junk = found(said, classes, junk)
+    assert with_junk.model_dump() == found(said[~junk], true[~junk], None).model_dump()
+    assert sum(entry.n_particles for entry in with_junk.bins) == 300
+    assert found(said, np.full(400, 2), np.full(400, True)) is None
+
+
 def test_junk_is_a_species_and_the_ari_without_it_stands_beside():
     true = np.repeat([0, 1, 2], [50, 50, 20])
     labels = true.copy()

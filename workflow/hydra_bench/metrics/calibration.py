@@ -23,11 +23,15 @@ def calibration(
     label_of: dict[int, int],
     clustering: ClusteringScores,
     true_classes: np.ndarray,
+    junk: np.ndarray | None = None,
 ) -> R | None:
     """Calibration of posteriors (N, K) of a method's own classes; None where they are all certain.
 
     kind: of what posteriors; label_of: the label that each own class counts as, both from 0; true_classes (N,), from 0.
+    junk (N,): particles of no class, which are left out, since posteriors of classes are as if each were of one.
     """
+    if junk is not None:
+        posteriors, true_classes = posteriors[~junk], true_classes[~junk]
     if posteriors.shape[1] < 2 or (posteriors.max(1) >= _CERTAIN).all():
         return None
     of_species = np.zeros((len(posteriors), len(clustering.confusion)))

@@ -181,7 +181,7 @@ def _measured(
     def believed(kind: type[R], posteriors: FloatArray | None) -> R | None:
         if posteriors is None or not known or own.source != "classes":
             return None
-        return calibration(kind, posteriors, predicted.joined_as, clustering, truth.classes)
+        return calibration(kind, posteriors, predicted.joined_as, clustering, truth.classes, truth.junk)
 
     matches = {own: true_class for own, true_class in found.items() if true_class is not None}
     return {
