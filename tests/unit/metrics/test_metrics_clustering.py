@@ -248,6 +248,9 @@ def test_junk_is_left_out_of_calibration_whatever_is_said_of_it():
     assert with_junk.model_dump() == found(said[~junk], true[~junk], None).model_dump()
     assert sum(entry.n_particles for entry in with_junk.bins) == 300
     assert found(said, np.full(400, 2), np.full(400, True)) is None
+    # A label that more junk is in than particles of its species still stands for these.
+    much = np.repeat([False, True], [100, 300])
+    assert found(said, np.where(much, 2, true), much).model_dump() == found(said[~much], true[~much], None).model_dump()
 
 
 def test_junk_is_a_species_and_the_ari_without_it_stands_beside():

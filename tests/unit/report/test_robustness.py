@@ -100,6 +100,8 @@ def test_datasets_of_other_species_are_no_part_of_it(tmp_path: Path) -> None:
     [
         ({"species": {"a": ["3jb9"]}}, "species: mappings with a whole number of images are expected"),
         ({"species": {"a": {"images": "many"}}}, "species: mappings with a whole number of images are expected"),
+        ({"species": []}, "species: mappings with a whole number of images are expected"),
+        ({"simulation": {"troubles": 0}}, "simulation.troubles: a mapping is expected"),
         ({"species": 3}, "species: mappings with a whole number of images are expected"),
         ({"simulation": {"troubles": [4]}}, "simulation.troubles: a mapping is expected"),
     ],

@@ -78,7 +78,7 @@ class ReliabilityBin(Part):
 
 class Reliability(Part):
     """How far posteriors of classes can be believed. A label stands for the species that most of its particles are of,
-    and what labels of the same species have is added up.
+    and what labels of the same species have is added up. Junk, which is of no species, counts nowhere.
     """
 
     ece: float
@@ -86,9 +86,9 @@ class Reliability(Part):
     brier: float
     """The mean squared distance of the posteriors of all species from the truth, from 0 to 2."""
     confidence: float
-    """The mean confidence over all particles."""
+    """The mean confidence over all particles that are no junk."""
     accuracy: float
-    """The share of particles whose most probable species is the true one."""
+    """The share of these whose most probable species is the true one."""
     bins: list[ReliabilityBin]
     """The reliability curve, least confident first."""
 

@@ -28,17 +28,19 @@ def calibration(
     """Calibration of posteriors (N, K) of a method's own classes; None where they are all certain.
 
     kind: of what posteriors; label_of: the label that each own class counts as, both from 0; true_classes (N,), from 0.
-    junk (N,): particles of no class, which are left out, since posteriors of classes are as if each were of one.
+    junk (N,): particles of no class, which count nowhere, since posteriors of classes are as if each were of one.
     """
+    confusion = np.array(clustering.confusion)
     if junk is not None:
+        confusion[np.unique(true_classes[junk])] = 0
         posteriors, true_classes = posteriors[~junk], true_classes[~junk]
     if posteriors.shape[1] < 2 or (posteriors.max(1) >= _CERTAIN).all():
         return None
-    of_species = np.zeros((len(posteriors), len(clustering.confusion)))
+    of_species = np.zeros((len(posteriors), len(confusion)))
     for own, label in label_of.items():
         # What goes to a label without particles is believed of no species.
-        if (species := clustering.majority_class[label]) is not None:
-            of_species[:, species] += posteriors[:, own]
+        if confusion[:, label].any():
+            of_species[:, confusion[:, label].argmax()] += posteriors[:, own]
     confidence, right = of_species.max(1), of_species.argmax(1) == true_classes
     bins = []
     # Equal confidences keep the particles' order, which tells nothing of the class.

@@ -275,11 +275,11 @@ def _provenance(path: Path) -> JsonObject:
         raise InputError(f"{path}: a mapping with a definition is expected")
     if simulation and not all(isinstance(simulation.get(key), int | float) for key in wanted):
         raise InputError(f"{path}: definition.simulation: numbers {', '.join(wanted)} are expected")
-    if not isinstance(simulation.get("troubles") or {}, dict):
+    troubles, species = simulation.get("troubles"), (definition or {}).get("species")
+    if troubles is not None and not isinstance(troubles, dict):
         raise InputError(f"{path}: definition.simulation.troubles: a mapping is expected")
     # Of datasets that are not simulated from species, the key is kept without a value.
-    species = (definition or {}).get("species") or {}
-    if simulation and not (isinstance(species, dict) and all(_is_species(own) for own in species.values())):
+    if species is not None and not (isinstance(species, dict) and all(_is_species(own) for own in species.values())):
         raise InputError(f"{path}: definition.species: mappings with a whole number of images are expected")
     record: JsonObject = content | {"definition": {**(definition or {}), "simulation": simulation}}
     return record

@@ -97,7 +97,7 @@ def _grid_sampled(grid: torch.Tensor, turned: torch.Tensor, plane: torch.Tensor)
 
 
 def _gathered(grid: torch.Tensor, turned: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
-    """The same on a CPU, where PyTorch's grid_sample works on one number after the other in three dimensions.
+    """Trilinear values (2, R, h), as `_grid_sampled`, on a CPU, where that works on one number after the other.
 
     Here the corners of all cells are one view of the grids, from which one call gathers those of a block of points.
     Then whole blocks are interpolated along one axis after the other. A point must have all its corners in the grids.
@@ -112,7 +112,7 @@ def _gathered(grid: torch.Tensor, turned: torch.Tensor, plane: torch.Tensor) -> 
         points = torch.addmm(origin, some.movedim(1, 0).reshape(-1, 2), plane, alpha=PADDING).view(3, -1)
         x, y, z = points.int()
         cell = z.mul_(size).add_(y).long().mul_(size).add_(x)
-        cell.clamp_(0, cells - 1)  # poses of fields that diverged are no numbers, which is told of later
+        cell.clamp_(0, cells - 1)  # poses that are no numbers, of fields that diverged, are told of later
         along_x, along_y, along_z = points.frac_()
         block = torch.gather(corners, 4, cell.expand(2, 2, 2, 2, -1))
         for along in (along_z, along_y, along_x):
