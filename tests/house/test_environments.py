@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from script import imported_script
 
@@ -102,6 +103,18 @@ def test_locks_hold_what_pyproject_asks_for_and_what_that_needs_and_no_more(lock
         assert requirement.specifier.contains(pinned[name], prereleases=True), f"{lock}: {requirement}"
     needed = closure(asked) | {"setuptools"}  # which builds the package
     assert not differences(pinned, needed), "run `make lock`"
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_locks_can_be_installed_with_the_oldest_python_that_is_promised(lock: str) -> None:
+    """They are resolved with whatever Python is at hand, which may be newer than the first of its series."""
+    oldest = f"{PROJECT['requires-python'].removeprefix('>=')}.0"
+    for name, version in pins(ROOT / lock).items():
+        found = metadata.metadata(name)
+        here = found["Version"].partition("+")[0]
+        assert here == version, f"{name}: {here} is installed; {lock} has {version}"
+        wanted = found["Requires-Python"] or ">=3"
+        assert SpecifierSet(wanted).contains(oldest), f"{lock}: {name} {version} wants Python {wanted}"
 
 
 def pins(lock: Path) -> dict[str, str]:
