@@ -23,6 +23,7 @@ from hydra_bench.methods.hydra.fit.pose_search import (
     search,
     search_locally,
     shift_grid,
+    shifts_near,
 )
 from hydra_bench.methods.hydra.model import rendering
 from hydra_bench.methods.hydra.model.rendering import slices, slicing_grid
@@ -31,12 +32,13 @@ from hydra_bench.physics.projection import PADDING
 from hydra_bench.physics.rotations import angular_distance_deg, half_hopf_grid, rotation_from_vector
 
 KEEP = (4, 3, 2)
+SHIFTS = shift_grid(1.0, 3, CPU)[None]
 
 
 def plan(frequencies: Frequencies, rising: tuple[int, ...], order: int = 0, batch: int = 100) -> SearchPlan:
     """A base grid of 72·8^order rotations and 3 x 3 shifts, then one subdivision for each further resolution."""
     first, *counts = (frequencies.count(l) for l in rising)
-    base = BaseGrid(torch.from_numpy(half_hopf_grid(order)).float(), shift_grid(1.0, 3, CPU), first)
+    base = BaseGrid(torch.from_numpy(half_hopf_grid(order)).float(), first)
     return SearchPlan(np.radians(60 / 2**order), 1.0, KEEP[: len(counts)], tuple(counts), batch, 3, base)
 
 
@@ -53,7 +55,7 @@ def search_by_hand(batch: ImageBatch, grid: torch.Tensor, p: SearchPlan) -> tupl
     assert p.base is not None
     found = []
     for rotation in p.base.all_rotations():
-        at_shifts = [(one_error(batch, grid, rotation, shift, p.base.frequencies), shift) for shift in p.base.shifts]
+        at_shifts = [(one_error(batch, grid, rotation, shift, p.base.frequencies), shift) for shift in SHIFTS[0]]
         found.append((rotation, *min(at_shifts, key=lambda pair: pair[0])))
     angle, step = p.angle / 2, p.shift_step / 2
     for kept, n in zip(p.keep, p.frequencies, strict=True):
@@ -74,7 +76,7 @@ def search_by_hand(batch: ImageBatch, grid: torch.Tensor, p: SearchPlan) -> tupl
 def assert_by_hand(stack: Stack, grid: torch.Tensor, frequencies: Frequencies, rising: tuple[int, ...]) -> None:
     p, particles = plan(frequencies, rising), np.arange(2)
     batch = load_batch(stack, frequencies, particles)
-    found = search(batch, grid, p)
+    found = search(batch, grid, SHIFTS, p)
     for i in particles:
         rotation, shift, error = search_by_hand(batch.take(torch.tensor([i])), grid, p)
         assert float(found.errors[i, 0]) == pytest.approx(error, rel=1e-4, abs=1e-2)
@@ -99,9 +101,9 @@ def test_coarse_errors_with_images_moved_in_real_space(case: Case) -> None:
     batch, base = load_batch(case.stack, frequencies, particles), plan(frequencies, (5,)).base
     assert base is not None
     references = whole_slices(grid, base.all_rotations(), frequencies.plane)
-    found = coarse_search(batch, Parts.of_slices(grid, base.rotations, frequencies.plane[::2]), base, keep=1)
+    found = coarse_search(batch, Parts.of_slices(grid, base.rotations, frequencies.plane[::2]), base, SHIFTS, keep=1)
     images, best = torch.from_numpy(case.stack.read_images(particles)), torch.full((3,), torch.inf)
-    for tx, ty in base.shifts.int().tolist():
+    for tx, ty in SHIFTS[0].int().tolist():
         y = hartley(torch.roll(images, (-ty, -tx), (1, 2)), 2).flatten(1)[:, frequencies.pixels(32)] / 32
         difference = batch.ctf[:, None] * references - y[:, None]
         best = torch.minimum(best, 0.5 * difference.square().sum(-1).min(1).values)
@@ -142,7 +144,7 @@ def test_refinement_never_leaves_for_the_worse(case: Case) -> None:
     frequencies = Frequencies.of_box(32, 6)
     n, grid = len(frequencies), grid_of(case.volume(1), 6)
     batch = load_batch(case.stack, frequencies, np.arange(8))
-    start = search(batch, grid, plan(frequencies, (4, 6)))
+    start = search(batch, grid, SHIFTS, plan(frequencies, (4, 6)))
     found = refine_candidates(batch, grid, start, n, 0.1, 0.5)
     assert (found.errors <= start.errors + 1e-3).all()
     assert (found.errors < start.errors - 1e-3).any()
@@ -156,22 +158,56 @@ def test_search_finds_true_poses_in_the_true_map(case: Case, box: str, tmp_path:
     frequencies = Frequencies.of_box(stack.box_px, 10)
     members = np.flatnonzero(case.truth.classes == 0)[:20]
     batch = load_batch(stack, frequencies, members)
-    base = BaseGrid(torch.from_numpy(half_hopf_grid(2)).float(), shift_grid(2.0, 5, CPU), frequencies.count(6))
+    base = BaseGrid(torch.from_numpy(half_hopf_grid(2)).float(), frequencies.count(6))
     p = SearchPlan(np.radians(15), 1.0, (4, 2, 2), (frequencies.count(10),) * 3, 100, 100, base)
-    found = search(batch, grid_of(volume, 10), p)
+    found = search(batch, grid_of(volume, 10), shift_grid(2.0, 5, CPU)[None], p)
     errors = angular_distance_deg(found.rotations[:, 0].numpy(), case.truth.rotations[members])
     shifts = found.shifts[:, 0].numpy() - case.truth.shifts_A[members] / stack.pixel_size_A
     assert np.median(errors) < 5
     assert np.median(np.linalg.norm(shifts, axis=1)) < 0.3
 
 
+def test_shifts_near_are_those_of_the_grid_around_where_an_image_was_seen() -> None:
+    """By hand: of -12 to 12 px in steps of 4, those at most so many steps away, and at the edge as many."""
+    seen = torch.tensor([[0.0, 0.0], [5.0, -9.5], [40.0, 3.0]])
+    near = shifts_near(seen, 12.0, 7, 1, CPU)
+    assert near.shape == (3, 9, 2)
+    assert sorted(map(tuple, near[0].tolist())) == [(x, y) for x in (-4, 0, 4) for y in (-4, 0, 4)]
+    assert sorted(map(tuple, near[1].tolist())) == [(x, y) for x in (0, 4, 8) for y in (-12, -8, -4)]
+    assert sorted(map(tuple, near[2].tolist())) == [(x, y) for x in (4, 8, 12) for y in (0, 4, 8)]
+    grid = set(map(tuple, shift_grid(9.0, 4, CPU).tolist()))
+    for some in shifts_near(torch.randn(20, 2) * 9, 9.0, 4, 1, CPU):  # no point of an even grid is in the middle
+        assert len(set(map(tuple, some.tolist())) & grid) == 9
+
+
+@pytest.mark.parametrize("steps", [None, 3, 4])
+def test_shifts_near_are_all_where_nothing_is_left_out(steps: int | None) -> None:
+    near = shifts_near(torch.full((2, 2), 5.0), 12.0, 7, steps, CPU)
+    torch.testing.assert_close(near, shift_grid(12.0, 7, CPU)[None])
+
+
+def test_each_image_is_searched_at_its_own_shifts(case: Case) -> None:
+    """In parts, too: as if each had been searched alone."""
+    frequencies = Frequencies.of_box(32, 7)
+    grid, batch = grid_of(case.volume(0), 7), load_batch(case.stack, frequencies, np.arange(7))
+    own = SHIFTS + 2 * torch.arange(7.0)[:, None, None]
+    for size in (1, 3, 7):
+        p = plan(frequencies, (4, 7), batch=size)
+        found = search(batch, grid, own, p)
+        for i in range(7):
+            alone = search(batch.take(torch.tensor([i])), grid, own[i : i + 1], p)
+            torch.testing.assert_close(found.shifts[i], alone.shifts[0])
+            torch.testing.assert_close(found.errors[i], alone.errors[0], rtol=1e-5, atol=1e-3)
+    assert (found.shifts[6] > 10).all()
+
+
 def test_parts_that_memory_allows_find_the_same(case: Case) -> None:
     frequencies = Frequencies.of_box(32, 7)
     grid, batch = grid_of(case.volume(0), 7), load_batch(case.stack, frequencies, np.arange(7))
-    whole = search(batch, grid, plan(frequencies, (4, 7), batch=7))
+    whole = search(batch, grid, SHIFTS, plan(frequencies, (4, 7), batch=7))
     for size in (1, 3):
         p = plan(frequencies, (4, 7), batch=size)
-        parts = search(batch, grid, p)
+        parts = search(batch, grid, SHIFTS, p)
         torch.testing.assert_close(parts.rotations, whole.rotations)
         torch.testing.assert_close(parts.shifts, whole.shifts)
         torch.testing.assert_close(parts.errors, whole.errors, rtol=1e-5, atol=1e-3)

@@ -45,11 +45,12 @@ def test_a_search_with_rounded_operands_finds_the_same_poses(case: Case, emulate
     frequencies, particles = Frequencies.of_box(32, 10), np.arange(30)
     batch, grid = load_batch(case.stack, frequencies, particles), grid_of(case.volume(0), 10)
     counts = tuple(frequencies.count(l) for l in (7, 8, 10))
-    base = BaseGrid(torch.from_numpy(half_hopf_grid(1)).float(), shift_grid(2.0, 3, CPU), frequencies.count(6))
+    base = BaseGrid(torch.from_numpy(half_hopf_grid(1)).float(), frequencies.count(6))
+    shifts = shift_grid(2.0, 3, CPU)[None]
     plan = SearchPlan(np.radians(30), 2.0, (8, 4, 2), counts, 100, 10, base)
-    rounded = search(batch, grid, plan)
+    rounded = search(batch, grid, shifts, plan)
     Precision.emulated = False
-    exact = search(batch, grid, plan)
+    exact = search(batch, grid, shifts, plan)
     apart = angular_distance_deg(*(found.rotations[:, 0].double().numpy() for found in (rounded, exact)))
     same = apart < 0.1
     assert np.mean(same) >= 0.9

@@ -147,6 +147,9 @@ class Settings:
     """Largest shift along x and y on the base grid, in boxes."""
     shift_points: OneOrMore = 5
     """Shifts along each side of the base grid."""
+    shift_near: OneOrMore | None = None
+    """Steps of that grid, each way from the shift that an image was last seen at in its likeliest class, beyond which
+    it is not searched; null searches all of the grid every time."""
     chunk: OneOrMore = 125
     """Particles that are searched, then learned from, at a time."""
     steps_per_search: OneOrMore | Numbers = (3, 3, 3, 1)

@@ -40,7 +40,8 @@ def maps_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     if run.maps is None:
         run.maps = first_maps.begin(run, l, max(e.l for e in run.schedule if e.phase == "maps"), chunk)
     pull = fading(epoch.number + 1, len(run.settings.map_schedule))
-    return first_maps.improve(run, run.maps, maps_of(run, run.maps, l), base_grid(run, l, chunk), chunk, pull)
+    maps, base, shifts = maps_of(run, run.maps, l), base_grid(run, l, chunk), base_shifts(run, chunk.members)
+    return first_maps.improve(run, run.maps, maps, base, shifts, chunk, pull)
 
 
 def maps_of(run: Run, maps: first_maps.FirstMaps, l: int) -> torch.Tensor:
@@ -50,10 +51,16 @@ def maps_of(run: Run, maps: first_maps.FirstMaps, l: int) -> torch.Tensor:
 
 def base_grid(run: Run, l: int, chunk: Chunk) -> pose_search.BaseGrid:
     """The base grid at a resolution, turned at random, so that its gaps move."""
-    s = run.settings
     turn = on_device(torch.from_numpy(random_rotations(1, chunk.rng)[0]).float(), run.device)
-    shifts = pose_search.shift_grid(s.shift_extent * run.frequencies.box_px, s.shift_points, run.device)
-    return pose_search.BaseGrid(run.base @ turn, shifts, run.frequencies.count(l))
+    return pose_search.BaseGrid(run.base @ turn, run.frequencies.count(l))
+
+
+def base_shifts(run: Run, members: torch.Tensor) -> torch.Tensor:
+    """The shifts of the base grid for some particles (B,), (B or 1, T, 2) in px: all, or those near where each was seen."""
+    s, tables = run.settings, run.model.tables
+    seen_px = tables.shifts_px[members, tables.posteriors[members].argmax(1)]
+    extent_px = s.shift_extent * run.frequencies.box_px
+    return pose_search.shifts_near(seen_px, extent_px, s.shift_points, s.shift_near, run.device)
 
 
 def search_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
@@ -133,25 +140,33 @@ def search_poses(
     count = run.settings.search_conformations if run.model.latents_on else 1
     centres = representatives(tables, count, chunk.rng)
     groups = nearest(tables, members, active, centres)
+    shifts = base_shifts(run, members).expand(len(batch), -1, -1)
     for k, field in enumerate(run.model.fields):
         if not any(len(rows) for rows in groups[k]):
             continue
         for rows, rendered in zip(groups[k], render_hartleys(field, epoch.l, centres[k]), strict=True):
             if len(rows):
                 part = batch if len(rows) == len(batch) else batch.take(rows)
-                found = best_poses(run, part, members[rows], k, plan, slicing_grid(rendered))
+                found = best_poses(run, part, members[rows], k, plan, slicing_grid(rendered), shifts[rows])
                 tables.store_poses(members[rows], k, *(part[:, 0] for part in vars(found).values()))
 
 
 def best_poses(
-    run: Run, batch: ImageBatch, members: torch.Tensor, k: int, plan: pose_search.SearchPlan, grid: torch.Tensor
+    run: Run,
+    batch: ImageBatch,
+    members: torch.Tensor,
+    k: int,
+    plan: pose_search.SearchPlan,
+    grid: torch.Tensor,
+    shifts: torch.Tensor,
 ) -> pose_search.Candidates:
     """The pose (one candidate) of a batch's particles in one conformation of class k, whose slicing grid is given.
 
     It is the best of all, the best near the one that each has, or with fixed poses just that.
+    shifts (B, T, 2) : those of each particle on the base grid, in px.
     """
     if run.settings.poses != "fixed" and plan.base is not None:
-        return pose_search.search(batch, grid, plan)
+        return pose_search.search(batch, grid, shifts, plan)
     rotations, shifts = run.model.tables.pose(members, k)
     here = pose_search.Candidates.at(rotations.detach(), shifts.detach())
     choose = pose_search.pose_errors if run.settings.poses == "fixed" else pose_search.search_locally

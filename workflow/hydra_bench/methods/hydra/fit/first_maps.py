@@ -42,9 +42,9 @@ _MOST_EVIDENCE = 45.0
 too wide for likelihoods so sharp, and the first poses and classes that come near would be frozen. Each image has its
 own softening, since what the steps miss grows with its evidence: large species need it, small ones do not. The best of
 three values that were tried (docs/explanation/benchmarks.md, many species)."""
-_LESSONS = 300
-"""Gradient steps in which fields learn the maps."""
-_LESSON_RATE = 4e-3
+_LESSONS, _POINTS_A_LESSON = 800, 1024
+"""Gradient steps in which fields learn the maps, each at so many of their frequencies, drawn at random."""
+_LESSON_RATE, _LAST_LESSON_RATE = 4e-3, 5e-4
 
 
 @dataclass
@@ -123,10 +123,13 @@ def begin(run: Run, l: int, l_max: int, chunk: Chunk) -> FirstMaps:
 
 
 @torch.no_grad()
-def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chunk: Chunk, pull: float) -> torch.Tensor:
+def improve(
+    run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, shifts: torch.Tensor, chunk: Chunk, pull: float
+) -> torch.Tensor:
     """One step: the evidence of a chunk's images, and what they add to the maps; the summed error, on the device.
 
-    grids : the maps, as `FirstMaps.hartleys` gives them. pull : to equal shares, from 1, whole, to 0, none.
+    grids : the maps, as `FirstMaps.hartleys` gives them. shifts (B or 1, T, 2) : in px, of each of this process's images
+    or of all. pull : to equal shares, from 1, whole, to 0, none.
     """
     n, tables = base.frequencies, run.model.tables
     batch = run.source.load(chunk.own, slice(None, n))
@@ -137,9 +140,12 @@ def improve(run: Run, maps: FirstMaps, grids: torch.Tensor, base: BaseGrid, chun
     if run.parallel.any(len(maps.errors) > 0):  # every process takes part, also one that had no image yet
         weights = pull * balancing(-maps.errors, run.parallel)
     errors = batch.hartley.new_zeros(len(batch), tables.classes)
+    seen_at = batch.hartley.new_zeros(len(batch), tables.classes, 2)
+    shifts = shifts.expand(len(batch), -1, -1)
     for rows in torch.arange(len(batch), device=run.device).split(run.maps_batch):
-        errors[rows] = expect(batch.take(rows), slices, base, weights, found, _MOST_EVIDENCE)
-    tables.errors[chunk.members] = errors
+        of_part = expect(batch.take(rows), slices, base, shifts[rows], weights, found, _MOST_EVIDENCE)
+        errors[rows], seen_at[rows] = of_part
+    tables.errors[chunk.members], tables.shifts_px[chunk.members] = errors, seen_at
     tables.posteriors[chunk.members] = torch.softmax(weights - errors, 1)
     seen = torch.zeros_like(maps.sums)
     points = plane @ base.rotations
@@ -158,18 +164,21 @@ def expect(
     batch: ImageBatch,
     slices: list[Parts],
     base: BaseGrid,
+    shifts: torch.Tensor,
     weights: torch.Tensor,
     found: list[torch.Tensor],
     most: float = math.inf,
-) -> torch.Tensor:
-    """-log of the evidence of B images in every class, (B, K): likelihoods averaged over the poses of the base grid.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """-log of the evidence of B images in every class, (B, K), and where they are seen in it, (B, K, 2) in px.
+
+    Likelihoods are averaged over the poses of the base grid, at the shifts (B, T, 2) in px of each image.
 
     slices : of each class, at the base rotations. weights (K,) : log of the classes' shares. found : of each class
     (3, Q, h), to which is added, by the posterior of each pose, what an image has at it: see FirstMaps.sums.
     most : what an image has at its best pose in any class; all its logarithms are divided alike where it has more.
     """
-    B, T, Q, n = len(batch), len(base.shifts), len(base.rotations), base.frequencies
-    moved = Parts.of_images(batch, n).moved_back(base.shifts[None], batch.box_px)
+    B, T, Q, n = len(batch), shifts.shape[1], len(base.rotations), base.frequencies
+    moved = Parts.of_images(batch, n).moved_back(shifts, batch.box_px)
     flat_even, flat_odd, squares = moved.even.flatten(0, 1), moved.odd.flatten(0, 1), batch.ctf[:, :n:2].square()
     likelihoods = []
     for part in slices:
@@ -181,9 +190,13 @@ def expect(
     largest = torch.stack([logs.amax((1, 2, 3)) for logs in likelihoods], 1)
     softening = (largest.amax(1) / most).clamp(min=1)
     evidence = largest / softening[:, None]
+    seen_at = evidence.new_zeros(B, len(slices), 2)
     for k, logs in enumerate(likelihoods):
         logs.sub_(largest[:, k, None, None, None]).div_(softening[:, None, None, None]).exp_()
-        evidence[:, k] += logs.mean((1, 2, 3)).log()
+        at_shifts = logs.sum((2, 3))
+        whole = at_shifts.sum(1)
+        evidence[:, k] += (whole / (2 * T * Q)).log()
+        seen_at[:, k] = (at_shifts[..., None] * shifts).sum(1) / whole[:, None]
     posteriors = torch.softmax(evidence + weights, 1)
     belongs = (posteriors > _NEGLIGIBLE).cpu()
     for k, sums in enumerate(found):
@@ -195,7 +208,7 @@ def expect(
         sums[0] += product(both.flatten(0, 1).T, moved.even[rows].flatten(0, 1))
         sums[1] += product((upright - turned).flatten(0, 1).T, moved.odd[rows].flatten(0, 1))
         sums[2] += product(both.sum(1).T, squares[rows])
-    return -evidence
+    return -evidence, seen_at
 
 
 def insert(sums: torch.Tensor, points: torch.Tensor, values: torch.Tensor) -> None:
@@ -206,17 +219,19 @@ def insert(sums: torch.Tensor, points: torch.Tensor, values: torch.Tensor) -> No
 
 
 def teach(run: Run, l: int, grids: torch.Tensor) -> None:
-    """Fields learn the maps: gradient steps on their values at all frequencies up to l."""
+    """Fields learn the maps: gradient steps on their values at frequencies up to l, at a rate that falls."""
     model = run.model
     inside, points = ball(grids.shape[-1] // 2 - 1, run.device)
     near = points.norm(dim=1) <= l
     points, targets = points[near], grids.flatten(1)[:, inside[near]]
     unit = targets.square().mean().sqrt().clamp(min=1e-9)
     everyone = torch.ones(len(targets), dtype=torch.bool, device=run.device)
-    model.set_learning_rate(_LESSON_RATE)
-    for _ in range(_LESSONS):
+    rng = np.random.default_rng([run.seed, 4])
+    lessons = rng.integers(len(points), size=(_LESSONS, min(_POINTS_A_LESSON, len(points))))
+    for lesson, some in enumerate(on_device(torch.from_numpy(lessons), run.device)):
+        model.set_learning_rate(_LESSON_RATE * (_LAST_LESSON_RATE / _LESSON_RATE) ** (lesson / (_LESSONS - 1)))
         model.zero_gradients()
         for field, target in zip(model.fields, targets, strict=True):
-            ((field(points[None])[0] - target) / unit).square().mean().backward()
+            ((field(points[some][None])[0] - target[some]) / unit).square().mean().backward()
         model.field_optimiser.step(model.stack.gradients()[0], everyone)
     model.zero_gradients()

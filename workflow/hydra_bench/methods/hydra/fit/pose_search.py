@@ -30,10 +30,9 @@ from hydra_bench.physics.rotations import rotation_from_vector
 
 @dataclass(frozen=True)
 class BaseGrid:
-    """Rotations (Q, 3, 3), and each of them upside down, at every shift (T, 2) in px, on the first `frequencies`."""
+    """Rotations (Q, 3, 3), and each of them upside down, on the first `frequencies`."""
 
     rotations: torch.Tensor
-    shifts: torch.Tensor
     frequencies: int
 
     def all_rotations(self) -> torch.Tensor:
@@ -102,6 +101,24 @@ def shift_grid(extent_px: float, n_per_side: int, device: torch.device) -> torch
     return torch.cartesian_prod(line, line).to(device)
 
 
+def shifts_near(
+    seen_px: torch.Tensor, extent_px: float, n_per_side: int, steps: int | None, device: torch.device
+) -> torch.Tensor:
+    """Shifts of `shift_grid` for B images, (B, T, 2) in px, or (1, T, 2) where each has all of them.
+
+    seen_px (B, 2) : where each was last seen; its shifts are those of the grid at most so many steps from there, or
+    from the nearest point of the grid that has as many on every side.
+    """
+    if steps is None or 2 * steps + 1 >= n_per_side:
+        return shift_grid(extent_px, n_per_side, device)[None]
+    step = 2 * extent_px / (n_per_side - 1)
+    middle = (seen_px / step + (n_per_side - 1) / 2).round().clamp(steps, n_per_side - 1 - steps)
+    line = (middle - (n_per_side - 1) / 2)[:, :, None] + torch.arange(-steps, steps + 1, device=device)
+    x, y = (step * line).unbind(1)
+    t = 2 * steps + 1
+    return torch.stack([x[:, :, None].expand(-1, -1, t), y[:, None].expand(-1, t, -1)], -1).flatten(1, 2)
+
+
 def axis_steps(device: torch.device) -> torch.Tensor:
     """Rotation vectors (7, 3): none, and one unit along ±x, ±y, ±z."""
     eye = torch.eye(3, device=device)
@@ -142,11 +159,14 @@ class Parts:
 
 
 def coarse_search(
-    batch: ImageBatch, references: Parts, base: BaseGrid, keep: int, contrast: Contrast = EVEN
+    batch: ImageBatch, references: Parts, base: BaseGrid, shifts: torch.Tensor, keep: int, contrast: Contrast = EVEN
 ) -> Candidates:
-    """The best base rotations of each particle, each at its best base shift; references are the Q slices."""
-    B, T, Q, n = len(batch), len(base.shifts), len(base.rotations), base.frequencies
-    moved = Parts.of_images(batch, n).moved_back(base.shifts[None], batch.box_px)
+    """The best base rotations of each of B particles, each at the best of its shifts (B or 1, T, 2) in px.
+
+    references : the Q slices.
+    """
+    B, T, Q, n = len(batch), shifts.shape[1], len(base.rotations), base.frequencies
+    moved = Parts.of_images(batch, n).moved_back(shifts, batch.box_px)
     even = product(moved.even.flatten(0, 1), references.even.T).view(B, T, Q)
     odd = product(moved.odd.flatten(0, 1), references.odd.T).view(B, T, Q)
     best = torch.cat([(even + odd).amax(1), (even - odd).amax(1)], 1)  # the second half upside down
@@ -155,8 +175,9 @@ def coarse_search(
     column = (rotation % Q)[:, None].expand(-1, T, -1)
     sign = torch.where(rotation < Q, 1.0, -1.0)[:, None]
     shift = (even.gather(2, column) + sign * odd.gather(2, column)).argmax(1)
+    best_shifts = shifts.expand(B, -1, -1).gather(1, shift[..., None].expand(-1, -1, 2))
     none = torch.zeros_like(errors)
-    return Candidates(base.all_rotations()[rotation], base.shifts[shift], errors, none, none)
+    return Candidates(base.all_rotations()[rotation], best_shifts, errors, none, none)
 
 
 def refine_candidates(
@@ -198,16 +219,21 @@ def refine_candidates(
 
 
 @torch.no_grad()
-def search(batch: ImageBatch, grid: torch.Tensor, plan: SearchPlan) -> Candidates:
-    """The best pose (one candidate) of each particle against a slicing grid, over all of SO(3)."""
+def search(batch: ImageBatch, grid: torch.Tensor, shifts: torch.Tensor, plan: SearchPlan) -> Candidates:
+    """The best pose (one candidate) of each of B particles against a slicing grid, over all of SO(3).
+
+    shifts (B or 1, T, 2) : in px, those of each particle, or of all, on the base grid.
+    """
     base = plan.base
     assert base is not None
     references = Parts.of_slices(grid, base.rotations, batch.plane[: base.frequencies : 2])
 
-    def coarse(part: ImageBatch, _: torch.Tensor) -> Candidates:
-        return coarse_search(part, references, base, plan.keep[0], plan.contrast)
+    def work(part: ImageBatch, rows: torch.Tensor) -> Candidates:
+        own = shifts.expand(len(batch), -1, -1)[rows]
 
-    def work(part: ImageBatch, _: torch.Tensor) -> Candidates:
+        def coarse(few: ImageBatch, of_part: torch.Tensor) -> Candidates:
+            return coarse_search(few, references, base, own[of_part], plan.keep[0], plan.contrast)
+
         return refine(part, grid, in_parts(part, plan.coarse_batch, coarse), plan)
 
     return in_parts(batch, plan.batch, work)

@@ -125,6 +125,8 @@ class Run:
         """
         s, stage = self.settings, self.settings.stage(self.model.grown)
         n, n_rotations, n_shifts = self.frequencies.count(epoch.l), len(self.base), s.shift_points**2
+        if s.shift_near is not None:
+            n_shifts = min(n_shifts, (2 * s.shift_near + 1) ** 2)
         n_coarse = self.frequencies.count(min(epoch.l, s.l_coarse))
         n_learn = min(n, stage.frequencies_per_step or n)
         coarse = 4 * (n_shifts * (4 * n_rotations + 2 * n_coarse) + 6 * n_rotations)
