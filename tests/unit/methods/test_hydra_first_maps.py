@@ -117,9 +117,8 @@ def test_each_image_is_softened_by_its_own_evidence(case: Case) -> None:
     slices = [Parts.of_slices(grid, base.rotations, batch.plane[::2]) for grid in grids]
 
     def evidence(batch: ImageBatch, most: float) -> torch.Tensor:
-        return -expect(
-            batch, slices, base, SHIFTS.expand(5, -1, -1), torch.zeros(2), [zeros_of_slices(part) for part in slices], most
-        )[0]
+        found = [zeros_of_slices(part) for part in slices]
+        return -expect(batch, slices, base, SHIFTS.expand(5, -1, -1), torch.zeros(2), found, most)[0]
 
     whole = evidence(batch, math.inf)
     between = float(whole.amax(1).sort().values[2])
@@ -209,7 +208,7 @@ def test_maps_of_one_class_need_no_shares(case: Case) -> None:
 
 
 def test_images_are_followed_beyond_the_shifts_that_are_searched_at_once(case: Case) -> None:
-    """Images of one species displaced by 6 px: seen there in its true map, though two are searched each way at a time."""
+    """Images of one species seen in its true map 6 px away from the middle, though 2 px each way are searched at a time."""
     settings = {"classes": 1, "shift_extent": 8 / 32, "shift_points": 9, "shift_near": 1, "map_schedule": (L,) * 8}
     found = started(case, **settings)
     own = np.flatnonzero(case.truth.classes == 0)

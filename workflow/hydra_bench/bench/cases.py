@@ -44,8 +44,8 @@ def measured(
 ) -> Iterator[Measurement]:
     """The figures of one training; `run` holds its seed, and `prefix` begins the names of the figures.
 
-    Of quality, if it is asked for: R² of motions, and FSC-AUC of what was trained, of back-projection with true poses
-    and classes, and their quotient.
+    Of quality, if it is asked for: R² of motions, classes and junk, and FSC-AUC of what was trained, of back-projection
+    with true poses and classes, and their quotient, also within the truth's mask.
     """
     trained = timed_training(dataset.stack, dataset.truth, settings, run["seed"], bench.device)
     where = {**run, "epochs": [epoch.plain() for epoch in trained.epochs]}
@@ -57,13 +57,17 @@ def measured(
         return
     found = score_of_training(dataset, trained, bench.work)
     ours = found.fsc_auc
-    oracle = score_of_oracle(dataset).fsc_auc
+    of_oracle = score_of_oracle(dataset)
+    oracle = of_oracle.fsc_auc
     for number, r2 in enumerate(found.r2, 1):
         yield Measurement(f"{prefix}R² of coordinate {number}", "", r2, run)
+    for name, value in found.classes.items():
+        yield Measurement(f"{prefix}{name}", "", value, run)
     yield Measurement(f"{prefix}FSC-AUC", "", ours, run)
     if not prefix:
         yield Measurement("FSC-AUC, oracle", "", oracle, run)
     yield Measurement(f"{prefix}FSC-AUC of the oracle's", "%", 100 * ours / oracle, run)
+    yield Measurement(f"{prefix}FSC-AUC of the oracle's, masked", "%", 100 * found.masked / of_oracle.masked, run)
 
 
 def ablation(bench: Bench, case: Case) -> Iterator[Measurement]:

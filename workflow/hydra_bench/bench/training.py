@@ -12,9 +12,9 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.bench.data import Dataset
-from hydra_bench.contracts.metrics_file import FSC_AUC, read_metrics_file
+from hydra_bench.contracts.metrics_file import FSC_AUC, MetricsFile, read_metrics_file
 from hydra_bench.contracts.stack import Stack
-from hydra_bench.contracts.truth import Truth
+from hydra_bench.contracts.truth import JUNK_NAME, Truth
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.files import partial_folder
 from hydra_bench.core.json_values import JsonObject
@@ -153,11 +153,14 @@ def timed_training(stack: Stack, truth: Truth | None, settings: Settings, seed: 
 class Scored:
     """FSC-AUC over the evaluated particles, and R² of each true coordinate, of a reconstruction on disk.
 
-    r2 : along the best direction of the latents, after a monotone fit (metrics/conformation.py); empty where no
-    species moves, None for a coordinate whose latents do not vary.
+    masked : FSC-AUC within the truth's mask. classes : what else the evaluation says of classes and junk, by its name
+    in the results. r2 : along the best direction of the latents, after a monotone fit (metrics/conformation.py); empty
+    where no species moves, None for a coordinate whose latents do not vary.
     """
 
     fsc_auc: float
+    masked: float
+    classes: dict[str, float]
     r2: tuple[float | None, ...]
 
 
@@ -174,7 +177,23 @@ def scored(dataset: Dataset, folder: Path) -> Scored:
     r2 = tuple(None if recovered is None else recovered.r2 for species in moving for recovered in species.coordinates)
     fsc_auc = FSC_AUC.of(metrics)
     assert fsc_auc is not None, "the dataset has a truth with maps"
-    return Scored(fsc_auc, r2)
+    assert metrics.fsc is not None
+    return Scored(fsc_auc, metrics.fsc.masked_auc_mean, of_classes(metrics), r2)
+
+
+def of_classes(metrics: MetricsFile) -> dict[str, float]:
+    """What the evaluation says of classes, of junk and of posteriors, where it says it."""
+    found: dict[str, float] = {}
+    clustering, at_noise, junk = metrics.clustering, metrics.calibration_at_noise, metrics.junk
+    if clustering is not None and clustering.per_species is not None:
+        species = [one for one in clustering.per_species if one.class_name != JUNK_NAME]
+        found["least recall of a species"] = min(one.recall for one in species)
+        found["classes not empty"] = clustering.n_nonempty
+    if junk is not None:
+        found |= {"junk found": junk.found, "good called junk": junk.good_lost}
+    if at_noise is not None:
+        found |= {"accuracy at the noise's level": at_noise.accuracy, "ECE at the noise's level": at_noise.ece}
+    return found
 
 
 def score_of_training(dataset: Dataset, trained: Trained, work: Path) -> Scored:

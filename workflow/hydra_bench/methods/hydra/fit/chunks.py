@@ -56,7 +56,7 @@ def base_grid(run: Run, l: int, chunk: Chunk) -> pose_search.BaseGrid:
 
 
 def base_shifts(run: Run, members: torch.Tensor) -> torch.Tensor:
-    """The shifts of the base grid for some particles (B,), (B or 1, T, 2) in px: all, or those near where each was seen."""
+    """Shifts of the base grid for particles (B,), (B or 1, T, 2) in px: all, or those near where each was last seen."""
     s, tables = run.settings, run.model.tables
     seen_px = tables.shifts_px[members, tables.posteriors[members].argmax(1)]
     extent_px = s.shift_extent * run.frequencies.box_px

@@ -128,8 +128,8 @@ def improve(
 ) -> torch.Tensor:
     """One step: the evidence of a chunk's images, and what they add to the maps; the summed error, on the device.
 
-    grids : the maps, as `FirstMaps.hartleys` gives them. shifts (B or 1, T, 2) : in px, of each of this process's images
-    or of all. pull : to equal shares, from 1, whole, to 0, none.
+    grids : the maps, as `FirstMaps.hartleys` gives them. shifts (B or 1, T, 2) : in px, of each of this process's
+    images, or of all. pull : to equal shares, from 1, whole, to 0, none.
     """
     n, tables = base.frequencies, run.model.tables
     batch = run.source.load(chunk.own, slice(None, n))
