@@ -208,7 +208,7 @@ def test_maps_of_one_class_need_no_shares(case: Case) -> None:
 
 
 def test_images_are_followed_beyond_the_shifts_that_are_searched_at_once(case: Case) -> None:
-    """Images of one species seen in its true map 6 px away from the middle, though 2 px each way are searched at a time."""
+    """Images seen in their true map 6 px away from the middle, though 2 px each way are searched at a time."""
     settings = {"classes": 1, "shift_extent": 8 / 32, "shift_points": 9, "shift_near": 1, "map_schedule": (L,) * 8}
     found = started(case, **settings)
     own = np.flatnonzero(case.truth.classes == 0)
