@@ -167,6 +167,9 @@ class Settings:
     """Passes in which every particle is searched in every class."""
     out_of_question: Number = 1e-3
     """Posterior below which a class is not searched after them."""
+    held_out_epochs: ZeroOrMore = 0
+    """Passes of the search at first, before latents join, in which each class has two fields, each taught by one half
+    of the images, and every image is searched in those that its own half did not teach; 0 has one field a class."""
     explore: Share = 0.1
     """Share of the particles that are searched in every class all the same."""
     spare_epochs: ZeroOrMore = 3

@@ -97,7 +97,8 @@ def batched_sweep(
         low = None if chunk.low is None else chunk.low.take(rows)
         minibatch = Minibatch(chunk.batch.take(rows), low, chunk.particles[rows], order, taken.bool(), some)
         work = partial(batched_step, model, step=replace(step, n_particles=n_particles))
-        key = (len(rows), n_particles, order.shape[1], len(chunk.batch.plane), step.n_total, step.softening is None)
+        size = (len(rows), n_particles, order.shape[1], len(chunk.batch.plane), step.n_total)
+        key = (id(model), *size, step.softening is None)
         total += recorder.run(key, minibatch, work)
     return total
 

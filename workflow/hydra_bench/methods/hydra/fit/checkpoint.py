@@ -24,7 +24,7 @@ from hydra_bench.core.files import atomic, sync
 from hydra_bench.core.json_values import Json, JsonObject
 from hydra_bench.core.machine import machine_error
 
-VERSION = 4
+VERSION = 5
 _MARK = b"\nhydra-bench checkpoint, sha256 "
 _END_BYTES = len(_MARK) + 64
 _BLOCK = 1 << 20

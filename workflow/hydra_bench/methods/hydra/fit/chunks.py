@@ -12,6 +12,7 @@ from hydra_bench.methods.hydra.fit.learning import learn
 from hydra_bench.methods.hydra.fit.likelihood import balancing, fading, posteriors, softening_of
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.training_input import Epoch
+from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_hartleys, slicing_grid
 from hydra_bench.physics.rotations import grid_spacing_deg, random_rotations
 
@@ -67,7 +68,15 @@ def search_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     """Poses by search (or as given), posteriors, then gradient steps with both held."""
     share = 0.0 if epoch.phase == "refine" else run.settings.explore
     explored = chunk.rng.random(len(chunk.particles)) < share
-    return learn(run, epoch, chunk, find_poses_and_classes(run, epoch, chunk, explored))
+    batch = find_poses_and_classes(run, epoch, chunk, explored)
+    if run.twin is None:
+        return learn(run, epoch, chunk, batch)
+    second = run.second[chunk.particles]
+    loss = torch.zeros((), dtype=torch.float64, device=run.device)
+    for model, own in ((run.model, ~second), (run.twin, second)):
+        rows = on_device(torch.from_numpy(np.flatnonzero(own[chunk.mine])), run.device)
+        loss += learn(run, epoch, chunk.part(own), batch.take(rows), model)
+    return loss
 
 
 def find_poses_and_classes(run: Run, epoch: Epoch, chunk: Chunk, explored: BoolArray) -> ImageBatch:
@@ -139,16 +148,29 @@ def search_poses(
     tables.errors[members] = torch.where(on_device(active, run.device), tables.errors[members], torch.inf)
     count = run.settings.search_conformations if run.model.latents_on else 1
     centres = representatives(tables, count, chunk.rng)
-    groups = nearest(tables, members, active, centres)
     shifts = base_shifts(run, members).expand(len(batch), -1, -1)
-    for k, field in enumerate(run.model.fields):
-        if not any(len(rows) for rows in groups[k]):
-            continue
-        for rows, rendered in zip(groups[k], render_hartleys(field, epoch.l, centres[k]), strict=True):
-            if len(rows):
-                part = batch if len(rows) == len(batch) else batch.take(rows)
-                found = best_poses(run, part, members[rows], k, plan, slicing_grid(rendered), shifts[rows])
-                tables.store_poses(members[rows], k, *(part[:, 0] for part in vars(found).values()))
+    for fields, judged in judges(run, chunk):
+        groups = nearest(tables, members, active & judged[:, None], centres)
+        for k, field in enumerate(fields):
+            if not any(len(rows) for rows in groups[k]):
+                continue
+            for rows, rendered in zip(groups[k], render_hartleys(field, epoch.l, centres[k]), strict=True):
+                if len(rows):
+                    part = batch if len(rows) == len(batch) else batch.take(rows)
+                    found = best_poses(run, part, members[rows], k, plan, slicing_grid(rendered), shifts[rows])
+                    tables.store_poses(members[rows], k, *(part[:, 0] for part in vars(found).values()))
+
+
+def judges(run: Run, chunk: Chunk) -> list[tuple[list[Field], torch.Tensor]]:
+    """The classes' fields, and which of this process's particles (B,), bool and on the host, are searched in them.
+
+    While there are two fields a class each image is searched in those that its half did not teach: fields know the
+    noise of their own images, by which an image in a wrong class is held there.
+    """
+    if run.twin is None:
+        return [(run.model.fields, torch.ones(len(chunk.own), dtype=torch.bool))]
+    second = torch.from_numpy(run.second[chunk.own])
+    return [(run.twin.fields, ~second), (run.model.fields, second)]
 
 
 def best_poses(

@@ -13,17 +13,21 @@ from hydra_bench.methods.hydra.fit.conformations import infer_latents
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED, Step, learning_step, negligible
 from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.training_input import Epoch
+from hydra_bench.methods.hydra.model.model import Model
 from hydra_bench.methods.hydra.model.precision import Precision
 from hydra_bench.methods.hydra.settings import Settings
 
 
-def learn(run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None) -> torch.Tensor:
+def learn(
+    run: Run, epoch: Epoch, chunk: Chunk, batch: ImageBatch | None = None, model: Model | None = None
+) -> torch.Tensor:
     """Sweeps of gradient steps over a chunk on random ones of the epoch's frequencies; the summed loss, on the device.
 
     Where latents are found by Newton steps, one is made first. `batch` holds this process's particles of the chunk on
-    all of the epoch's frequencies, if they were loaded already. Raises RunFailedError where fields diverged.
+    all of the epoch's frequencies, if they were loaded already. `model` is what learns, if it is not the run's.
+    Raises RunFailedError where fields diverged.
     """
-    s, model = run.settings, run.model
+    s, model = run.settings, model or run.model
     n, stage = run.frequencies.count(epoch.l), s.stage(model.grown)
     drawn = random_pairs(n, stage.frequencies_per_step, chunk.generator)
     used = drawn if len(drawn) < n else slice(None, n)

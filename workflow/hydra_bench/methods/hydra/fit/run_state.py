@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,9 @@ class Progress:
 class Run:
     """A run between two chunks.
 
-    maps : those that come before fields, while there are any. softening : T of the likelihood.
+    maps : those that come before fields, while there are any. twin : the fields that the second half of the images
+    teaches, while there are such; the model's are then taught by the first. second (N,) : which images are of it.
+    softening : T of the likelihood.
     base : the search's base rotations (Q, 3, 3), those below 180° in the plane.
     search_batch, coarse_batch, maps_batch, learn_batch : particles at a time in the search, on its base grid, in a step
     of first maps, and in one gradient step's forward and backward pass. recorder : of gradient steps on a GPU.
@@ -91,6 +94,7 @@ class Run:
     source: ImageSource
     model: Model
     maps: FirstMaps | None = None
+    twin: Model | None = None
     softening: float = 1.0
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
@@ -105,6 +109,7 @@ class Run:
         self.sizes = Sizes.of(self.settings, len(self.source), self.frequencies.box_px, self.device)
         self.recorder = Recorder(self.device.type == "cuda" and self.parallel.size == 1)
         self.contrast = Contrast.of_deviation(self.settings.contrast_sd)
+        self.second: BoolArray = np.random.default_rng([self.seed, 5]).random(len(self.source)) < 0.5
         self.base = torch.from_numpy(half_hopf_grid(self.settings.base_order)).float().to(self.device)
 
     def wall_s(self) -> float:
@@ -138,6 +143,20 @@ class Run:
         self.search_batch, self.learn_batch = max(1, budget // fine), max(1, budget // step)
         self.coarse_batch = min(self.sizes.search_batch, max(1, budget // coarse))
         self.maps_batch = min(self.sizes.search_batch, max(1, budget // maps))
+
+    def part_in_halves(self) -> None:
+        """Each class gets a second field, like its first."""
+        self.twin = self.model.of_other_fields([copy.deepcopy(field) for field in self.model.fields])
+
+    def keep_classes(self, keep: list[int]) -> None:
+        """Go on with the classes `keep` only."""
+        twins = None if self.twin is None else [self.twin.fields[k] for k in keep]
+        self.model = self.model.of_classes(keep, self.settings)
+        self.twin = None if twins is None else self.model.of_other_fields(twins)
+
+    def models(self) -> list[Model]:
+        """That of all images, or of their first half, and that of the second."""
+        return [self.model] if self.twin is None else [self.model, self.twin]
 
     def memory_bytes(self) -> int:
         """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""
@@ -190,6 +209,7 @@ class Run:
             "tables": model.tables.state_dict(),
             "encoder": None if model.encoder is None else model.encoder.state_dict(),
             "optimisers": model.optimiser_states(),
+            "twin": None if self.twin is None else self.twin.state_of_fields(),
             "maps": None if self.maps is None else self.maps.state(),
             "softening": self.softening,
             "sizes": self.sizes.plain(),
@@ -202,7 +222,7 @@ class Run:
     def restore(self, state: dict[str, Any]) -> None:  # tensors, too
         """Take up a state of the same settings and stack."""
         if state["classes"] != self.model.tables.classes:  # spare fields had gone
-            self.model = self.model.of_classes(list(range(state["classes"])), self.settings)
+            self.keep_classes(list(range(state["classes"])))
         if state["grown"]:
             self.model = self.model.with_larger_fields(self.settings)
         model = self.model
@@ -211,6 +231,10 @@ class Run:
         if model.encoder is not None:
             model.encoder.load_state_dict(state["encoder"])
         model.restore_optimisers(state["optimisers"])
+        if state["twin"] is not None:
+            self.part_in_halves()
+            assert self.twin is not None
+            self.twin.restore_fields(state["twin"])
         if state["maps"] is not None:
             self.maps = FirstMaps(**{name: part.to(self.device) for name, part in state["maps"].items()})
         self.softening = state["softening"]
@@ -248,3 +272,11 @@ class Chunk:
         mine = run.parallel.owns(particles)
         own = particles[mine]
         return cls(particles, mine, own, run.tensor(own), rng, generator, noise)
+
+    def part(self, chosen: BoolArray) -> Chunk:
+        """Some of its particles, chosen (B,), with the same random numbers."""
+        rows = on_device(torch.from_numpy(np.flatnonzero(chosen[self.mine])), self.members.device)
+        own = self.own[chosen[self.mine]]
+        return replace(
+            self, particles=self.particles[chosen], mine=self.mine[chosen], own=own, members=self.members[rows]
+        )

@@ -99,19 +99,31 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
         run.progress.loss = 0.0
         if spare_fields_go(run, epoch):
             keep = fields_to_keep(run, epoch)
-            run.model = run.model.of_classes(keep, s)
+            run.keep_classes(keep)
             run.history.keep_classes(keep)
+        if epoch.phase == "search" and epoch.number == 0 and held_out(run, epoch):
+            run.part_in_halves()
+        if not held_out(run, epoch):
+            run.twin = None
         if epoch.phase == "grow" and epoch.number == 0:
             run.model = run.model.with_larger_fields(s)
         if epoch.phase == "decode" and epoch.number == 0:
             start_decoding(run)
     # A latent that joins before the poses are roughly right learns to excuse wrong ones.
-    run.model.latents_on = epoch.after(s.latent_epoch)
+    for model in run.models():
+        model.latents_on = epoch.after(s.latent_epoch)
     rate = s.stage(run.model.grown).learning_rate
     if epoch.phase == "decode":
         rate *= (s.learning_rate_final / rate) ** (epoch.number / max(1, s.decode_epochs - 1))
-    run.model.set_learning_rate(rate)
+    for model in run.models():
+        model.set_learning_rate(rate)
     run.plan_memory(epoch)
+
+
+def held_out(run: Run, epoch: Epoch) -> bool:
+    """Whether images are searched in fields that did not learn from them."""
+    s = run.settings
+    return epoch.phase == "search" and not epoch.after(min(s.held_out_epochs, s.latent_epoch))
 
 
 def spare_fields_go(run: Run, epoch: Epoch) -> bool:

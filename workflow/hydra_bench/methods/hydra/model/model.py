@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -60,6 +60,11 @@ class Model:
         """A model of the given classes only; an encoder starts anew."""
         return Model.of([self.fields[k] for k in keep], self.tables.of_classes(keep), self._encoder_inputs(), settings)
 
+    def of_other_fields(self, fields: list[Field]) -> Model:
+        """Other fields for the same classes, with an optimiser of their own; tables and all else are shared."""
+        stack = FieldStack(fields)
+        return replace(self, fields=fields, stack=stack, field_optimiser=FieldAdam(stack.weights, self.rate))
+
     def with_larger_fields(self, settings: Settings) -> Model:
         """New fields of the fine size for the same classes and tables; the optimisers start anew."""
         fields = new_fields(settings, True, self.tables.latent_dims, self.fields[0].envelope)
@@ -71,6 +76,11 @@ class Model:
     def field_weights(self) -> nn.ModuleList:
         """All fields as one module, by which their weights are saved, loaded and checked."""
         return nn.ModuleList(self.fields)
+
+    @property
+    def rate(self) -> float:
+        """Of the fields."""
+        return float(self.field_optimiser.rate)
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the fields."""
@@ -97,6 +107,15 @@ class Model:
             "encoder": None if encoder is None else encoder.state_dict(),
             "tables": [optimiser.state() for optimiser in self.table_optimisers],
         }
+
+    def state_of_fields(self) -> dict[str, Any]:  # tensors, and torch's own mappings
+        """Of the fields and their optimiser alone, for a checkpoint."""
+        return {"fields": self.field_weights().state_dict(), "optimiser": self.field_optimiser.state()}
+
+    def restore_fields(self, state: dict[str, Any]) -> None:  # tensors, and torch's own mappings
+        """As `state_of_fields` gave them."""
+        self.field_weights().load_state_dict(state["fields"])
+        self.field_optimiser.restore(state["optimiser"])
 
     def restore_optimisers(self, states: dict[str, Any]) -> None:  # tensors, and torch's own mappings
         """As `optimiser_states` gave them."""
