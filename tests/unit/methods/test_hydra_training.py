@@ -5,10 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra_cases import Case, run, tiny
+from hydra_cases import CPU, Case, run, tiny
 
+from hydra_bench.methods.hydra.fit.chunks import classes_to_search
 from hydra_bench.methods.hydra.fit.likelihood import BY_CHANCE, most_needed
+from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.run_state import Run
+from hydra_bench.methods.hydra.fit.train import start
+from hydra_bench.methods.hydra.fit.training_input import TrainingInput
 from hydra_bench.methods.hydra.output.reconstruction import assignments, settle_latents
 from hydra_bench.methods.hydra.settings import PRESETS
 
@@ -188,6 +192,16 @@ def test_classes_out_of_the_question_are_not_searched(case: Case) -> None:
     assert left_out.any()
     assert not left_out.all(1).any()
     assert (found.model.tables.posteriors[left_out] == 0).all()
+
+
+def test_particles_of_classes_of_few_are_searched_everywhere(case: Case) -> None:
+    """Of three classes with 40, 15 and 5 of 60 particles, 15 being three quarters of an even share."""
+    found = start(TrainingInput(case.stack, tiny(classes=3, spare_fields=0, full_search_share=0.5), 5), CPU, Parallel())
+    labels = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
+    found.model.tables.posteriors[:] = torch.nn.functional.one_hot(labels, 3).float()
+    active = classes_to_search(found, torch.arange(60), np.zeros(60, bool), age=9)
+    assert active[labels == 2].all()
+    assert torch.equal(active[labels < 2], torch.nn.functional.one_hot(labels[labels < 2], 3).bool())
 
 
 def test_one_particle_is_enough_for_one_class(case: Case) -> None:

@@ -165,6 +165,9 @@ class Settings:
     """Passes over which the sharpness rises."""
     full_search_epochs: ZeroOrMore = 3
     """Passes in which every particle is searched in every class."""
+    full_search_share: Share = 0.0
+    """Share of what each class would have if all had as many particles; those of classes with fewer are searched in
+    every class after them, too."""
     out_of_question: Number = 1e-3
     """Posterior below which a class is not searched after them."""
     held_out_epochs: ZeroOrMore = 0

@@ -98,14 +98,18 @@ def find_poses_and_classes(run: Run, epoch: Epoch, chunk: Chunk, explored: BoolA
 def classes_to_search(run: Run, members: torch.Tensor, explored: BoolArray, age: int) -> torch.Tensor:
     """Which classes each particle is searched in, (B, K) bool, on the host.
 
-    At first all. Later those that are not out of the question for it, and all again for a random few: they
-    keep the door open for a change of class, and show how far apart the classes are.
+    At first all. Later those that are not out of the question for it, and all again for a random few, which show how
+    far apart the classes are, and for those of classes of few particles: a field of a part of a species, or of nothing,
+    is left by its particles as soon as they see the others.
     """
     s, K = run.settings, run.model.tables.classes
     everywhere = torch.from_numpy(explored | (age < s.full_search_epochs))[:, None].expand(-1, K)
     if everywhere.all():
         return everywhere
-    return (run.model.tables.posteriors[members] > s.out_of_question).cpu() | everywhere
+    posteriors = run.model.tables.posteriors
+    few = posteriors.mean(0) < s.full_search_share / K
+    in_question = (posteriors[members] > s.out_of_question) | few[posteriors[members].argmax(1)][:, None]
+    return in_question.cpu() | everywhere
 
 
 def near_plan(run: Run, epoch: Epoch) -> pose_search.SearchPlan:
