@@ -76,6 +76,7 @@ class Progress:
 class Run:
     """A run between two chunks.
 
+    begin_in (N,) : the class that each particle begins in, -1 for none; None where nothing is known of them.
     maps : those that come before fields, while there are any. softening : T of the likelihood.
     base : the search's base rotations (Q, 3, 3), those below 180° in the plane.
     search_batch, coarse_batch, maps_batch, learn_batch : particles at a time in the search, on its base grid, in a step
@@ -90,6 +91,7 @@ class Run:
     frequencies: Frequencies
     source: ImageSource
     model: Model
+    begin_in: IntArray | None = None
     maps: FirstMaps | None = None
     softening: float = 1.0
     progress: Progress = field(default_factory=Progress)
