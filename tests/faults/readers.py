@@ -50,7 +50,7 @@ from hydra_bench.jobs import attempts
 from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.output.reconstruction import read_fields
 from hydra_bench.particles.cryodrgn import read_ctf_table, read_numbers, read_pose_table
-from hydra_bench.particles.particle_files import read_labels, read_particles, read_poses
+from hydra_bench.particles.particle_files import read_labels, read_particles, read_poses, read_poses_and_classes
 from hydra_bench.report.figures.convergence import convergence
 from hydra_bench.report.figures.index import read_index
 from hydra_bench.report.results import read_run as read_metrics
@@ -188,6 +188,7 @@ def _of_particles(folder: Path) -> list[Reader]:
         Reader("RELION 3.1", new, lambda: _all_images(read_particles(new))),
         Reader("poses of RELION 3.1", new, lambda: read_poses(new, stack)),
         Reader("labels of RELION 3.1", new, lambda: read_labels(new, stack)),
+        Reader("poses and classes of RELION 3.1", new, lambda: read_poses_and_classes(new, stack)),
         Reader("RELION 3.0", old, lambda: read_particles(old)),
         Reader("CryoSPARC", cs, lambda: read_particles(cs)),
         Reader("poses of CryoSPARC", posed, lambda: read_poses(posed, stack)),

@@ -19,7 +19,7 @@ from hydra_bench.core.mrc import ImageStackWriter
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, ImageSource
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import train
-from hydra_bench.methods.hydra.fit.training_input import TrainingInput
+from hydra_bench.methods.hydra.fit.training_input import Beginning, TrainingInput
 from hydra_bench.methods.hydra.model.rendering import slices, slicing_grid
 from hydra_bench.methods.hydra.settings import Settings
 from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley
@@ -73,14 +73,21 @@ class Case:
     def given(self) -> GivenPoses:
         return GivenPoses(self.truth.rotations, self.truth.shifts_A)
 
+    def beginning(self, classes: np.ndarray | None = None) -> Beginning:
+        """True poses, and the true classes or others."""
+        assert self.truth.rotations is not None
+        assert self.truth.shifts_A is not None
+        own = self.truth.classes if classes is None else classes
+        return Beginning(self.truth.rotations, self.truth.shifts_A, own)
+
 
 def tiny(**changes: Any) -> Settings:
     return Settings(**{**TINY, **changes})
 
 
 def run(stack: Stack, settings: Settings, seed: int = 5, **more: Any) -> Run:
-    given = more.pop("given", None)
-    return train(TrainingInput(stack, settings, seed, given), CPU, **more)
+    given, beginning = more.pop("given", None), more.pop("beginning", None)
+    return train(TrainingInput(stack, settings, seed, given, beginning), CPU, **more)
 
 
 def source_of(stack: Stack, frequencies: Frequencies, settings: Settings = PLAIN, n_low: int = 0) -> ImageSource:
@@ -89,6 +96,16 @@ def source_of(stack: Stack, frequencies: Frequencies, settings: Settings = PLAIN
 
 def load_batch(stack: Stack, frequencies: Frequencies, particles: np.ndarray) -> ImageBatch:
     return source_of(stack, frequencies).load(particles, slice(None, len(frequencies)))
+
+
+def hartley_of(case: Case, k: int, l: int) -> torch.Tensor:
+    """A true map as `FirstMaps.hartleys` would give it: (2l+2,)*3."""
+    box = case.stack.box_px
+    return centre_crop(hartley(case.volume(k), 3) / box * (frequency_radius(box, 3) <= l), 2 * l + 2, 3)
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))
 
 
 def grid_of(volume: torch.Tensor, l: int) -> torch.Tensor:

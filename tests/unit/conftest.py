@@ -26,6 +26,7 @@ LONG = {
     "test_cryodrgn_adapter",
     "test_hydra_command",
     "test_hydra_at_noise",
+    "test_hydra_begun",
     "test_hydra_conformations",
     "test_hydra_given_poses",
     "test_hydra_learning",

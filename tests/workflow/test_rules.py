@@ -106,7 +106,8 @@ def test_a_parameter_reruns_its_method(changed: Callable[[str, Any], Counter[str
 def test_other_poses_rerun_the_method_that_is_given_them(
     changed: Callable[[str, Any], Counter[str]], source: str
 ) -> None:
-    assert changed("method_definitions.k3.poses_from", source) == {"hydra": 2, "evaluate": 2, **SUMMARIES}
+    for key in ("poses_from", "init_from"):
+        assert changed(f"method_definitions.k3.{key}", source) == {"hydra": 2, "evaluate": 2, **SUMMARIES}
 
 
 def test_a_method_waits_for_the_one_whose_poses_it_is_given(finished: Clone) -> None:

@@ -101,6 +101,16 @@ def test_who_is_given_true_poses_is_a_bound_and_keeps_them(finished: Clone) -> N
     np.testing.assert_allclose(ours.shifts_A, truth.shifts_A, atol=1e-3)
 
 
+def test_who_begins_at_the_truth_is_a_bound_and_searches_on(finished: Clone) -> None:
+    begun, ab_initio = (metrics(finished.folder, name) for name in ("hydra_from_truth", "hydra_k3"))
+    assert begun["state"] == "ok"
+    assert (begun["reads_truth"], begun["notes"]["init_from"], begun["given"]) == (True, "truth", [])
+    assert begun["pose"] is not None  # its poses are its own, and are scored
+    assert begun["clustering"]["ari"] > ab_initio["clustering"]["ari"]
+    page = (finished.folder / "results" / "report" / "index.html").read_text()
+    assert "Begins at poses and classes of" in page
+
+
 def test_a_failed_method_is_a_failed_row_and_stops_nothing(finished: Clone, rows: dict[str, dict[str, str]]) -> None:
     failed = metrics(finished.folder, "too_many")
     assert failed["state"] == "failed"

@@ -11,7 +11,7 @@ if WORKFLOW.is_dir() and str(WORKFLOW) not in sys.path:  # no folder where a mod
     sys.path.insert(0, str(WORKFLOW))
 
 from hydra_bench.config import configuration, identity
-from hydra_bench.config.method_definitions import TRUTH as TRUE_POSES
+from hydra_bench.config.method_definitions import TRUTH, given
 from hydra_bench.contracts.places import PARTICLES_NAME, TRUTH_NAME, Results
 from hydra_bench.core import clone
 from hydra_bench.core.errors import InputError
@@ -86,22 +86,24 @@ def state_of(wildcards):
 
 
 def given_poses(wildcards):
-    """The folder of the poses that a method is given; none for one that finds its own."""
-    source = identity.pose_source(settings, wildcards.method)
-    if source is None:
+    """The folder of the poses, or poses and classes, that a method is given; none for one that finds its own."""
+    found = given(settings["method_definitions"][wildcards.method])
+    if found is None:
         return []
-    if source == TRUE_POSES:
+    _, source = found
+    if source == TRUTH:
         return RESULTS.dataset(wildcards.dataset).truth
     return RESULTS.run(wildcards.dataset, source, wildcards.seed).reconstruction
 
 
 def poses_option(wildcards, input):
-    """The option that hands given poses to a method's command, or nothing."""
-    source = identity.pose_source(settings, wildcards.method)
-    if source is None:
+    """The option that hands them to a method's command, or nothing."""
+    found = given(settings["method_definitions"][wildcards.method])
+    if found is None:
         return ""
-    name = TRUTH_NAME if source == TRUE_POSES else PARTICLES_NAME
-    return f"--poses-from {input.poses}/{name}"
+    key, source = found
+    name = TRUTH_NAME if source == TRUTH else PARTICLES_NAME
+    return f"--{key.replace('_', '-')} {input.poses}/{name}"
 
 
 def growing(amount):

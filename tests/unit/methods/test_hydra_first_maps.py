@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hydra_cases import CPU, Case, load_batch, run, tiny
+from hydra_cases import CPU, Case, correlation, hartley_of, load_batch, run, tiny
 from sklearn.metrics import adjusted_rand_score
 
 from hydra_bench.core.types import IntArray
@@ -19,18 +19,12 @@ from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import start
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput, images_of, make_schedule
 from hydra_bench.methods.hydra.model.rendering import slicing_grid
-from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley
+from hydra_bench.physics.fourier import frequency_radius
 from hydra_bench.physics.rotations import half_hopf_grid, random_rotations
 
 L = 5
 SHIFTS = shift_grid(1.0, 3, CPU)[None]
 MAPS = {"map_schedule": (4, 5), "pretrain_images": 0}
-
-
-def hartley_of(case: Case, k: int, l: int = L) -> torch.Tensor:
-    """A true map as `FirstMaps.hartleys` would give it: (2l+2,)*3."""
-    box = case.stack.box_px
-    return centre_crop(hartley(case.volume(k), 3) / box * (frequency_radius(box, 3) <= l), 2 * l + 2, 3)
 
 
 def images_at(case: Case, n: int) -> ImageBatch:
@@ -46,12 +40,8 @@ def seen_at(images: Parts, squares: torch.Tensor, rotations: torch.Tensor) -> Fi
     return maps
 
 
-def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float((a * b).sum() / (a.norm() * b.norm()))
-
-
 def test_slices_at_known_poses_give_the_map_and_its_scale(case: Case) -> None:
-    truth = hartley_of(case, 0)
+    truth = hartley_of(case, 0, L)
     plane = Frequencies.of_box(case.stack.box_px, L).plane[::2]
     rotations = torch.from_numpy(random_rotations(400, np.random.default_rng(1))).float()
     slices = Parts.of_slices(slicing_grid(truth), rotations, plane)
@@ -88,7 +78,7 @@ def test_nothing_lies_beyond_the_resolution_or_the_radius(case: Case) -> None:
 def test_evidence_is_the_mean_likelihood_over_all_poses(case: Case) -> None:
     """Against every pose of the grid, one at a time; and posteriors are what images add to the maps by."""
     batch = images_at(case, 5)
-    grids = [slicing_grid(hartley_of(case, k)) for k in range(2)]
+    grids = [slicing_grid(hartley_of(case, k, L)) for k in range(2)]
     base = BaseGrid(torch.from_numpy(half_hopf_grid(0)).float(), len(batch.plane))
     slices = [Parts.of_slices(grid, base.rotations, batch.plane[::2]) for grid in grids]
     found = [zeros_of_slices(part) for part in slices]
@@ -112,7 +102,7 @@ def test_evidence_is_the_mean_likelihood_over_all_poses(case: Case) -> None:
 def test_each_image_is_softened_by_its_own_evidence(case: Case) -> None:
     """All of its classes alike: who has more at the best pose than is allowed is divided by that; others are not."""
     batch = images_at(case, 5)
-    grids = [slicing_grid(hartley_of(case, k)) for k in range(2)]
+    grids = [slicing_grid(hartley_of(case, k, L)) for k in range(2)]
     base = BaseGrid(torch.from_numpy(half_hopf_grid(0)).float(), len(batch.plane))
     slices = [Parts.of_slices(grid, base.rotations, batch.plane[::2]) for grid in grids]
 
@@ -149,7 +139,7 @@ def started(case: Case, **changes: object) -> Run:
 
 def test_fields_learn_the_maps(case: Case) -> None:
     found = started(case, spare_fields=0)
-    maps = torch.stack([hartley_of(case, k) for k in range(2)])
+    maps = torch.stack([hartley_of(case, k, L) for k in range(2)])
     teach(found, L, maps)
     for field, target in zip(found.model.fields, maps, strict=True):
         inside, points = first_maps.ball(L, CPU)
@@ -194,7 +184,7 @@ def test_maps_come_to_explain_the_images(case: Case) -> None:
         found.progress.epoch += 1
         assert found.maps is not None
         steps.append(evidence(chunks.maps_of(found, found.maps, L)[0]))
-    at_truth = evidence(hartley_of(case, 0))
+    at_truth = evidence(hartley_of(case, 0, L))
     assert steps[-1] - steps[0] > 0.5 * (at_truth - steps[0]) > 0
 
 
@@ -220,7 +210,7 @@ def test_images_are_followed_beyond_the_shifts_that_are_searched_at_once(case: C
         moved = centred_images(batch.hartley, -there.expand(len(batch), 2), batch.plane, batch.box_px)
         return replace(batch, hartley=moved)
 
-    maps = hartley_of(case, 0)[None]
+    maps = hartley_of(case, 0, L)[None]
     found.maps = FirstMaps.none(1, L, CPU)
     found.source.load = displaced
     off = []

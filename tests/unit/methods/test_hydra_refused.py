@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -51,6 +52,7 @@ def refused(arguments: list[str], message: str, folder: Path, capsys: pytest.Cap
         (["--device", "tpu"], "--device: 'tpu'; auto, cpu, cuda"),
         (["--set", "poses=refine"], "lacks the column rlnAngleRot"),
         (["--poses-from", "none.star"], "none.star: no such file"),
+        (["--init-from", "none.star"], "none.star: no such file"),
         (["--evaluation-list", "none.txt"], "none.txt: cannot be read"),
         (["--datadir", "nowhere"], "datadir: nowhere is not a folder"),
         (["--pixel-size", "-1"], "pixel_size_A: -1"),
@@ -69,6 +71,28 @@ def test_given_poses_that_would_not_be_used(case: Case, tmp_path: Path, capsys: 
     truth = case.folder.parent / "truth" / "truth.star"
     arguments = hydra(case.stack.path, tmp_path / "out", "--poses-from", str(truth), poses="search")
     refused(arguments, "poses: search; poses were given", tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "message"),
+    [
+        (
+            [],
+            {"classes": 1},
+            "truth.star: rlnClassNumber: 2 different classes; at most 1 are allowed, which",
+        ),
+        ([], {"poses": "refine"}, "poses: refine; a run that begins from "),
+        ([], {"poses": "fixed"}, "poses: fixed; a run that begins from "),
+        (["--poses-from", "none.star"], {}, "--init-from: is not allowed beside --poses-from"),
+    ],
+)
+def test_poses_and_classes_that_a_search_cannot_begin_from(
+    case: Case, more: list[str], changes: dict[str, Any], message: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    truth = case.folder.parent / "truth" / "truth.star"
+    arguments = hydra(case.stack.path, tmp_path / "out", "--init-from", str(truth), *more, **changes)
+    refused(arguments, message, tmp_path, capsys)
 
 
 def test_a_folder_of_other_files_is_not_replaced(

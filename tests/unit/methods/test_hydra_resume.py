@@ -72,14 +72,17 @@ KINDS: dict[str, tuple[dict[str, Any], bool]] = {
     "different classes": ({"classes": 3, "latent_dim": (2, 2, 0), "variational": False, "sigma": 2.0}, False),
     "given poses": ({"poses": "refine"}, True),
     "halves": ({"held_out_epochs": 2, "l_schedule": (4, 4, 5), "latent_epoch": 2}, False),
+    "begun": ({"chunk": 20}, True),
     "troubles": ({**PRESETS["field"], "map_schedule": (4, 5), "l_schedule": (5, 5)}, False),
 }
-"""What is set, and whether poses are given."""
+"""What is set, and whether poses are given, or poses and classes to begin from."""
 
 
 def kind_of_run(case: Case, kind: str) -> tuple[Settings, dict[str, Any]]:
     changes, given = KINDS[kind]
-    return tiny(**changes), {"given": case.given()} if given else {}
+    if not given:
+        return tiny(**changes), {}
+    return tiny(**changes), {"beginning": case.beginning()} if kind == "begun" else {"given": case.given()}
 
 
 @pytest.fixture(scope="module")

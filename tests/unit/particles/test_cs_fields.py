@@ -20,7 +20,13 @@ from particle_files import (
 
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
-from hydra_bench.particles.particle_files import is_listed, read_labels, read_particles, read_poses
+from hydra_bench.particles.particle_files import (
+    is_listed,
+    read_labels,
+    read_particles,
+    read_poses,
+    read_poses_and_classes,
+)
 
 UID = {"uid": np.arange(N, dtype=np.uint64) + 2**60}
 
@@ -87,6 +93,10 @@ def test_poses_are_the_jobs_own_too(tmp_path: Path, stack: Stack) -> None:
     rotations, shifts_A = read_poses(tmp_path / "J9" / "J9_particles.cs", stack)
     np.testing.assert_allclose(shifts_A, -2 * shifts, atol=1e-5)
     np.testing.assert_allclose(rotations, np.broadcast_to(np.eye(3), (N, 3, 3)))
+    with_classes = read_poses_and_classes(tmp_path / "J9" / "J9_particles.cs", stack)
+    np.testing.assert_array_equal(with_classes[0], rotations)
+    np.testing.assert_array_equal(with_classes[1], shifts_A)
+    assert with_classes[2].tolist() == LABELS.tolist()
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,8 @@ def test_notes_say_how_a_run_was_made(tmp_path: Path) -> None:
     assert "versions:" not in facts
     bare = details.told(read_run(write_run(tmp_path, content | {"notes": {"class_sizes": [40]}})))
     assert bare == []
+    begun = details.told(read_run(write_run(tmp_path, content | {"notes": {"init_from": "truth"}})))
+    assert begun == [details.Told("Begins at poses and classes of", ["the truth"])]
 
 
 def test_costs_of_every_job_are_those_of_the_table_to_download(html: str, results: tuple[Path, list[Path]]) -> None:

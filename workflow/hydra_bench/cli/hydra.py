@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from hydra_bench.cli.options import add_seed, numbers
 from hydra_bench.config.by_hand import method_definition as given_definition
+from hydra_bench.config.method_definitions import GIVEN_BY
 from hydra_bench.contracts.places import RUN_NAME, SOURCE_FOLDER
 from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError, RunFailedError
@@ -56,6 +57,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="images that a file lists twice: refused (default), the first row taken, or every row kept",
     )
     add("--poses-from", type=Path, metavar="FILE", help="STAR or .cs file with poses to refine (default) or hold fixed")
+    add("--init-from", type=Path, metavar="FILE", help="STAR or .cs file with poses and classes to begin from")
 
     method = parser.add_argument_group("method")
     add = method.add_argument
@@ -104,9 +106,12 @@ def run(args: Namespace) -> int:
     device = choose_device(args.device)
     check_replaced(args.out)
     request = Request(definition, args.seed, str(device), bool(definition.get("reads_truth", False)))
-    if args.definition and args.poses_from and waits_in_vain(args.poses_from, args.out, request):
+    known = args.poses_from or args.init_from
+    if args.definition and known and waits_in_vain(known, args.out, request):
         return 0
-    source = definition.get("poses_from")
+    given = {key: definition[key] for key in GIVEN_BY if definition.get(key) is not None}
+    if args.init_from:  # by hand, too: without it a run that knew the classes would look like any other
+        given.setdefault("init_from", str(args.init_from))
     start_from = read_input(args, definition["parameters"])
     if not args.definition:
         start_from.check()
@@ -130,9 +135,7 @@ def run(args: Namespace) -> int:
         outcome = run_hydra(start_from, evaluation, device, parallel, checkpointer, folder)
         if parallel.rank == 0:
             write_source(folder / SOURCE_FOLDER, source_of_particles(start_from.stack))
-        notes = dict(outcome.notes)
-        if source is not None:
-            notes["poses_from"] = source
+        notes = outcome.notes | given
         if start_from.stack.notes:
             notes["particles"] = list(start_from.stack.notes)
         if checkpointer.departures:  # its last digits are not those of an unbroken run
@@ -212,6 +215,8 @@ def method_definition(args: Namespace) -> JsonObject:
     if args.latent_dim is not None:
         dimensions = numbers(args.latent_dim, int, "--latent-dim")
         parameters["latent_dim"] = dimensions if len(dimensions) > 1 else dimensions[0]
+    if args.poses_from and args.init_from:
+        raise InputError("--init-from: is not allowed beside --poses-from, whose poses are not searched for")
     if args.poses_from:
         parameters["poses"] = "refine"
     for text in args.set:
@@ -233,19 +238,20 @@ def method_definition(args: Namespace) -> JsonObject:
 
 
 def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
-    """The settings, the particles, and their poses if they are given. Raises InputError."""
+    """The settings, the particles, and what is given of them: poses, or poses and classes. Raises InputError."""
     from hydra_bench.contracts.reconstruction import GivenPoses
     from hydra_bench.contracts.stack import check_stack_files
     from hydra_bench.core.checksums import check_file
-    from hydra_bench.methods.hydra.fit.training_input import TrainingInput
+    from hydra_bench.methods.hydra.fit.training_input import Beginning, TrainingInput
     from hydra_bench.methods.hydra.settings import Settings
     from hydra_bench.particles.columns import Microscope
-    from hydra_bench.particles.particle_files import read_particles, read_poses
+    from hydra_bench.particles.particle_files import read_particles, read_poses, read_poses_and_classes
 
     settings = Settings.from_parameters(parameters)
     check_stack_files(args.particles)
-    if args.poses_from:
-        check_file(args.poses_from)
+    for path in (args.poses_from, args.init_from):
+        if path is not None:
+            check_file(path)
     ctf: Literal["file", "none"] = "none" if args.no_ctf else "file"
     stack = read_particles(
         args.particles,
@@ -258,13 +264,16 @@ def read_input(args: Namespace, parameters: JsonObject) -> "TrainingInput":
     )
     for note in stack.notes:
         say(note)
-    given = None
-    if settings.poses != "search" or args.poses_from:
+    given, beginning = None, None
+    if args.init_from:
+        found = read_poses_and_classes(args.init_from, stack, repeated=args.repeated)
+        beginning = Beginning(*found, str(args.init_from))
+    elif settings.poses != "search" or args.poses_from:
         # The passthrough file belongs to the particles; other poses may bring their own, which is found beside them.
         passthrough = None if args.poses_from else args.passthrough
         source = args.poses_from or args.particles
         given = GivenPoses(*read_poses(source, stack, passthrough=passthrough, repeated=args.repeated))
-    return TrainingInput(stack, settings, args.seed, given)
+    return TrainingInput(stack, settings, args.seed, given, beginning)
 
 
 def check_replaced(out: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra_bench.config.configuration import SCHEMA_PATH
+from hydra_bench.config.method_definitions import GIVEN_BY
 from hydra_bench.contracts.places import is_name
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
@@ -13,7 +14,7 @@ from hydra_bench.datasets import kinds
 from hydra_bench.datasets.simulated.entries import Folders
 from hydra_bench.methods.cards import filled_parameters, has_schema, programs
 
-_OF_METHOD = ("name", "program", "parameters", "poses_from", "time_limit_min", "reads_truth")
+_OF_METHOD = ("name", "program", "parameters", *GIVEN_BY, "time_limit_min", "reads_truth")
 
 
 def dataset_definition(text: str, folders: Folders) -> JsonObject:
@@ -56,7 +57,7 @@ def method_definition(text: str, default_program: str | None = None) -> JsonObje
         if has_schema(program):
             filled_parameters(program, dict(given["parameters"]))
         schema: Schema = _properties()["method_definitions"]["additionalProperties"]
-        for key in ("poses_from", "time_limit_min"):
+        for key in (*GIVEN_BY, "time_limit_min"):
             filled(schema["properties"][key], given.get(key), (key,))
     return given
 

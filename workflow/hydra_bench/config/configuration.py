@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hydra_bench.config.method_definitions import TRUTH, check_method, pose_sources
+from hydra_bench.config.method_definitions import TRUTH, check_method, given_sources
 from hydra_bench.contracts.places import draw_name
 from hydra_bench.core.clone import CLONE, in_clone
 from hydra_bench.core.errors import InputError
@@ -218,5 +218,5 @@ def _methods(config: Config) -> list[str]:
     """The methods that are to run, those whose poses another one is given among them."""
     wanted = list(config["methods"])
     for name in config["methods"]:
-        wanted += pose_sources(config["method_definitions"], name)
+        wanted += given_sources(config["method_definitions"], name)
     return [name for name in dict.fromkeys(wanted) if name != TRUTH]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from hydra_bench.config.method_definitions import TRUTH, pose_sources, reads_truth
+from hydra_bench.config.method_definitions import GIVEN_BY, TRUTH, given_from, given_sources, reads_truth
 from hydra_bench.contracts.places import Results
 from hydra_bench.core.files import write_text
 from hydra_bench.core.json_values import JsonObject
@@ -34,8 +34,8 @@ def method_definition(settings: Config, method: str) -> str:
     """What a method depends on, as JSON; its label is not in it. A parameter of null is left to the program."""
     definition = settings["method_definitions"][method]
     content = {"name": method, "program": definition["program"], "parameters": given_parameters(definition)}
-    content |= {key: definition[key] for key in ("poses_from", "time_limit_min") if definition[key] is not None}
-    if definition["poses_from"] is not None:
+    content |= {key: definition[key] for key in (*GIVEN_BY, "time_limit_min") if definition[key] is not None}
+    if given_from(definition) is not None:
         content["reads_truth"] = reads_truth(settings["method_definitions"], method)
     return json.dumps(content)
 
@@ -52,12 +52,6 @@ def in_a_file(text: str) -> str:
     return str(path)
 
 
-def pose_source(settings: Config, method: str) -> str | None:
-    """The method whose poses a method is given, "truth" for the true ones, None if it finds its own."""
-    source: str | None = settings["method_definitions"][method]["poses_from"]
-    return source
-
-
 def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -> Path:
     """The folder of one run's state.
 
@@ -65,7 +59,7 @@ def state_folder(settings: Config, dataset: str, method: str, seed: int | str) -
     declared output of a rule, since Snakemake deletes those of a job that fails.
     """
     depends_on = dataset_definition(settings, dataset)
-    for name in (method, *pose_sources(settings["method_definitions"], method)):
+    for name in (method, *given_sources(settings["method_definitions"], method)):
         if name != TRUTH:
             depends_on += method_definition(settings, name)
     digest = hashlib.sha256(depends_on.encode()).hexdigest()[:12]

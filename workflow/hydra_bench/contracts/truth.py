@@ -76,9 +76,8 @@ class Truth:
     @property
     def junk(self) -> BoolArray:
         """Which particles (N,) are junk: those of a class of that name without a map."""
-        named = [
-            name == JUNK_NAME and path is None for name, path in zip(self.class_names, self.volume_paths, strict=True)
-        ]
+        classes = zip(self.class_names, self.volume_paths, strict=True)
+        named = [_is_junk(name, path is not None) for name, path in classes]
         return np.array(named)[self.classes]
 
     def has_map(self, k: int) -> bool:
@@ -188,6 +187,20 @@ def read_truth(folder: Path | str) -> Truth:
         state_paths=state_paths,
         sources=whole_numbers(particles, SOURCE_COLUMN, where, 0) if SOURCE_COLUMN in particles else None,
     )
+
+
+def junk_numbers(tables: dict[str, pd.DataFrame]) -> list[int]:
+    """The numbers of junk in rlnClassNumber, by the tables of a truth.star; none by those of other STAR files."""
+    classes = tables.get("classes")
+    if classes is None or not {"rlnReferenceImage", "hydraBenchClassName"} <= set(classes):
+        return []
+    named = zip(classes["hydraBenchClassName"], classes["rlnReferenceImage"], strict=True)
+    return [number for number, (name, image) in enumerate(named, start=1) if _is_junk(str(name), str(image) != NO_MAP)]
+
+
+def _is_junk(name: str, has_map: bool) -> bool:
+    """Whether a class of that name is that of junk."""
+    return name == JUNK_NAME and not has_map
 
 
 def judged_by(folder: Path | str) -> str:

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from hydra_bench import __version__
 from hydra_bench.config import configuration as config
+from hydra_bench.config.method_definitions import given_from
 from hydra_bench.core.clone import CLONE
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.files import disk_text
@@ -100,7 +101,7 @@ def check_methods(settings: config.Config) -> Iterator[Finding]:
 
     One that is missing is a warning: its method's rows fail, and the report of the others is made.
     """
-    sources = [settings["method_definitions"][name]["poses_from"] for name in settings["methods"]]
+    sources = [given_from(settings["method_definitions"][name]) for name in settings["methods"]]
     names = [*settings["methods"], *(source for source in sources if source in settings["method_definitions"])]
     for program in dict.fromkeys(settings["method_definitions"][name]["program"] for name in names):
         card = method_cards.card(program)

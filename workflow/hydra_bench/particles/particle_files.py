@@ -95,17 +95,49 @@ def read_poses(
     InputError
         If the file holds no poses, or not those of all of the stack's particles.
     """
+    rotations, shifts_A, _ = _poses_and_rows(Path(path), stack, _path(passthrough), repeated)
+    return rotations, shifts_A
+
+
+def read_poses_and_classes(
+    path: Path | str, stack: Stack, *, passthrough: Path | str | None = None, repeated: Repeated = "refuse"
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Poses of a stack's particles as `read_poses` gives them, and the class of each: (N,).
+
+    Classes are numbered from 0, in the order of their numbers in the file and without those that no particle of the
+    stack has; -1 is a particle of none: rlnClassNumber 0, or junk of a truth.
+
+    Raises
+    ------
+    InputError
+        If the file holds no poses or no classes, or not those of all of the stack's particles.
+    """
     path = Path(path)
+    rotations, shifts_A, rows = _poses_and_rows(path, stack, _path(passthrough), repeated)
+    if file_format(path) == "star":
+        numbers = relion.read_star_classes(path)[rows]
+    else:
+        numbers = cryosparc_alignments.read_cs_labels(path, _path(passthrough))[0][rows]
+    there = np.unique(numbers[numbers >= 0])
+    if not len(there):
+        raise InputError(f"{path}: rlnClassNumber says that no image is of a class; 1 or more is expected of some")
+    return rotations, shifts_A, np.where(numbers < 0, -1, np.searchsorted(there, numbers))
+
+
+def _poses_and_rows(
+    path: Path, stack: Stack, passthrough: Path | None, repeated: Repeated
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """What `read_poses` returns, and each particle's row in the file: (N,)."""
     if _table_format(path, "holds no poses") == "star":
         rotations, shifts_A, names = relion.read_star_poses(path, stack)
     else:
-        rotations, shifts_A, names = cryosparc_alignments.read_cs_poses(path, _path(passthrough))
+        rotations, shifts_A, names = cryosparc_alignments.read_cs_poses(path, passthrough)
     rows = match_images(ImageNames.of_stack(stack), names, repeated)
     shifts_A = shifts_A[rows]
     if path.resolve() == stack.path.resolve() and stack.stated_pixel_sizes_A is not None:
         # Å of a file whose pixel size was put right are as wrong as it was; px are not.
         shifts_A = shifts_A * (stack.pixel_size_A / stack.stated_pixel_sizes_A)[:, None]
-    return rotations[rows], undistorted_shifts(shifts_A, stack.magnification)
+    return rotations[rows], undistorted_shifts(shifts_A, stack.magnification), rows
 
 
 def read_labels(

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 from hydra_bench.contracts.stack import DAMPING_COLUMNS, Stack
+from hydra_bench.contracts.tables import whole_numbers
+from hydra_bench.contracts.truth import junk_numbers
 from hydra_bench.core.console import say
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.image_files import ImageFiles
@@ -91,6 +93,18 @@ def read_star_labels(path: Path) -> tuple[IntArray, ImageNames]:
     particles, where = particles_table(path, read_star(path))
     labels = numbers_of(particles, "rlnClassNumber", where).astype(np.int64)
     return labels, _image_names(particles, where)
+
+
+def read_star_classes(path: Path) -> IntArray:
+    """Class (M,) of a STAR file's rows, from 0; -1 for those of no class: number 0, or a truth's junk.
+
+    Raises InputError.
+    """
+    blocks = read_star(path)
+    particles, where = particles_table(path, blocks)
+    column_of(particles, "rlnClassNumber", where)
+    numbers = whole_numbers(particles, "rlnClassNumber", where, 0)
+    return np.where(np.isin(numbers, [0, *junk_numbers(blocks)]), -1, numbers - 1)
 
 
 def read_star_images(path: Path) -> ImageNames:

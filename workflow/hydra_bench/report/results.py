@@ -167,6 +167,11 @@ class EvaluatedRun:
         """The method whose poses it was given; "truth", or None for one that found its own."""
         return self.metrics.notes.get("poses_from")
 
+    @property
+    def init_from(self) -> str | None:
+        """The method, or the file, whose poses and classes it began at; "truth", or None if it began from nothing."""
+        return self.metrics.notes.get("init_from")
+
     def aligned_map(self, label: int) -> Path:
         """Path of the map of a label (1-based), aligned to its truth; an empty label has none."""
         return self.places.aligned / f"label_{label}.mrc"

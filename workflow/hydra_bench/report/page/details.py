@@ -13,7 +13,7 @@ from hydra_bench.methods import cards as method_cards
 from hydra_bench.report.results import MOST_NAMED, EvaluatedRun, named
 from hydra_bench.report.tables.rows import number
 
-_TOLD = ("versions", "commands", "departures", "poses_from", "log_tail", "frame", "reference", "given")
+_TOLD = ("versions", "commands", "departures", "poses_from", "init_from", "log_tail", "frame", "reference", "given")
 """Notes of known form, which the page shows each in its own way."""
 
 
@@ -55,14 +55,18 @@ def facts(run: EvaluatedRun) -> list[tuple[str, str]]:
 def told(run: EvaluatedRun) -> list[Told]:
     """What notes of known form say of how a run was made; a name that says nothing is left out."""
     notes = run.metrics.notes
-    source = run.poses_from
     said = [
-        Told("Poses from", [] if source is None else ["the truth" if source == TRUTH else source]),
+        Told("Poses from", _named_source(run.poses_from)),
+        Told("Begins at poses and classes of", _named_source(run.init_from)),
         Told("Versions", [f"{name} {version}" for name, version in (notes.get("versions") or {}).items()]),
         Told("Commands run", list(map(str, notes.get("commands") or [])), code=True),
         Told("Departures from the program's defaults", list(map(str, notes.get("departures") or []))),
     ]
     return [entry for entry in said if entry.texts]
+
+
+def _named_source(source: str | None) -> list[str]:
+    return [] if source is None else ["the truth" if source == TRUTH else source]
 
 
 def log_tail(run: EvaluatedRun) -> str:

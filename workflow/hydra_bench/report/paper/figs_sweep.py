@@ -64,7 +64,7 @@ def find_sweeps(runs: list[EvaluatedRun]) -> list[Sweep]:
     for parameter in sorted({name for run in good for name in run.metrics.parameters}):
         for run in good:
             others = {name: value for name, value in run.metrics.parameters.items() if name != parameter}
-            others["poses_from"] = run.poses_from
+            others |= {"poses_from": run.poses_from, "init_from": run.init_from}
             alike[run.metrics.program, parameter, json.dumps(others, sort_keys=True)].append(run)
     sweeps = []
     for (program, parameter, _), members in alike.items():

@@ -54,7 +54,7 @@ def choose_runs(runs: list[EvaluatedRun], dataset: str, main_method: str | None 
         main = found[0]
     # One that found its own poses before one that was given some.
     clusters = [run for run in competing if run.noun == "cluster" and run.metrics.latents]
-    clustered = min(clusters, key=lambda run: run.poses_from is not None, default=None)
+    clustered = min(clusters, key=lambda run: (run.poses_from or run.init_from) is not None, default=None)
     return ShownRuns(groups[dataset], shown, main, clustered, method_lines(runs))
 
 

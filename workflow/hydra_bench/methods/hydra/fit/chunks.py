@@ -45,6 +45,14 @@ def maps_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     return first_maps.improve(run, run.maps, maps, base, shifts, chunk, pull)
 
 
+def begin_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
+    """Images go into the maps of the classes that they begin in, at the poses that they begin at; there is no loss."""
+    if run.maps is None:
+        run.maps = first_maps.FirstMaps.none(run.model.tables.classes, epoch.l, run.device)
+    first_maps.add_known(run, run.maps, epoch.l, chunk)
+    return torch.zeros((), dtype=torch.float64, device=run.device)
+
+
 def maps_of(run: Run, maps: first_maps.FirstMaps, l: int) -> torch.Tensor:
     """The maps (K, D, D, D) so far, as Hartley transforms, of what the images' power says that there is to see."""
     return maps.hartleys(l, run.model.fields[0].envelope, run.settings.particle_radius / 2)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from hydra_bench.core.on_device import on_device
+from hydra_bench.core.types import BoolArray
 from hydra_bench.methods.hydra.data.images import ImageBatch
 from hydra_bench.methods.hydra.fit.likelihood import balancing
 from hydra_bench.methods.hydra.fit.pose_search import BaseGrid, Parts
@@ -106,20 +107,60 @@ def _shape(padded: int, box: int, radius: float, device: torch.device) -> tuple[
 
 def begin(run: Run, l: int, l_max: int, chunk: Chunk) -> FirstMaps:
     """Maps of images at random poses, each image in a class drawn at random: round, and no two alike."""
-    tables, n = run.model.tables, run.frequencies.count(l)
-    maps = FirstMaps.none(tables.classes, l_max, run.device)
+    K = run.model.tables.classes
+    maps = FirstMaps.none(K, l_max, run.device)
     rotations = random_rotations(len(chunk.particles), chunk.rng)[chunk.mine]
-    classes = chunk.rng.integers(tables.classes, size=len(chunk.particles))[chunk.mine]
-    batch = run.source.load(chunk.own, slice(None, n))
-    images = Parts.of_images(batch, n)
-    values = torch.stack([images.even, images.odd, batch.ctf[:, :n:2].square()])
-    points = images.plane @ on_device(torch.from_numpy(rotations).float(), run.device)
-    seen = torch.zeros_like(maps.sums)
-    for k in range(tables.classes):
-        rows = on_device(torch.from_numpy(np.flatnonzero(classes == k)), run.device)
-        insert(seen[k], points[rows], values[:, rows])
-    maps.add(run.parallel.sum(seen), batch.hartley.new_zeros(0, tables.classes))
+    classes = chunk.rng.integers(K, size=len(chunk.particles))[chunk.mine]
+    turned = on_device(torch.from_numpy(rotations).float(), run.device)
+    seen = inserted(run, maps, l, chunk, turned, turned.new_zeros(len(turned), 2), classes[:, None] == np.arange(K))
+    maps.add(seen, turned.new_zeros(0, K))
     return maps
+
+
+def add_known(run: Run, maps: FirstMaps, l: int, chunk: Chunk) -> None:
+    """A chunk's images added at the poses and to the classes that they begin in; what came before does not fade.
+
+    A field that no class is given to begins from some of these images, whichever their classes, as many as the fields
+    have on average. So it is a blend of all species: it explains images that no given class does better than nothing
+    would, which no image would come to, and images of a given class worse than that one's own map. An image of no
+    class, as of junk, goes into no map.
+    """
+    tables = run.model.tables
+    assert run.begin_in is not None
+    given, K = int(run.begin_in.max()) + 1, tables.classes
+    own = run.begin_in[chunk.own]
+    drawn = chunk.rng.integers(K, size=len(chunk.particles))[chunk.mine]
+    also = np.where((own >= 0) & (drawn >= given), drawn, -1)
+    numbers = np.arange(K)
+    belongs = (own[:, None] == numbers) | (also[:, None] == numbers)
+    # Poses are the same in every class.
+    rotations, shifts_px = tables.rotations[chunk.members, 0], tables.shifts_px[chunk.members, 0]
+    maps.sums += inserted(run, maps, l, chunk, rotations, shifts_px, belongs)
+
+
+def inserted(
+    run: Run,
+    maps: FirstMaps,
+    l: int,
+    chunk: Chunk,
+    rotations: torch.Tensor,
+    shifts_px: torch.Tensor,
+    belongs: BoolArray,
+) -> torch.Tensor:
+    """What a chunk's images add to the sums of the maps, those of all processes together; as `FirstMaps.sums`.
+
+    rotations (B, 3, 3), shifts_px (B, 2) : poses of this process's images. belongs (B, K) : in which classes they are.
+    """
+    n = run.frequencies.count(l)
+    batch = run.source.load(chunk.own, slice(None, n))
+    images = Parts.of_images(batch, n).moved_back(shifts_px[:, None], batch.box_px)
+    values = torch.stack([images.even[:, 0], images.odd[:, 0], batch.ctf[:, :n:2].square()])
+    points = images.plane @ rotations
+    seen = torch.zeros_like(maps.sums)
+    for k, of_class in enumerate(belongs.T):
+        rows = on_device(torch.from_numpy(np.flatnonzero(of_class)), run.device)
+        insert(seen[k], points[rows], values[:, rows])
+    return run.parallel.sum(seen)
 
 
 @torch.no_grad()

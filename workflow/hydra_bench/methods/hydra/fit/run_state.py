@@ -77,6 +77,7 @@ class Progress:
 class Run:
     """A run between two chunks.
 
+    begin_in (N,) : the class that each particle begins in, -1 for none; None where nothing is known of them.
     maps : those that come before fields, while there are any. twin : the fields that the second half of the images
     teaches, while there are such; the model's are then taught by the first. second (N,) : which images are of it.
     softening : T of the likelihood.
@@ -93,6 +94,7 @@ class Run:
     frequencies: Frequencies
     source: ImageSource
     model: Model
+    begin_in: IntArray | None = None
     maps: FirstMaps | None = None
     twin: Model | None = None
     softening: float = 1.0

@@ -15,7 +15,14 @@ from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, largest_l
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
-from hydra_bench.methods.hydra.fit.chunks import maps_chunk, maps_of, pretrain_chunk, search_chunk, start_decoding
+from hydra_bench.methods.hydra.fit.chunks import (
+    begin_chunk,
+    maps_chunk,
+    maps_of,
+    pretrain_chunk,
+    search_chunk,
+    start_decoding,
+)
 from hydra_bench.methods.hydra.fit.conformations import scale_latents
 from hydra_bench.methods.hydra.fit.first_maps import teach
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
@@ -79,16 +86,19 @@ def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -
     frequencies = Frequencies.of_box(box).to(device)
     schedule = start_from.schedule()
     # Only the search comes back to the same images often enough, at few enough frequencies, to keep them.
-    n_low = max(frequencies.count(epoch.l) for epoch in schedule if epoch.phase in ("pretrain", "maps", "search"))
+    n_low = max(frequencies.count(epoch.l) for epoch in schedule if epoch.before_search or epoch.phase == "search")
     source = ImageSource(stack, frequencies, settings, n_low, device, seed)
     n_encoder = frequencies.count(min(settings.l_encoder, largest_l(box)))
     model = Model.create(settings, len(stack), n_encoder, source.signal_envelope(), device)
-    given = start_from.given
-    if given is not None:
-        shifts_px = given.shifts_A / start_from.pixel_size_A
-        model.tables.rotations[:] = torch.from_numpy(given.rotations).float().to(device)[:, None]
-        model.tables.shifts_px[:] = torch.from_numpy(shifts_px).float().to(device)[:, None]
-    return Run(settings, seed, device, parallel, schedule, frequencies, source, model)
+    given, beginning = start_from.given, start_from.beginning
+    known = given or beginning
+    begin_in = None if beginning is None else beginning.classes
+    if known is not None:
+        rotations = torch.from_numpy(known.rotations).float().to(device)
+        shifts_px = torch.from_numpy(known.shifts_A / start_from.pixel_size_A).float().to(device)
+        classes = None if begin_in is None else torch.from_numpy(begin_in).to(device)
+        model.tables.begin_at(rotations, shifts_px, classes)
+    return Run(settings, seed, device, parallel, schedule, frequencies, source, model, begin_in)
 
 
 def begin_epoch(run: Run, epoch: Epoch) -> None:
@@ -169,6 +179,8 @@ def work_on(run: Run, epoch: Epoch, particles: IntArray) -> torch.Tensor:
         return pretrain_chunk(run, epoch, chunk)
     if epoch.phase == "maps":
         return maps_chunk(run, epoch, chunk)
+    if epoch.phase == "begin":
+        return begin_chunk(run, epoch, chunk)
     if epoch.phase in ("search", "refine"):
         return search_chunk(run, epoch, chunk)
     return learn(run, epoch, chunk)
@@ -189,7 +201,7 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     if run.model.latents_on and run.settings.newton:
         scale_latents(run.model)
     run.progress = Progress(epoch=run.progress.epoch + 1)
-    if epoch.phase in ("pretrain", "maps"):
+    if epoch.before_search:
         return
     p = tables.posteriors
     row = {

@@ -10,6 +10,7 @@ from hydra_bench.contracts.reconstruction import GivenPoses
 from hydra_bench.contracts.stack import Stack
 from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
+from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.methods.hydra.data.images import largest_l
 from hydra_bench.methods.hydra.settings import Settings
 
@@ -22,22 +23,52 @@ _MACHINE_ONLY = ("memory_gb", "cache_mb")
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """Poses and classes of all N particles that a search begins from, in place of nothing.
+
+    rotations (N, 3, 3), map to view; shifts_A (N, 2), displacements in the image; classes (N,), from 0 without a gap,
+    -1 for a particle of none. `file` is where they are from, for messages.
+    """
+
+    rotations: FloatArray
+    shifts_A: FloatArray
+    classes: IntArray
+    file: str = "the given classes"
+
+    @property
+    def n_classes(self) -> int:
+        return int(self.classes.max()) + 1
+
+
+@dataclass(frozen=True)
 class TrainingInput:
-    """A stack, settings, a seed of everything random, and poses if they are given."""
+    """A stack, settings, a seed of everything random, and poses if they are given: to keep, or to begin from."""
 
     stack: Stack
     settings: Settings
     seed: int = 0
     given: GivenPoses | None = None
+    beginning: Beginning | None = None
 
     def check(self) -> None:
         """Raises InputError for settings that this stack cannot be run with."""
         if self.seed not in range(2**63):
             raise InputError(f"--seed: {self.seed}; 0 to 2^63 - 1 is allowed")
         check_sizes(self.settings, len(self.stack), self.stack.box_px)
+        if self.beginning is not None:
+            self._check_beginning(self.beginning)
         if (self.settings.poses == "search") != (self.given is None):
             given = "no poses were given" if self.given is None else "poses were given"
             raise InputError(f"poses: {self.settings.poses}; {given}")
+
+    def _check_beginning(self, beginning: Beginning) -> None:
+        if self.settings.poses != "search":
+            raise InputError(f"poses: {self.settings.poses}; a run that begins from {beginning.file} may only search")
+        if beginning.n_classes > self.settings.classes:
+            raise InputError(
+                f"{beginning.file}: rlnClassNumber: {beginning.n_classes} different classes; at most "
+                f"{self.settings.classes} are allowed, which is the setting classes"
+            )
 
     @property
     def box_px(self) -> int:
@@ -51,20 +82,26 @@ class TrainingInput:
 
     def schedule(self) -> list[Epoch]:
         """Raises InputError for a resolution that the box cannot hold."""
-        return make_schedule(self.settings, len(self.stack), largest_l(self.box_px))
+        n, l_max = len(self.stack), largest_l(self.box_px)
+        return make_schedule(self.settings, n, l_max, self.beginning is not None)
 
     def identity(self) -> JsonObject:
         """What must be the same for a checkpoint to be taken up again, as plain values."""
         settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.settings).items()}
-        poses = "none"
-        if self.given is not None:
-            poses = hashlib.sha256(self.given.rotations.tobytes() + self.given.shifts_A.tobytes()).hexdigest()
-        return {
+        same = {
             "settings": {name: value for name, value in settings.items() if name not in _MACHINE_ONLY},
             "seed": self.seed,
             "stack": self.stack.fingerprint(),
-            "poses": poses,
+            "poses": "none" if self.given is None else _digest(self.given.rotations, self.given.shifts_A),
         }
+        if self.beginning is not None:  # absent otherwise, as in the checkpoints that there are
+            begun = self.beginning
+            same["beginning"] = _digest(begun.rotations, begun.shifts_A, begun.classes)
+        return same
+
+
+def _digest(*arrays: FloatArray | IntArray) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def check_sizes(settings: Settings, n_particles: int, box_px: int) -> None:
@@ -84,12 +121,13 @@ def check_sizes(settings: Settings, n_particles: int, box_px: int) -> None:
 class Epoch:
     """A pass over the particles.
 
-    phase : in "maps" there are maps instead of fields, in "grow" larger fields learn at the poses found.
+    phase : in "maps" there are maps instead of fields, in "begin" maps are made at given poses and classes, in "grow"
+    larger fields learn at the poses found.
     number : within the phase. l : resolution.
     sweeps : of gradient steps over every chunk. age : epochs of search and refinement before this one.
     """
 
-    phase: Literal["pretrain", "maps", "search", "grow", "refine", "decode"]
+    phase: Literal["pretrain", "maps", "begin", "search", "grow", "refine", "decode"]
     number: int
     l: int
     sweeps: int
@@ -97,12 +135,18 @@ class Epoch:
 
     def after(self, passes: int) -> bool:
         """Whether so many passes of the search were made, or all of it."""
-        return self.number >= passes if self.phase == "search" else self.phase not in ("pretrain", "maps")
+        return self.number >= passes if self.phase == "search" else not self.before_search
+
+    @property
+    def before_search(self) -> bool:
+        """Whether it only makes what the search starts from."""
+        return self.phase in ("pretrain", "maps", "begin")
 
 
-def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoch]:
+def make_schedule(settings: Settings, n_particles: int, l_max: int, begun: bool = False) -> list[Epoch]:
     """Pre-training on some of the particles or first maps, search, growth, refinement, and auto-decoding at l_max.
 
+    begun : whether poses and classes are given to begin from, by maps of all particles in place of these first ones.
     Raises InputError for a resolution beyond l_max, unless Settings.l_to_nyquist.
     """
     s = settings
@@ -110,7 +154,10 @@ def make_schedule(settings: Settings, n_particles: int, l_max: int) -> list[Epoc
     fine = resolutions(s, "refine_schedule", s.refine_schedule, l_max)
     age = len(coarse)
     pretrain = [Epoch("pretrain", 0, coarse[0], 1)] if s.pretrain_images else []
-    if s.map_schedule and s.poses == "search":
+    if begun:
+        # At the first pass's resolution, which its search and its gradient steps go up to.
+        pretrain = [Epoch("begin", 0, coarse[0], 1)]
+    elif s.map_schedule and s.poses == "search":
         of_maps = resolutions(s, "map_schedule", s.map_schedule, l_max)
         pretrain = [Epoch("maps", number, l, 1) for number, l in enumerate(of_maps)]
     sweeps = s.steps_per_search if isinstance(s.steps_per_search, tuple) else (s.steps_per_search,)

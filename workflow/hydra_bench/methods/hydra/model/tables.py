@@ -91,6 +91,17 @@ class ParticleTables(nn.Module):
         self.corrections.weight[self.rows(particles, k)] = 0
 
     @torch.no_grad()
+    def begin_at(self, rotations: torch.Tensor, shifts_px: torch.Tensor, classes: torch.Tensor | None = None) -> None:
+        """Put all particles at poses, rotations (N, 3, 3) and shifts (N, 2), in every class; and into classes (N,).
+
+        Classes are certain, from 0; -1 leaves a particle's class open.
+        """
+        self.rotations[:], self.shifts_px[:] = rotations[:, None], shifts_px[:, None]
+        if classes is not None:
+            certain = nn.functional.one_hot(classes.clamp(min=0), self.classes).to(self.posteriors.dtype)
+            self.posteriors[:] = torch.where(classes[:, None] < 0, 1.0 / self.classes, certain)
+
+    @torch.no_grad()
     def mean_latent(self, k: int) -> torch.Tensor | None:
         """The posterior-weighted mean latent (d_k,) of class k; None for a rigid class."""
         if not self.latent_dims[k]:
