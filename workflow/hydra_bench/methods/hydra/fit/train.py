@@ -73,7 +73,7 @@ def train(
 
 def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -> Run:
     """Everything before the first epoch: frequencies, images, fields and tables."""
-    settings, stack, seed, box = start_from.settings, start_from.stack, start_from.seed, start_from.box_px
+    settings, stack, seed, box = start_from.in_boxes, start_from.stack, start_from.seed, start_from.box_px
     prepare_device(device)
     torch.manual_seed(seed)  # of the fields' and the encoder's first weights
     frequencies = Frequencies.of_box(box).to(device)
