@@ -17,7 +17,7 @@ from hydra_bench.methods.hydra.data.images import Frequencies, ImageSource, larg
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer, Stopped
 from hydra_bench.methods.hydra.fit.chunks import maps_chunk, maps_of, pretrain_chunk, search_chunk, start_decoding
 from hydra_bench.methods.hydra.fit.conformations import scale_latents
-from hydra_bench.methods.hydra.fit.first_maps import teach
+from hydra_bench.methods.hydra.fit.first_maps import centred, teach
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
 from hydra_bench.methods.hydra.fit.junk import evidence_of_none, particles_of_classes
 from hydra_bench.methods.hydra.fit.learning import learn
@@ -166,7 +166,7 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     """Bring the tables together and write the history's row."""
     tables = run.model.tables
     if run.maps is not None and run.schedule[run.progress.epoch + 1].phase != "maps":
-        teach(run, epoch.l, maps_of(run, run.maps, epoch.l))
+        teach(run, epoch.l, centred(maps_of(run, run.maps, epoch.l)))
         run.maps = None
     if epoch.phase == "decode" and run.settings.gating == "table":
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)
