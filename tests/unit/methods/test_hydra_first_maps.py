@@ -12,14 +12,15 @@ from sklearn.metrics import adjusted_rand_score
 from hydra_bench.core.types import IntArray
 from hydra_bench.methods.hydra.data.images import Frequencies, ImageBatch, centred_images
 from hydra_bench.methods.hydra.fit import chunks, first_maps
-from hydra_bench.methods.hydra.fit.first_maps import FirstMaps, expect, insert, teach, zeros_of_slices
+from hydra_bench.methods.hydra.fit import train as training
+from hydra_bench.methods.hydra.fit.first_maps import FirstMaps, centred, expect, insert, teach, zeros_of_slices
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.pose_search import BaseGrid, Candidates, Parts, SearchPlan, pose_errors, shift_grid
 from hydra_bench.methods.hydra.fit.run_state import Run
 from hydra_bench.methods.hydra.fit.train import start
 from hydra_bench.methods.hydra.fit.training_input import TrainingInput, images_of, make_schedule
 from hydra_bench.methods.hydra.model.rendering import slicing_grid
-from hydra_bench.physics.fourier import frequency_radius
+from hydra_bench.physics.fourier import frequency_radius, hartley, real_from_hartley
 from hydra_bench.physics.rotations import half_hopf_grid, random_rotations
 
 L = 5
@@ -145,6 +146,56 @@ def test_fields_learn_the_maps(case: Case) -> None:
         inside, points = first_maps.ball(L, CPU)
         with torch.no_grad():
             assert correlation(field(points[None])[0], target.flatten()[inside]) > 0.9
+
+
+def blob(at: tuple[float, float, float], l: int = 8) -> torch.Tensor:
+    """A round particle with its centre of mass at (x, y, z) voxels from the middle, up to |k| = l, without its sum."""
+    axis = torch.arange(2 * l + 2, dtype=torch.float64) - (l + 1)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    distance2 = (x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2
+    radius = frequency_radius(2 * l + 2, 3)
+    return hartley(torch.exp(-distance2 / 8), 3) * ((radius <= l) & (radius > 0))
+
+
+def place_of(grid: torch.Tensor) -> torch.Tensor:
+    """The centre of mass (x, y, z) of what is positive in a map, in voxels from its middle."""
+    density = real_from_hartley(grid, 3).clamp(min=0)[1:, 1:, 1:]
+    axis = torch.arange(1 - len(grid) // 2, len(grid) // 2, dtype=density.dtype)
+    sums = [density.sum(others) @ axis for others in ((0, 1), (0, 2), (1, 2))]
+    return torch.stack(sums) / density.sum()
+
+
+def test_maps_are_moved_to_the_middle_each_by_its_own_way() -> None:
+    places = [(1.5, -2.25, 0.75), (0.0, 3.0, -1.0)]
+    moved = centred(torch.stack([blob(place) for place in places]))
+    for grid in moved:
+        assert float(place_of(grid).abs().max()) < 0.02
+        assert correlation(grid, blob((0, 0, 0))) > 0.999
+    # Before, they were beside it.
+    assert float(place_of(blob(places[0])).abs().max()) > 1.5
+
+
+def test_a_map_in_the_middle_stays_as_it_is() -> None:
+    grids = torch.stack([blob((0, 0, 0)), 0 * blob((0, 0, 0))])
+    torch.testing.assert_close(centred(grids), grids, rtol=0, atol=1e-5 * float(grids.abs().max()))
+
+
+def test_fields_are_taught_maps_in_the_middle(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the first map has come to lie beside it."""
+    taught: list[torch.Tensor] = []
+    whole = chunks.maps_of
+
+    def beside(found: Run, maps: FirstMaps, l: int) -> torch.Tensor:
+        grids = whole(found, maps, l).clone()
+        box = grids.shape[-1]
+        grids[0] = blob((1.0, -1.0, 0.5), box // 2 - 1).float() * (frequency_radius(box, 3) <= l)
+        return grids
+
+    monkeypatch.setattr(training, "maps_of", beside)
+    monkeypatch.setattr(training, "teach", lambda found, l, grids: taught.append(grids))
+    run(case.stack, tiny(**{**MAPS, "spare_fields": 0, "decode_epochs": 0}))
+    (grids,) = taught
+    assert float(place_of(grids[0]).abs().max()) < 0.05
 
 
 def test_the_schedule_has_maps_in_place_of_random_poses() -> None:

@@ -146,8 +146,8 @@ def test_a_run_that_tells_junk_says_so_where_it_is_read(found: Run, tmp_path: Pa
     np.testing.assert_allclose(written.at_noise.sum(1), 1, atol=1e-6)
     write_assignments(tmp_path, written)
     np.testing.assert_allclose(read_assignments(tmp_path, 60).junk, written.junk, atol=1e-6)
-    assert notes(found, written)["junk_images"] == (written.junk > IS_JUNK).sum()
-    assert "junk_images" not in notes(found, None)
+    assert notes(found, written, found.settings)["junk_images"] == (written.junk > IS_JUNK).sum()
+    assert "junk_images" not in notes(found, None, found.settings)
     star = tmp_path / PARTICLES_NAME
     tables = read_star(star)
     tables["particles"].loc[2, JUNK_COLUMN] = 1.5

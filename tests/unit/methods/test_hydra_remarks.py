@@ -30,12 +30,12 @@ def tables() -> ParticleTables:
 
 
 def test_a_good_run_has_none(tables: ParticleTables) -> None:
-    assert remarks(SETTINGS, tables, [], BOX_PX) == []
+    assert remarks(SETTINGS, SETTINGS, tables, [], BOX_PX) == []
 
 
 def test_posteriors_at_chance(tables: ParticleTables) -> None:
     tables.posteriors[:] = torch.softmax(0.3 * torch.randn(N, K, generator=torch.Generator().manual_seed(0)), 1)
-    (said,) = remarks(SETTINGS, tables, [], BOX_PX)
+    (said,) = remarks(SETTINGS, SETTINGS, tables, [], BOX_PX)
     assert "% of the entropy of chance" in said
     assert "--preset field" in said
 
@@ -43,17 +43,17 @@ def test_posteriors_at_chance(tables: ParticleTables) -> None:
 def test_one_class_is_not_at_chance() -> None:
     alone = ParticleTables(N, (2,))
     alone.rotations[:] = torch.from_numpy(random_rotations(N, np.random.default_rng(1))).float()[:, None]
-    assert remarks(Settings(classes=1), alone, [], BOX_PX) == []
+    assert remarks(Settings(classes=1), SETTINGS, alone, [], BOX_PX) == []
 
 
 def test_shifts_beyond_what_is_searched(tables: ParticleTables) -> None:
     """Twice as far off centre as the search goes: those beyond are found at its edge."""
     step = 2 * EXTENT_PX / (SETTINGS.shift_points - 1)
     tables.shifts_px[:] = (2 * tables.shifts_px).clamp(-EXTENT_PX - 0.9 * step, EXTENT_PX + 0.9 * step)
-    (said,) = remarks(SETTINGS, tables, [], BOX_PX)
+    (said,) = remarks(SETTINGS, SETTINGS, tables, [], BOX_PX)
     assert "farther off centre than the 2.3 px" in said
     assert "--set shift_extent=0.094" in said
-    assert remarks(replace(SETTINGS, poses="fixed"), tables, [], BOX_PX) == []
+    assert remarks(replace(SETTINGS, poses="fixed"), SETTINGS, tables, [], BOX_PX) == []
 
 
 def test_views_along_one_axis(tables: ParticleTables) -> None:
@@ -61,11 +61,11 @@ def test_views_along_one_axis(tables: ParticleTables) -> None:
     tilted = random_rotations(N, np.random.default_rng(2))
     tilted[:, 2] = [0, 0, 1]
     tables.rotations[1::K] = torch.from_numpy(tilted).float()[1::K, None]
-    (said,) = remarks(SETTINGS, tables, [], BOX_PX)
+    (said,) = remarks(SETTINGS, SETTINGS, tables, [], BOX_PX)
     assert said.startswith("views of class 2 are mostly along one axis (mean squared cosine 1.00")
 
 
 def test_empty_classes(tables: ParticleTables) -> None:
-    (said,) = remarks(SETTINGS, tables, [2, 3], BOX_PX)
+    (said,) = remarks(SETTINGS, SETTINGS, tables, [2, 3], BOX_PX)
     assert said.startswith("empty (less than ")
     assert "class 2, 3" in said

@@ -10,6 +10,7 @@ from hydra_bench.core.console import say
 from hydra_bench.core.errors import RunFailedError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import IntArray
+from hydra_bench.methods.hydra.diameter import what_followed
 from hydra_bench.methods.hydra.fit.checkpoint import Checkpointer
 from hydra_bench.methods.hydra.fit.parallel import Parallel
 from hydra_bench.methods.hydra.fit.train import save, train
@@ -29,6 +30,9 @@ def run_hydra(
     """Train and, in the first process, write the reconstruction; a progress bar shows the way on a terminal."""
     settings = start_from.settings
     total = images_to_see(start_from.schedule(), settings, len(start_from.stack))
+    by_diameter = what_followed(settings, start_from.box_A)
+    if by_diameter is not None:
+        say(by_diameter)
     quiet = None if parallel.rank == 0 else True  # None: quiet unless on a terminal
     with tqdm(total=total, desc=f"Hydra K={settings.classes}", unit="image", disable=quiet) as bar:
 
@@ -47,7 +51,9 @@ def run_hydra(
     found = None
     if parallel.rank == 0:
         found = write_reconstruction(run, start_from.pixel_size_A, evaluation, folder)
-    said = notes(run, found)
+    said = notes(run, found, settings)
+    if by_diameter is not None:
+        said["diameter"] = by_diameter
     for remark in said.get("remarks", []):
         say(remark)
     return Outcome(images_seen=run.history.images_seen, notes=said)

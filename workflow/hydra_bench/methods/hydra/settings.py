@@ -47,7 +47,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_n
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_truth_value)]
 Numbers = Annotated[tuple[OneOrMore, ...], Field(min_length=1)]
 # Bounds that no box, memory or patience of today comes near, so that a zero too many is told at once.
-Resolution = Annotated[StrictInt, Field(ge=1, le=4096)]
+LARGEST_L = 4096
+Resolution = Annotated[StrictInt, Field(ge=1, le=LARGEST_L)]
 Count = Annotated[StrictInt, Field(ge=0, le=1000)]
 Size = Annotated[StrictInt, Field(ge=1, le=65536)]
 Passes = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
@@ -97,6 +98,9 @@ class Settings:
     # Images
     downsample_px: Annotated[StrictInt, Field(ge=8)] | None = None
     """Box in px to which images are Fourier-cropped inside the method, which maps have too; null is the stack's own."""
+    diameter_A: Positive | None = None
+    """The particle's diameter in Å, the largest one's of several species. Whatever is set in cycles per box, boxes or
+    half boxes is then taken as in a box that it fills as particles did where presets were measured; null is as set."""
     normalise: Literal["stack", "image", "none"] = "stack"
     """Where noise is measured and set to mean 0, deviation 1 - of the whole stack, of each image, or none."""
     invert: StrictBool = False

@@ -26,7 +26,15 @@ from hydra_bench.methods.hydra.fit.likelihood import balancing
 from hydra_bench.methods.hydra.fit.pose_search import BaseGrid, Parts
 from hydra_bench.methods.hydra.model.precision import product
 from hydra_bench.methods.hydra.model.rendering import ball, slicing_grid
-from hydra_bench.physics.fourier import centre_crop, frequency_radius, hartley, ifft_centred
+from hydra_bench.physics.fourier import (
+    centre_crop,
+    frequency_radius,
+    hartley,
+    hartley_moved_back,
+    ifft_centred,
+    real_from_hartley,
+    shift_phases,
+)
 from hydra_bench.physics.preparation import soft_ball
 from hydra_bench.physics.projection import PADDING
 from hydra_bench.physics.rotations import random_rotations
@@ -43,6 +51,8 @@ _MOST_EVIDENCE = 45.0
 too wide for likelihoods so sharp, and the first poses and classes that come near would be frozen. Each image has its
 own softening, since what the steps miss grows with its evidence: large species need it, small ones do not. The best of
 three values that were tried (docs/explanation/benchmarks.md, many species)."""
+_CENTRINGS = 3
+"""Times that a map is moved by its centre of mass: what is positive changes a little with where voxels fall in it."""
 _LESSONS, _POINTS_A_LESSON = 800, 1024
 """Gradient steps in which fields learn the maps, each at so many of their frequencies, drawn at random."""
 _LESSON_RATE, _LAST_LESSON_RATE = 4e-3, 5e-4
@@ -257,6 +267,26 @@ def insert(sums: torch.Tensor, points: torch.Tensor, values: torch.Tensor) -> No
     padded = sums.shape[-1]
     x, y, z = ((PADDING * points).round().long() + padded // 2).reshape(-1, 3).unbind(1)
     sums.flatten(1).index_add_(1, (z * padded + y) * padded + x, values.flatten(1))
+
+
+def centred(grids: torch.Tensor) -> torch.Tensor:
+    """Maps as Hartley transforms (K, D, D, D), zero beyond |k| = D/2 - 1, moved so that their density is in the middle.
+
+    Nothing but the range of the shifts holds a map there, and beside it the range is lopsided. Its place is the centre
+    of mass of what is positive, since images say nothing of a map's sum.
+    """
+    box = grids.shape[-1]
+    axis = torch.arange(box, dtype=grids.dtype, device=grids.device) - box // 2
+    inside = (axis > -box // 2).to(grids.dtype)  # the first voxels have no partner on the other side
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).flip(-1).reshape(-1, 3)
+    for _ in range(_CENTRINGS):
+        density = real_from_hartley(grids, 3).clamp(min=0) * inside[:, None, None] * inside[:, None] * inside
+        mass = density.flatten(1).sum(1).clamp(min=torch.finfo(grids.dtype).tiny)
+        places = density.flatten(1) @ points / mass[:, None]
+        at_minus_k = grids.flip(1, 2, 3).roll((1, 1, 1), (1, 2, 3))
+        phases = shift_phases(places, points, box).view_as(grids)
+        grids = hartley_moved_back(grids, at_minus_k, phases)
+    return grids
 
 
 def teach(run: Run, l: int, grids: torch.Tensor) -> None:

@@ -24,7 +24,7 @@ from hydra_bench.methods.hydra.fit.chunks import (
     start_decoding,
 )
 from hydra_bench.methods.hydra.fit.conformations import scale_latents
-from hydra_bench.methods.hydra.fit.first_maps import teach
+from hydra_bench.methods.hydra.fit.first_maps import centred, teach
 from hydra_bench.methods.hydra.fit.gradient_steps import DIVERGED
 from hydra_bench.methods.hydra.fit.junk import evidence_of_none, particles_of_classes
 from hydra_bench.methods.hydra.fit.learning import learn
@@ -80,7 +80,7 @@ def train(
 
 def start(start_from: TrainingInput, device: torch.device, parallel: Parallel) -> Run:
     """Everything before the first epoch: frequencies, images, fields and tables."""
-    settings, stack, seed, box = start_from.settings, start_from.stack, start_from.seed, start_from.box_px
+    settings, stack, seed, box = start_from.in_boxes, start_from.stack, start_from.seed, start_from.box_px
     prepare_device(device)
     torch.manual_seed(seed)  # of the fields' and the encoder's first weights
     frequencies = Frequencies.of_box(box).to(device)
@@ -190,7 +190,7 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     """Bring the tables together and write the history's row."""
     tables = run.model.tables
     if run.maps is not None and run.schedule[run.progress.epoch + 1].phase != "maps":
-        teach(run, epoch.l, maps_of(run, run.maps, epoch.l))
+        teach(run, epoch.l, centred(maps_of(run, run.maps, epoch.l)))
         run.maps = None
     if epoch.phase == "decode" and run.settings.gating == "table":
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)

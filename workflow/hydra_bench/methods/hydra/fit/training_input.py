@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Literal
 
 from hydra_bench.contracts.reconstruction import GivenPoses
@@ -12,6 +13,7 @@ from hydra_bench.core.errors import InputError
 from hydra_bench.core.json_values import JsonObject
 from hydra_bench.core.types import FloatArray, IntArray
 from hydra_bench.methods.hydra.data.images import largest_l
+from hydra_bench.methods.hydra.diameter import in_boxes
 from hydra_bench.methods.hydra.settings import Settings
 
 IMAGES_A_MAP = 25
@@ -42,7 +44,7 @@ class Beginning:
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """A stack, settings, a seed of everything random, and poses if they are given: to keep, or to begin from."""
+    """A stack, settings as they are given, a seed of everything random, and poses, given to keep or to begin from."""
 
     stack: Stack
     settings: Settings
@@ -54,7 +56,7 @@ class TrainingInput:
         """Raises InputError for settings that this stack cannot be run with."""
         if self.seed not in range(2**63):
             raise InputError(f"--seed: {self.seed}; 0 to 2^63 - 1 is allowed")
-        check_sizes(self.settings, len(self.stack), self.stack.box_px)
+        check_sizes(self.settings, len(self.stack), self.stack.box_px, self.box_A)
         if self.beginning is not None:
             self._check_beginning(self.beginning)
         if (self.settings.poses == "search") != (self.given is None):
@@ -76,18 +78,32 @@ class TrainingInput:
         return self.settings.downsample_px or self.stack.box_px
 
     @property
+    def box_A(self) -> float:
+        """The width of the box, which a Fourier crop leaves as it is."""
+        return self.stack.pixel_size_A * self.stack.box_px
+
+    @property
     def pixel_size_A(self) -> float:
-        """Of this box."""
-        return self.stack.pixel_size_A * self.stack.box_px / self.box_px
+        """Of the box that the work is done in."""
+        return self.box_A / self.box_px
+
+    @cached_property
+    def in_boxes(self) -> Settings:
+        """What the run goes by: the settings with all that is in boxes as it is in this one. Raises InputError."""
+        return in_boxes(self.settings, self.box_A)
 
     def schedule(self) -> list[Epoch]:
-        """Raises InputError for a resolution that the box cannot hold."""
-        n, l_max = len(self.stack), largest_l(self.box_px)
-        return make_schedule(self.settings, n, l_max, self.beginning is not None)
+        """Raises InputError for a resolution or a diameter that the box cannot hold."""
+        begun = self.beginning is not None
+        return schedule_in(self.settings, self.in_boxes, len(self.stack), self.box_px, begun)
 
     def identity(self) -> JsonObject:
         """What must be the same for a checkpoint to be taken up again, as plain values."""
-        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.settings).items()}
+        try:
+            used = self.in_boxes
+        except InputError:  # which `check` tells, where it becomes the run's failure
+            used = self.settings
+        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(used).items()}
         same = {
             "settings": {name: value for name, value in settings.items() if name not in _MACHINE_ONLY},
             "seed": self.seed,
@@ -104,8 +120,11 @@ def _digest(*arrays: FloatArray | IntArray) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
-def check_sizes(settings: Settings, n_particles: int, box_px: int) -> None:
-    """Raises InputError for settings that a stack of so many images, of that box, cannot be run with."""
+def check_sizes(settings: Settings, n_particles: int, box_px: int, box_A: float | None = None) -> None:
+    """Raises InputError for settings that a stack of so many images, of that box, cannot be run with.
+
+    box_A : the width of the box; where it is not known, what a diameter makes of the schedule is not checked.
+    """
     if settings.classes > n_particles:
         raise InputError(
             f"classes: {settings.classes} for the {n_particles} images of the stack; "
@@ -114,7 +133,23 @@ def check_sizes(settings: Settings, n_particles: int, box_px: int) -> None:
     inside = settings.downsample_px or box_px
     if inside > box_px:
         raise InputError(f"downsample_px: {inside}; the stack's box of {box_px} or less is allowed")
-    make_schedule(settings, n_particles, largest_l(inside))
+    if box_A is not None:
+        schedule_in(settings, in_boxes(settings, box_A), n_particles, inside)
+    elif settings.diameter_A is None:
+        schedule_in(settings, settings, n_particles, inside)
+
+
+def schedule_in(given: Settings, used: Settings, n_particles: int, box_px: int, begun: bool = False) -> list[Epoch]:
+    """The epochs of a run by the settings used, which follow from the given ones. Raises InputError, as make_schedule.
+
+    begun : as there. A resolution that no one wrote, but a diameter made, is told with what made it.
+    """
+    try:
+        return make_schedule(used, n_particles, largest_l(box_px), begun)
+    except InputError as error:
+        if given.diameter_A is None:
+            raise
+        raise InputError(f"{error}; by diameter_A {given.diameter_A:g} (l_to_nyquist: true lowers it)") from None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from hydra_bench.methods.hydra.model.networks import Field
 from hydra_bench.methods.hydra.model.rendering import render_map, render_maps
 from hydra_bench.methods.hydra.output.at_noise import at_noise
 from hydra_bench.methods.hydra.output.remarks import remarks, remarks_on_junk
+from hydra_bench.methods.hydra.settings import Settings
 
 FIELDS_NAME = "fields.pt"
 _LARGEST_BOX_PX, _LARGEST_PIXEL_A = 4096, 1000.0
@@ -137,10 +138,10 @@ def _check_sizes(content: JsonObject, file_bytes: int) -> None:
         raise ValueError(f"a box of {content['box_px']} px of {content['pixel_size_A']} Å")
 
 
-def notes(run: Run, written: Assignments | None) -> JsonObject:
+def notes(run: Run, written: Assignments | None, given: Settings) -> JsonObject:
     """What a reader should know of the result: class sizes, classes too small to count, junk, what looks wrong.
 
-    written : what particles.star holds, in the process that wrote it.
+    written : what particles.star holds, in the process that wrote it. given : the settings as they were given.
     """
     tables = run.model.tables
     sizes = tables.class_sizes()
@@ -150,5 +151,5 @@ def notes(run: Run, written: Assignments | None) -> JsonObject:
     junk = None if written is None else written.junk
     if junk is not None:
         found[JUNK_IMAGES] = int((junk > IS_JUNK).sum())
-    looks_wrong = remarks(run.settings, tables, empty, run.frequencies.box_px) + remarks_on_junk(junk)
+    looks_wrong = remarks(run.settings, given, tables, empty, run.frequencies.box_px) + remarks_on_junk(junk)
     return {**found, "remarks": looks_wrong} if looks_wrong else found

@@ -20,9 +20,16 @@ _MOST_ALIGNED = 0.7
 
 
 @torch.no_grad()
-def remarks(settings: Settings, tables: ParticleTables, empty_classes: list[int], box_px: int) -> list[str]:
-    """Sentences about a run of this box; none where nothing is off. empty_classes : their numbers, 1-based."""
-    found = [remark for remark in (_posteriors(tables), _shifts(settings, tables, box_px), _views(tables)) if remark]
+def remarks(
+    settings: Settings, given: Settings, tables: ParticleTables, empty_classes: list[int], box_px: int
+) -> list[str]:
+    """Sentences about a run of this box; none where nothing is off.
+
+    settings : what the run went by. given : as they were given, in whose units a remedy is told. empty_classes : their
+    numbers, 1-based.
+    """
+    of_all = (_posteriors(tables), _shifts(settings, given, tables, box_px), _views(tables))
+    found = [remark for remark in of_all if remark]
     if empty_classes:
         listed = ", ".join(map(str, empty_classes))
         found.append(
@@ -56,7 +63,7 @@ def _posteriors(tables: ParticleTables) -> str:
     )
 
 
-def _shifts(settings: Settings, tables: ParticleTables, box_px: int) -> str:
+def _shifts(settings: Settings, given: Settings, tables: ParticleTables, box_px: int) -> str:
     if settings.poses != "search":
         return ""
     extent = settings.shift_extent * box_px
@@ -68,8 +75,8 @@ def _shifts(settings: Settings, tables: ParticleTables, box_px: int) -> str:
     if share < _MOST_BEYOND:
         return ""
     return (
-        f"{share:.0%} of the particles lie farther off centre than the {extent:.1f} px ({settings.shift_extent:g} of"
-        f" the box) that are searched; centre them, or --set shift_extent={min(0.25, 2 * settings.shift_extent):g}"
+        f"{share:.0%} of the particles lie farther off centre than the {extent:.1f} px ({settings.shift_extent:.3g} of"
+        f" the box) that are searched; centre them, or --set shift_extent={min(0.25, 2 * given.shift_extent):g}"
     )
 
 
