@@ -1,4 +1,4 @@
-"""Images are searched in fields that did not learn from them, while each class has two."""
+"""Images are searched in fields that did not learn from them, while each class has several."""
 
 from typing import Any
 
@@ -14,12 +14,19 @@ from hydra_bench.methods.hydra.fit.run_state import Chunk, Run
 from hydra_bench.methods.hydra.fit.train import begin_epoch, start, work_on
 from hydra_bench.methods.hydra.fit.training_input import Epoch, TrainingInput
 
-HELD_OUT: dict[str, Any] = {"held_out_epochs": 2, "l_schedule": (4, 4, 5), "latent_epoch": 2, "spare_fields": 0}
+HELD_OUT: dict[str, Any] = {
+    "held_out_folds": 3,
+    "held_out_epochs": 2,
+    "l_schedule": (4, 4, 5),
+    "latent_epoch": 2,
+    "spare_fields": 0,
+}
 
 
 def at_the_search(case: Case, **changes: Any) -> tuple[Run, Epoch]:
     """A run before the first chunk of its search."""
-    found = start(TrainingInput(case.stack, tiny(**{**HELD_OUT, **changes}), 5), CPU, Parallel())
+    given = case.given() if "poses" in changes else None
+    found = start(TrainingInput(case.stack, tiny(**{**HELD_OUT, **changes}), 5, given), CPU, Parallel())
     found.progress.epoch = 1
     begin_epoch(found, found.schedule[1])
     return found, found.schedule[1]
@@ -29,22 +36,23 @@ def weights(run: Run) -> list[torch.Tensor]:
     return [model.stack.weights.clone() for model in run.models()]
 
 
-def test_every_image_is_searched_in_the_fields_of_the_other_half(case: Case) -> None:
+def test_every_image_is_searched_in_the_fields_that_its_fold_does_not_teach(case: Case) -> None:
     """Fields that are zero explain nothing: an error of exactly 0."""
-    found, epoch = at_the_search(case)
-    assert found.twin is not None
-    with torch.no_grad():
-        found.twin.stack.weights.zero_()
-    particles = np.arange(60)
-    chunk = Chunk.of(found, particles)
-    chunks.find_poses_and_classes(found, epoch, chunk, np.zeros(60, bool))
-    of_nothing = (found.model.tables.errors == 0).all(1).numpy()
-    assert 15 < found.second.sum() < 45
-    np.testing.assert_array_equal(of_nothing, ~found.second)
+    for fold in range(3):
+        found, epoch = at_the_search(case)
+        with torch.no_grad():
+            found.models()[fold].stack.weights.zero_()
+        particles = np.arange(60)
+        chunks.find_poses_and_classes(found, epoch, Chunk.of(found, particles), np.zeros(60, bool))
+        of_nothing = (found.model.tables.errors == 0).all(1).numpy()
+        np.testing.assert_array_equal(of_nothing, found.fold == fold)
+        assert of_nothing.sum() == 20
 
 
-def test_a_half_learns_nothing_from_the_other(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its fields stay as they are to the last bit if the images of the other half are replaced before learning."""
+def test_fields_learn_nothing_from_the_fold_that_is_searched_in_them(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay as they are to the last bit if its images are replaced before learning; those of other folds do not."""
     found, epoch = at_the_search(case)
     as_it_was, particles = at_the_search(case)[0], np.arange(60)
     before = weights(found)
@@ -53,24 +61,22 @@ def test_a_half_learns_nothing_from_the_other(case: Case, monkeypatch: pytest.Mo
 
     def replaced(run: Run, epoch: Epoch, chunk: Chunk, explored: np.ndarray) -> ImageBatch:
         batch = search(run, epoch, chunk, explored)
-        batch.hartley[torch.from_numpy(run.second[chunk.own])] *= -3
+        batch.hartley[torch.from_numpy(run.fold[chunk.own] == 1)] *= -3
         return batch
 
     monkeypatch.setattr(chunks, "find_poses_and_classes", replaced)
     work_on(as_it_was, epoch, particles)
-    first, second = weights(found)
-    first_again, second_again = weights(as_it_was)
-    assert torch.equal(first, first_again)
-    assert not torch.equal(second, second_again)
-    assert not torch.equal(first, before[0])
+    same = [torch.equal(a, b) for a, b in zip(weights(found), weights(as_it_was), strict=True)]
+    assert same == [False, True, False]
+    assert not any(torch.equal(a, b) for a, b in zip(weights(found), before, strict=True))
 
 
 def test_fields_know_the_noise_of_their_own_images_and_the_others_do_not(case: Case) -> None:
-    """Of images of nothing but noise: what a field learned of one lowers the error of that one, and of no other."""
+    """Of images of nothing but noise, at given poses: fields explain those that they learned from, and no others."""
     generator = torch.Generator().manual_seed(3)
 
-    def gained(held_out_epochs: int) -> float:
-        found, epoch = at_the_search(case, held_out_epochs=held_out_epochs, classes=1, steps_per_search=3)
+    def gained(folds: int) -> float:
+        found, epoch = at_the_search(case, held_out_folds=folds, classes=1, steps_per_search=3, poses="fixed")
         load, noise = found.source.load, torch.randn(60, len(found.frequencies), generator=generator)
 
         def of_noise(particles: np.ndarray, kept: slice) -> ImageBatch:
@@ -83,28 +89,28 @@ def test_fields_know_the_noise_of_their_own_images_and_the_others_do_not(case: C
             found.progress.chunk += 1
         return -float(found.model.tables.errors.mean())
 
-    assert gained(2) < gained(0) - 1
+    assert gained(3) < 0 < gained(1)
 
 
-def test_halves_end_when_their_passes_have(case: Case) -> None:
+def test_one_field_a_class_is_left_when_the_passes_with_several_are_over(case: Case) -> None:
     found, _ = at_the_search(case)
-    for number, halves in ((2, True), (3, False), (4, False)):
+    for number, several in ((2, 3), (3, 1), (4, 1)):
         found.progress.epoch = number
         begin_epoch(found, found.schedule[number])
-        assert (found.twin is not None) == halves
+        assert len(found.models()) == several
     assert found.model.latents_on
 
 
-def test_latents_join_after_the_halves_at_the_earliest(case: Case) -> None:
+def test_several_fields_a_class_end_when_latents_join(case: Case) -> None:
     found, _ = at_the_search(case, held_out_epochs=9, latent_epoch=1)
     found.progress.epoch = 2
     begin_epoch(found, found.schedule[2])
-    assert found.twin is None
+    assert not found.others
 
 
 @pytest.mark.parametrize("changes", [{}, {"spare_fields": 2}, {"map_schedule": (4, 4, 5)}, {"classes": 1}])
-def test_a_run_with_halves_ends_as_others_do(case: Case, changes: dict[str, Any]) -> None:
+def test_a_run_with_several_fields_a_class_ends_as_others_do(case: Case, changes: dict[str, Any]) -> None:
     found = run(case.stack, tiny(**{**HELD_OUT, **changes}))
-    assert found.twin is None
+    assert not found.others
     assert found.model.tables.classes == changes.get("classes", 2)
     assert all(np.isfinite(row["loss"]) for row in found.history.rows)

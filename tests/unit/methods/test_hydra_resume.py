@@ -71,7 +71,7 @@ KINDS: dict[str, tuple[dict[str, Any], bool]] = {
     "encoder": ({"conformations": "encoder", "gating": "encoder"}, False),
     "different classes": ({"classes": 3, "latent_dim": (2, 2, 0), "variational": False, "sigma": 2.0}, False),
     "given poses": ({"poses": "refine"}, True),
-    "halves": ({"held_out_epochs": 2, "l_schedule": (4, 4, 5), "latent_epoch": 2}, False),
+    "held out": ({"held_out_folds": 3, "held_out_epochs": 2, "l_schedule": (4, 4, 5), "latent_epoch": 2}, False),
     "begun": ({"chunk": 20}, True),
     "troubles": ({**PRESETS["field"], "map_schedule": (4, 5), "l_schedule": (5, 5)}, False),
 }

@@ -174,9 +174,11 @@ class Settings:
     every class after them, too."""
     out_of_question: Number = 1e-3
     """Posterior below which a class is not searched after them."""
-    held_out_epochs: ZeroOrMore = 0
-    """Passes of the search at first, before latents join, in which each class has two fields, each taught by one half
-    of the images, and every image is searched in those that its own half did not teach; 0 has one field a class."""
+    held_out_folds: OneOrMore = 1
+    """Parts of the images, each of which is searched, while classes form, in fields that all other parts teach, so that
+    a class has as many fields as there are parts; 1 has one field a class, taught by all."""
+    held_out_epochs: ZeroOrMore = 6
+    """Passes of the search in which classes have so many fields; these are over when latents join."""
     explore: Share = 0.1
     """Share of the particles that are searched in every class all the same."""
     spare_epochs: ZeroOrMore = 3

@@ -77,13 +77,13 @@ def search_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
     share = 0.0 if epoch.phase == "refine" else run.settings.explore
     explored = chunk.rng.random(len(chunk.particles)) < share
     batch = find_poses_and_classes(run, epoch, chunk, explored)
-    if run.twin is None:
+    if not run.others:
         return learn(run, epoch, chunk, batch)
-    second = run.second[chunk.particles]
     loss = torch.zeros((), dtype=torch.float64, device=run.device)
-    for model, own in ((run.model, ~second), (run.twin, second)):
-        rows = on_device(torch.from_numpy(np.flatnonzero(own[chunk.mine])), run.device)
-        loss += learn(run, epoch, chunk.part(own), batch.take(rows), model)
+    for fold, model in enumerate(run.models()):
+        learnt = run.fold[chunk.particles] != fold
+        rows = on_device(torch.from_numpy(np.flatnonzero(learnt[chunk.mine])), run.device)
+        loss += learn(run, epoch, chunk.part(learnt), batch.take(rows), model) / len(run.others)
     return loss
 
 
@@ -176,13 +176,13 @@ def search_poses(
 def judges(run: Run, chunk: Chunk) -> list[tuple[list[Field], torch.Tensor]]:
     """The classes' fields, and which of this process's particles (B,), bool and on the host, are searched in them.
 
-    While there are two fields a class each image is searched in those that its half did not teach: fields know the
+    While there are several fields a class each image is searched in those that its fold does not teach: fields know the
     noise of their own images, by which an image in a wrong class is held there.
     """
-    if run.twin is None:
+    if not run.others:
         return [(run.model.fields, torch.ones(len(chunk.own), dtype=torch.bool))]
-    second = torch.from_numpy(run.second[chunk.own])
-    return [(run.twin.fields, ~second), (run.model.fields, second)]
+    folds = torch.from_numpy(run.fold[chunk.own])
+    return [(model.fields, folds == fold) for fold, model in enumerate(run.models())]
 
 
 def best_poses(

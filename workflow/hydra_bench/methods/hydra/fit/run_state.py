@@ -78,8 +78,8 @@ class Run:
     """A run between two chunks.
 
     begin_in (N,) : the class that each particle begins in, -1 for none; None where nothing is known of them.
-    maps : those that come before fields, while there are any. twin : the fields that the second half of the images
-    teaches, while there are such; the model's are then taught by the first. second (N,) : which images are of it.
+    maps : those that come before fields, while there are any. others : models of other fields for the same
+    classes, while there are such; the images of fold (N,) f do not teach those of model f, counting from this model.
     softening : T of the likelihood.
     base : the search's base rotations (Q, 3, 3), those below 180° in the plane.
     search_batch, coarse_batch, maps_batch, learn_batch : particles at a time in the search, on its base grid, in a step
@@ -96,7 +96,7 @@ class Run:
     model: Model
     begin_in: IntArray | None = None
     maps: FirstMaps | None = None
-    twin: Model | None = None
+    others: list[Model] = field(default_factory=list)
     softening: float = 1.0
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
@@ -111,7 +111,8 @@ class Run:
         self.sizes = Sizes.of(self.settings, len(self.source), self.frequencies.box_px, self.device)
         self.recorder = Recorder(self.device.type == "cuda" and self.parallel.size == 1)
         self.contrast = Contrast.of_deviation(self.settings.contrast_sd)
-        self.second: BoolArray = np.random.default_rng([self.seed, 5]).random(len(self.source)) < 0.5
+        self.fold: IntArray = np.random.default_rng([self.seed, 5]).permutation(len(self.source))
+        self.fold %= self.settings.held_out_folds
         self.base = torch.from_numpy(half_hopf_grid(self.settings.base_order)).float().to(self.device)
 
     def wall_s(self) -> float:
@@ -146,19 +147,20 @@ class Run:
         self.coarse_batch = min(self.sizes.search_batch, max(1, budget // coarse))
         self.maps_batch = min(self.sizes.search_batch, max(1, budget // maps))
 
-    def part_in_halves(self) -> None:
-        """Each class gets a second field, like its first."""
-        self.twin = self.model.of_other_fields([copy.deepcopy(field) for field in self.model.fields])
+    def hold_out(self) -> None:
+        """Each class gets as many fields as there are folds, all like its first."""
+        copies = [copy.deepcopy(self.model.fields) for _ in range(1, self.settings.held_out_folds)]
+        self.others = [self.model.of_other_fields(fields) for fields in copies]
 
     def keep_classes(self, keep: list[int]) -> None:
         """Go on with the classes `keep` only."""
-        twins = None if self.twin is None else [self.twin.fields[k] for k in keep]
+        kept = [[other.fields[k] for k in keep] for other in self.others]
         self.model = self.model.of_classes(keep, self.settings)
-        self.twin = None if twins is None else self.model.of_other_fields(twins)
+        self.others = [self.model.of_other_fields(fields) for fields in kept]
 
     def models(self) -> list[Model]:
-        """That of all images, or of their first half, and that of the second."""
-        return [self.model] if self.twin is None else [self.model, self.twin]
+        """That of all images, or of all but the first fold, and those of all but each other fold."""
+        return [self.model, *self.others]
 
     def memory_bytes(self) -> int:
         """What one batch's work may take: the setting, or half of a GPU's free memory, or 1 GB on a CPU."""
@@ -211,7 +213,7 @@ class Run:
             "tables": model.tables.state_dict(),
             "encoder": None if model.encoder is None else model.encoder.state_dict(),
             "optimisers": model.optimiser_states(),
-            "twin": None if self.twin is None else self.twin.state_of_fields(),
+            "others": [other.state_of_fields() for other in self.others],
             "maps": None if self.maps is None else self.maps.state(),
             "softening": self.softening,
             "sizes": self.sizes.plain(),
@@ -233,10 +235,10 @@ class Run:
         if model.encoder is not None:
             model.encoder.load_state_dict(state["encoder"])
         model.restore_optimisers(state["optimisers"])
-        if state["twin"] is not None:
-            self.part_in_halves()
-            assert self.twin is not None
-            self.twin.restore_fields(state["twin"])
+        if state["others"]:
+            self.hold_out()
+        for other, fields in zip(self.others, state["others"], strict=True):
+            other.restore_fields(fields)
         if state["maps"] is not None:
             self.maps = FirstMaps(**{name: part.to(self.device) for name, part in state["maps"].items()})
         self.softening = state["softening"]

@@ -112,9 +112,9 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
             run.keep_classes(keep)
             run.history.keep_classes(keep)
         if epoch.phase == "search" and epoch.number == 0 and held_out(run, epoch):
-            run.part_in_halves()
+            run.hold_out()
         if not held_out(run, epoch):
-            run.twin = None
+            run.others = []
         if epoch.phase == "grow" and epoch.number == 0:
             run.model = run.model.with_larger_fields(s)
         if epoch.phase == "decode" and epoch.number == 0:
