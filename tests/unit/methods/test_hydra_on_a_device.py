@@ -20,7 +20,8 @@ SMALL_PRESETS: dict[str, dict[str, Any]] = {
     "many": {"classes": 6, "full_search_epochs": 1, "prior_strength": 0.0, "sharpness": None, "map_schedule": (4,),
              "spare_fields": 0},
     "field": {"particle_radius": 0.75, "background": "plane", "window": 0.85, "noise": "shells", "contrast_sd": 0.1,
-              "sharpness": None, "map_schedule": (4, 5, 5)},
+              "sharpness": None, "map_schedule": (4, 5, 5), "junk": True, "shift_points": 5, "shift_near": 1,
+              "full_search_share": 0.5},
     "paper": {"steps_per_search": 1, "spare_fields": 0, "latent_steps": "gradient", "variational": False,
               "latent_epoch": 0, "frequencies_per_step": 0, "search_conformations": 1},
 }  # fmt: skip
@@ -29,6 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     **SMALL_PRESETS,
     "encoder": {"conformations": "encoder", "gating": "encoder"},
     "different dimensions": {"classes": 3, "latent_dim": (2, 2, 0), "sigma": 2.0},
+    "held out": {"held_out_folds": 3, "l_schedule": (4, 5, 5), "latent_epoch": 2},
     "one class": {"classes": 1, "latent_dim": 2},
     "given poses, refined": {"poses": "refine"},
     "given poses, fixed": {"poses": "fixed"},

@@ -180,6 +180,11 @@ def test_shifts_near_are_those_of_the_grid_around_where_an_image_was_seen() -> N
         assert len(set(map(tuple, some.tolist())) & grid) == 9
 
 
+def test_shifts_near_a_middle_that_is_all_there_is() -> None:
+    assert shifts_near(torch.zeros(2, 2), 0.0, 7, 1, CPU).abs().max() == 0
+    assert shifts_near(torch.zeros(2, 2), 3.0, 1, 1, CPU).shape == (1, 1, 2)
+
+
 @pytest.mark.parametrize("steps", [None, 3, 4])
 def test_shifts_near_are_all_where_nothing_is_left_out(steps: int | None) -> None:
     near = shifts_near(torch.full((2, 2), 5.0), 12.0, 7, steps, CPU)

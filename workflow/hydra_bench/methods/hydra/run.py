@@ -31,7 +31,7 @@ def run_hydra(
     settings = start_from.settings
     total = images_to_see(start_from.schedule(), settings, len(start_from.stack))
     by_diameter = what_followed(settings, start_from.box_A)
-    if by_diameter is not None:
+    if by_diameter is not None and parallel.rank == 0:
         say(by_diameter)
     quiet = None if parallel.rank == 0 else True  # None: quiet unless on a terminal
     with tqdm(total=total, desc=f"Hydra K={settings.classes}", unit="image", disable=quiet) as bar:

@@ -174,9 +174,9 @@ class Settings:
     every class after them, too."""
     out_of_question: Number = 1e-3
     """Posterior below which a class is not searched after them."""
-    held_out_folds: OneOrMore = 1
-    """Parts of the images, each of which is searched, while classes form, in fields that all other parts teach, so that
-    a class has as many fields as there are parts; 1 has one field a class, taught by all."""
+    held_out_folds: Annotated[StrictInt, Field(ge=1, le=100)] = 1
+    """Parts of the images, each of which is searched, while classes form, in fields that all other parts teach; all of
+    a class's fields begin alike, from maps of all images. 1 has one field a class, taught by all."""
     held_out_epochs: ZeroOrMore = 6
     """Passes of the search in which classes have so many fields; these are over when latents join."""
     explore: Share = 0.1
@@ -274,6 +274,13 @@ class Settings:
             raise InputError(_in_words(error, values)) from None
         if isinstance(found.latent_dim, tuple) and len(found.latent_dim) != found.classes:
             raise InputError(f"latent_dim: {len(found.latent_dim)} numbers for {found.classes} classes; one a class")
+        if found.held_out_folds > 1 and "encoder" in (found.gating, found.conformations):
+            raise InputError(f"held_out_folds: {found.held_out_folds}; 1 is expected beside an encoder")
+        if found.full_search_share and found.sharpness is not None:
+            raise InputError(
+                f"full_search_share: {found.full_search_share:g}; 0 is expected beside a sharpness, which is measured "
+                "on images that are searched in every class at random"
+            )
         return found
 
     @classmethod

@@ -81,7 +81,10 @@ def batched_sweep(
     sizes = [len(rows) for rows, _ in minibatches]
     of_rows = on_device(torch.cat([rows for rows, _ in minibatches]), device).split(sizes)
     placed = [places(chunk.belongs, rows) for rows, _ in minibatches if len(rows)]
-    flat = on_device(torch.cat([torch.stack([order, taken.long()]).flatten() for order, taken in placed]), device)
+    flat = torch.zeros(0, dtype=torch.int64)  # where all particles are other processes', or of another fold
+    if placed:
+        flat = torch.cat([torch.stack([order, taken.long()]).flatten() for order, taken in placed])
+    flat = on_device(flat, device)
     of_places = iter(flat.split([2 * order.numel() for order, _ in placed]))
     noise: Sequence[torch.Tensor | None] = [None] * len(sizes)
     if step.settings.variational and model.latents_on and model.stack.latent_dim:

@@ -109,7 +109,7 @@ def shifts_near(
     seen_px (B, 2) : where each was last seen; its shifts are those of the grid at most so many steps from there, or
     from the nearest point of the grid that has as many on every side.
     """
-    if steps is None or 2 * steps + 1 >= n_per_side:
+    if steps is None or 2 * steps + 1 >= n_per_side or extent_px == 0:
         return shift_grid(extent_px, n_per_side, device)[None]
     step = 2 * extent_px / (n_per_side - 1)
     middle = (seen_px / step + (n_per_side - 1) / 2).round().clamp(steps, n_per_side - 1 - steps)

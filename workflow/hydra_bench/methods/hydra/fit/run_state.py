@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -149,8 +148,7 @@ class Run:
 
     def hold_out(self) -> None:
         """Each class gets as many fields as there are folds, all like its first."""
-        copies = [copy.deepcopy(self.model.fields) for _ in range(1, self.settings.held_out_folds)]
-        self.others = [self.model.of_other_fields(fields) for fields in copies]
+        self.others = [self.model.with_same_fields(self.settings) for _ in range(1, self.settings.held_out_folds)]
 
     def keep_classes(self, keep: list[int]) -> None:
         """Go on with the classes `keep` only."""

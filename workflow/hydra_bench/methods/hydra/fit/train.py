@@ -131,7 +131,7 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
 
 
 def held_out(run: Run, epoch: Epoch) -> bool:
-    """Whether images are searched in fields that did not learn from them."""
+    """Whether images are searched in fields that their own fold does not teach."""
     s = run.settings
     return epoch.phase == "search" and not epoch.after(min(s.held_out_epochs, s.latent_epoch))
 
@@ -190,7 +190,9 @@ def end_epoch(run: Run, epoch: Epoch, n: int, report: Report) -> None:
     """Bring the tables together and write the history's row."""
     tables = run.model.tables
     if run.maps is not None and run.schedule[run.progress.epoch + 1].phase != "maps":
-        teach(run, epoch.l, centred(maps_of(run, run.maps, epoch.l)))
+        maps = maps_of(run, run.maps, epoch.l)
+        # Maps of given poses stay in their frame. Shifts at which images were last seen are followed to the new one.
+        teach(run, epoch.l, maps if epoch.phase == "begin" else centred(maps))
         run.maps = None
     if epoch.phase == "decode" and run.settings.gating == "table":
         tables.posteriors = torch.softmax(tables.scores.weight.detach(), 1)

@@ -130,6 +130,8 @@ def check_sizes(settings: Settings, n_particles: int, box_px: int, box_A: float 
             f"classes: {settings.classes} for the {n_particles} images of the stack; "
             "at most one class an image is possible"
         )
+    if settings.held_out_folds > n_particles:
+        raise InputError(f"held_out_folds: {settings.held_out_folds}; at most the stack's {n_particles} images")
     inside = settings.downsample_px or box_px
     if inside > box_px:
         raise InputError(f"downsample_px: {inside}; the stack's box of {box_px} or less is allowed")

@@ -60,6 +60,14 @@ class Model:
         """A model of the given classes only; an encoder starts anew."""
         return Model.of([self.fields[k] for k in keep], self.tables.of_classes(keep), self._encoder_inputs(), settings)
 
+    def with_same_fields(self, settings: Settings) -> Model:
+        """Fields that are like these, and learn apart from them."""
+        with torch.random.fork_rng(devices=[]):  # all that is drawn is overwritten
+            fields = new_fields(settings, self.grown, self.tables.latent_dims, self.fields[0].envelope)
+        for field, own in zip(fields, self.fields, strict=True):
+            field.load_state_dict(own.state_dict())
+        return self.of_other_fields(fields)
+
     def of_other_fields(self, fields: list[Field]) -> Model:
         """Other fields for the same classes, with an optimiser of their own; tables and all else are shared."""
         stack = FieldStack(fields)
