@@ -196,7 +196,8 @@ def test_classes_out_of_the_question_are_not_searched(case: Case) -> None:
 
 def test_particles_of_classes_of_few_are_searched_everywhere(case: Case) -> None:
     """Of three classes with 40, 15 and 5 of 60 particles, 15 being three quarters of an even share."""
-    found = start(TrainingInput(case.stack, tiny(classes=3, spare_fields=0, full_search_share=0.5), 5), CPU, Parallel())
+    settings = tiny(classes=3, spare_fields=0, sharpness=None, full_search_share=0.5)
+    found = start(TrainingInput(case.stack, settings, 5), CPU, Parallel())
     labels = torch.tensor([0] * 40 + [1] * 15 + [2] * 5)
     found.model.tables.posteriors[:] = torch.nn.functional.one_hot(labels, 3).float()
     active = classes_to_search(found, torch.arange(60), np.zeros(60, bool), age=9)
