@@ -223,7 +223,7 @@ def test_maps_come_to_explain_the_images(case: Case) -> None:
     own = np.flatnonzero(case.truth.classes == 0)
     batch = found.source.load(own, slice(None, found.frequencies.count(L)))
     chunk = chunks.Chunk.of(found, own)
-    base, shifts = chunks.base_grid(found, L, chunk), chunks.base_shifts(found, chunk.members).expand(len(own), -1, -1)
+    base, shifts = chunks.base_grid(found, L, chunk), chunks.base_shifts(found, chunk.members)
 
     def evidence(grid: torch.Tensor) -> float:
         part = Parts.of_slices(slicing_grid(grid), base.rotations, batch.plane[::2])

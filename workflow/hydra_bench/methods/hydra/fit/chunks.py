@@ -65,11 +65,12 @@ def base_grid(run: Run, l: int, chunk: Chunk) -> pose_search.BaseGrid:
 
 
 def base_shifts(run: Run, members: torch.Tensor) -> torch.Tensor:
-    """Shifts of the base grid for particles (B,), (B or 1, T, 2) in px: all, or those near where each was last seen."""
+    """Shifts of the base grid for particles (B,), (B, T, 2) in px: all, or those near where each was last seen."""
     s, tables = run.settings, run.model.tables
     seen_px = tables.shifts_px[members, tables.posteriors[members].argmax(1)]
     extent_px = s.shift_extent * run.frequencies.box_px
-    return pose_search.shifts_near(seen_px, extent_px, s.shift_points, s.shift_near, run.device)
+    near = pose_search.shifts_near(seen_px, extent_px, s.shift_points, s.shift_near, run.device)
+    return near.expand(len(members), -1, -1)
 
 
 def search_chunk(run: Run, epoch: Epoch, chunk: Chunk) -> torch.Tensor:
@@ -160,7 +161,7 @@ def search_poses(
     tables.errors[members] = torch.where(on_device(active, run.device), tables.errors[members], torch.inf)
     count = run.settings.search_conformations if run.model.latents_on else 1
     centres = representatives(tables, count, chunk.rng)
-    shifts = base_shifts(run, members).expand(len(batch), -1, -1)
+    shifts = base_shifts(run, members)
     for fields, judged in judges(run, chunk):
         groups = nearest(tables, members, active & judged[:, None], centres)
         for k, field in enumerate(fields):

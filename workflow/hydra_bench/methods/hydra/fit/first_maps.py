@@ -179,8 +179,8 @@ def improve(
 ) -> torch.Tensor:
     """One step: the evidence of a chunk's images, and what they add to the maps; the summed error, on the device.
 
-    grids : the maps, as `FirstMaps.hartleys` gives them. shifts (B or 1, T, 2) : in px, of each of this process's
-    images, or of all. pull : to equal shares, from 1, whole, to 0, none.
+    grids : the maps, as `FirstMaps.hartleys` gives them. shifts (B, T, 2) : in px, of each of this process's images.
+    pull : to equal shares, from 1, whole, to 0, none.
     """
     n, tables = base.frequencies, run.model.tables
     batch = run.source.load(chunk.own, slice(None, n))
@@ -192,7 +192,6 @@ def improve(
         weights = pull * balancing(-maps.errors, run.parallel)
     errors = batch.hartley.new_zeros(len(batch), tables.classes)
     seen_at = batch.hartley.new_zeros(len(batch), tables.classes, 2)
-    shifts = shifts.expand(len(batch), -1, -1)
     for rows in torch.arange(len(batch), device=run.device).split(run.maps_batch):
         of_part = expect(batch.take(rows), slices, base, shifts[rows], weights, found, _MOST_EVIDENCE)
         errors[rows], seen_at[rows] = of_part

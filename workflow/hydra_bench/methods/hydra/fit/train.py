@@ -133,7 +133,8 @@ def begin_epoch(run: Run, epoch: Epoch) -> None:
 def held_out(run: Run, epoch: Epoch) -> bool:
     """Whether images are searched in fields that their own fold does not teach."""
     s = run.settings
-    return epoch.phase == "search" and not epoch.after(min(s.held_out_epochs, s.latent_epoch))
+    passes = min(s.held_out_epochs, s.latent_epoch) if any(run.model.tables.latent_dims) else s.held_out_epochs
+    return epoch.phase == "search" and not epoch.after(passes)
 
 
 def spare_fields_go(run: Run, epoch: Epoch) -> bool:

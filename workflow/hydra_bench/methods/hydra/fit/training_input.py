@@ -104,16 +104,14 @@ class TrainingInput:
         except InputError:  # which `check` tells, where it becomes the run's failure
             used = self.settings
         settings = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(used).items()}
-        same = {
+        begun = self.beginning
+        return {
             "settings": {name: value for name, value in settings.items() if name not in _MACHINE_ONLY},
             "seed": self.seed,
             "stack": self.stack.fingerprint(),
             "poses": "none" if self.given is None else _digest(self.given.rotations, self.given.shifts_A),
+            "beginning": "none" if begun is None else _digest(begun.rotations, begun.shifts_A, begun.classes),
         }
-        if self.beginning is not None:  # absent otherwise, as in the checkpoints that there are
-            begun = self.beginning
-            same["beginning"] = _digest(begun.rotations, begun.shifts_A, begun.classes)
-        return same
 
 
 def _digest(*arrays: FloatArray | IntArray) -> str:
